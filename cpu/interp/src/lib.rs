@@ -1,0 +1,2 @@
+//! The interpreter: exact, and runs on any host.
+#![forbid(unsafe_code)]

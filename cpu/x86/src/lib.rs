@@ -1,0 +1,2 @@
+//! The x86 instruction set: state, decoding and the meaning of every instruction.
+#![forbid(unsafe_code)]

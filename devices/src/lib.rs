@@ -1,0 +1,2 @@
+//! The chips of a PC, one module each.
+#![forbid(unsafe_code)]

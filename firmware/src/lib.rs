@@ -1,0 +1,2 @@
+//! Boot protocols and the tables a guest finds in memory: a description in, bytes out.
+#![forbid(unsafe_code)]

@@ -1,0 +1,12 @@
+//! What a CPU and a device both see of the guest: addresses, RAM and time.
+//!
+//! This crate knows nothing of instructions or chips. It is the bottom of the dependency order,
+//! together with `trine-softfloat`.
+
+mod addr;
+
+mod time;
+
+pub use addr::Gpa;
+
+pub use time::VmTime;

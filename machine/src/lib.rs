@@ -1,0 +1,2 @@
+//! Boards, buses, time and the trine command.
+#![forbid(unsafe_code)]
