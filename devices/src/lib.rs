@@ -1,2 +1,95 @@
-//! The chips of a PC, one module each.
+//! The chips of a PC, one module each, named after the chip.
+//!
+//! A device is three things: its wires ([`Line`] and the rest of the [`Backplane`]), its runtime
+//! glue (a console, a disk), and one plain `State`. It is lent time and RAM with each call
+//! ([`Cx`]) and says when it next wants to be woken as a pure function ([`Timed::next_event`]).
+//! It never knows the CPU, the host's clock, its own address or its interrupt's number: those are
+//! the board's.
 #![forbid(unsafe_code)]
+
+mod backplane;
+mod bench;
+mod saved;
+
+use trine_guest::{Ram, VmTime};
+
+pub use backplane::{
+    Backplane, CpuSignal, DeliveryMode, Destination, Line, Message, Power, Signal, TriggerMode,
+};
+pub use bench::Bench;
+pub use saved::{LoadError, Saved};
+
+/// What a device is lent while it is called.
+pub struct Cx<'a> {
+    /// Guest time of this call; never earlier than in the call before.
+    pub now: VmTime,
+    /// Guest RAM, for devices that master the bus.
+    pub ram: &'a Ram,
+    /// The vCPU that makes the access (0 where no vCPU does): a local APIC answers each its own.
+    pub vcpu: u32,
+}
+
+/// A chip.
+pub trait Device: Send {
+    /// The chip's name, unique on a board, as the snapshot and `--stats` print it.
+    fn name(&self) -> &'static str;
+    /// The RESET pin: registers to their power-on values, outputs to their idle levels.
+    fn reset(&mut self, cx: &mut Cx<'_>);
+    /// A copy of the whole guest-visible state.
+    fn save(&self) -> Saved;
+    /// Replaces the state and drives the outputs to the levels it implies, without edges.
+    ///
+    /// # Errors
+    /// If `saved` is another device's or its fields do not hold together; the device is unchanged.
+    fn load(&mut self, saved: &Saved) -> Result<(), LoadError>;
+
+    /// The registers that the CPU reaches with IN and OUT.
+    fn as_ports(&mut self) -> Option<&mut dyn Ports> {
+        None
+    }
+    /// The registers that the CPU reaches in memory space.
+    fn as_mmio(&mut self) -> Option<&mut dyn Mmio> {
+        None
+    }
+    /// The input pins.
+    fn as_inputs(&mut self) -> Option<&mut dyn Inputs> {
+        None
+    }
+    /// The clockwork.
+    fn as_timed(&mut self) -> Option<&mut dyn Timed> {
+        None
+    }
+}
+
+/// Registers in port space. `reg` counts from the device's first register; the board maps port
+/// numbers to it. `data` is 1, 2 or 4 bytes, little endian.
+pub trait Ports {
+    /// An IN. `data` comes filled with FFh, what a floating bus reads.
+    fn port_in(&mut self, cx: &mut Cx<'_>, reg: u16, data: &mut [u8]);
+    /// An OUT.
+    fn port_out(&mut self, cx: &mut Cx<'_>, reg: u16, data: &[u8]);
+}
+
+/// Registers in memory space. `offset` counts in bytes from the start of the device's window;
+/// `data` is 1 to 16 bytes and never leaves the window.
+pub trait Mmio {
+    /// A load. `data` comes filled with FFh.
+    fn mmio_read(&mut self, cx: &mut Cx<'_>, offset: u64, data: &mut [u8]);
+    /// A store.
+    fn mmio_write(&mut self, cx: &mut Cx<'_>, offset: u64, data: &[u8]);
+}
+
+/// Input pins, numbered by the device.
+pub trait Inputs {
+    /// Pin `pin` is now at `level`. Only changes arrive.
+    fn input(&mut self, cx: &mut Cx<'_>, pin: u16, level: bool);
+}
+
+/// A device in which something happens by itself.
+pub trait Timed {
+    /// When something that others can see happens next, if nobody touches the device; pure.
+    fn next_event(&self) -> Option<VmTime>;
+    /// Time is `cx.now`: everything due by now happens, in order. Called at or after
+    /// [`Timed::next_event`], possibly long after.
+    fn advance(&mut self, cx: &mut Cx<'_>);
+}

@@ -4,9 +4,11 @@
 //! together with `trine-softfloat`.
 
 mod addr;
-
+mod ram;
 mod time;
+mod word;
 
 pub use addr::Gpa;
-
+pub use ram::{PAGE_SIZE, Ram, RamError, Region, RegionKind, Spot};
 pub use time::VmTime;
+pub use word::Word;

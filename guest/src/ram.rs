@@ -1,0 +1,496 @@
+//! Guest RAM: one mapping, regions of it in guest physical space, and a byte of marks for each
+//! page.
+//!
+//! Everything that runs while the guest runs goes by *offset* into the mapping, which a software
+//! TLB remembers; guest physical addresses are resolved once for each page. Accesses from any
+//! number of threads are defined: words are read and written with single atomic (or, unaligned,
+//! volatile) instructions, locked operations are compare-and-swap loops.
+//!
+//! Each store, whoever makes it, looks at the page's marks. So dirty pages are known without
+//! write protection, and a store into a page that holds decoded code raises that page's
+//! [`Ram::code_version`], which every holder of decoded code compares before it runs.
+
+use std::{
+    fs::File,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU8, AtomicU32, Ordering},
+    },
+};
+
+use memmap2::{MmapOptions, MmapRaw};
+use thiserror::Error;
+
+use crate::{Gpa, word::Word};
+
+/// Bytes of a page, of the marks and of a region's granularity.
+pub const PAGE_SIZE: u64 = 4096;
+
+const DIRTY: u8 = 1;
+const CODE: u8 = 2;
+
+/// What a region does with stores.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RegionKind {
+    /// Reads back what was stored.
+    Ram,
+    /// Ignores the guest's stores.
+    Rom,
+}
+
+/// A piece of guest physical space that is backed by the mapping.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Region {
+    /// Its first address, a multiple of [`PAGE_SIZE`].
+    pub start: Gpa,
+    /// Its bytes, a multiple of [`PAGE_SIZE`].
+    pub len: u64,
+    /// RAM or ROM.
+    pub kind: RegionKind,
+}
+
+/// Where a guest physical address lies in the mapping.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Spot {
+    /// Offset into the mapping.
+    pub offset: u64,
+    /// Bytes from here to the end of the region, at least 1.
+    pub run: u64,
+    /// Whether the guest may store there.
+    pub writable: bool,
+}
+
+/// Why there is no such RAM.
+#[derive(Debug, Error)]
+pub enum RamError {
+    /// The regions overlap, wrap or are not made of whole pages.
+    #[error("memory region at {at} of {len} bytes is empty, unaligned or overlaps another")]
+    Layout {
+        /// The region's start.
+        at: Gpa,
+        /// Its bytes.
+        len: u64,
+    },
+    /// The host gives no such mapping.
+    #[error("the host cannot map {bytes} bytes of guest memory: {source}")]
+    Map {
+        /// Bytes wanted.
+        bytes: u64,
+        /// What the host said.
+        source: std::io::Error,
+    },
+    /// An access of the machine itself (a loader, a debugger) outside of RAM.
+    #[error("{len} bytes at {at} are not in the guest's memory")]
+    Outside {
+        /// The first address.
+        at: Gpa,
+        /// The bytes.
+        len: u64,
+    },
+}
+
+/// The guest's memory. Shared by reference between all vCPUs and devices.
+pub struct Ram {
+    map: MmapRaw,
+    file: Option<File>,
+    /// Bytes of the mapping; the bound of every access.
+    len: u64,
+    /// By start; each with its offset in the mapping.
+    regions: Vec<(Region, u64)>,
+    marks: Box<[AtomicU8]>,
+    code_versions: Box<[AtomicU32]>,
+    /// Held across a locked operation that no host instruction does in one piece.
+    split_lock: Mutex<()>,
+}
+
+impl Ram {
+    /// RAM of `len` bytes at address 0.
+    ///
+    /// # Errors
+    /// As [`Ram::new`].
+    pub fn flat(len: u64) -> Result<Self, RamError> {
+        Self::new(&[Region { start: Gpa(0), len, kind: RegionKind::Ram }])
+    }
+
+    /// Memory made of `regions`, all zero. Pages that nobody touches cost the host nothing.
+    ///
+    /// # Errors
+    /// If the regions are not whole, disjoint pages, or the host has no room for them.
+    pub fn new(regions: &[Region]) -> Result<Self, RamError> {
+        let mut sorted = regions.to_vec();
+        sorted.sort_by_key(|r| r.start);
+        let (mut placed, mut end, mut len) = (Vec::new(), 0_u64, 0_u64);
+        for r in sorted {
+            let bad = || RamError::Layout { at: r.start, len: r.len };
+            let next = r.start.0.checked_add(r.len).ok_or_else(bad)?;
+            if r.len == 0 || (r.len | r.start.0) % PAGE_SIZE != 0 || r.start.0 < end {
+                return Err(bad());
+            }
+            placed.push((r, len));
+            len = len.checked_add(r.len).ok_or_else(bad)?;
+            end = next;
+        }
+        let failed = |source| RamError::Map { bytes: len, source };
+        let bytes = usize::try_from(len)
+            .ok()
+            .filter(|b| *b > 0 && *b <= isize::MAX as usize / 2)
+            .ok_or_else(|| failed(std::io::ErrorKind::OutOfMemory.into()))?;
+        let (map, file) = map(bytes).map_err(failed)?;
+        let pages = bytes / PAGE_SIZE as usize;
+        Ok(Self {
+            map,
+            file,
+            len,
+            regions: placed,
+            marks: std::iter::repeat_with(AtomicU8::default).take(pages).collect(),
+            code_versions: std::iter::repeat_with(AtomicU32::default).take(pages).collect(),
+            split_lock: Mutex::new(()),
+        })
+    }
+
+    /// The regions, by address, each with its offset in the mapping.
+    #[must_use]
+    pub fn regions(&self) -> &[(Region, u64)] {
+        &self.regions
+    }
+
+    /// Bytes of the mapping: the sum of all regions.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there is no memory (there always is some).
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The memory's file, where the host has one: to share it, map it again or send it.
+    #[must_use]
+    pub fn file(&self) -> Option<&File> {
+        self.file.as_ref()
+    }
+
+    /// The mapping's first byte in host memory, for engines that map it elsewhere.
+    #[must_use]
+    pub fn host_address(&self) -> *mut u8 {
+        self.map.as_mut_ptr()
+    }
+
+    /// Where `at` lies in the mapping; `None` in a hole.
+    #[must_use]
+    pub fn spot(&self, at: Gpa) -> Option<Spot> {
+        let next = self.regions.partition_point(|(r, _)| r.start <= at);
+        let (region, offset) = self.regions.get(next.checked_sub(1)?)?;
+        let inside = at.0 - region.start.0;
+        (inside < region.len).then(|| Spot {
+            offset: offset + inside,
+            run: region.len - inside,
+            writable: region.kind == RegionKind::Ram,
+        })
+    }
+
+    /// The word at `offset`, which may be unaligned.
+    ///
+    /// # Panics
+    /// If it does not lie in the mapping.
+    #[inline(always)]
+    #[must_use]
+    pub fn load<T: Word>(&self, offset: u64) -> T {
+        self.check(offset, size_of::<T>() as u64);
+        // SAFETY: `check` has bounded the access; `Word::load` allows any alignment and races.
+        unsafe { T::load(self.map.as_ptr().add(offset as usize)) }
+    }
+
+    /// Stores a word at `offset`, which may be unaligned. True if a page that it touched holds
+    /// decoded code: the vCPU that stored has to look whether it is its own.
+    ///
+    /// # Panics
+    /// If it does not lie in the mapping.
+    #[inline(always)]
+    pub fn store<T: Word>(&self, offset: u64, value: T) -> bool {
+        self.check(offset, size_of::<T>() as u64);
+        // SAFETY: `check` has bounded the access; `Word::store` allows any alignment and races.
+        unsafe { T::store(self.map.as_mut_ptr().add(offset as usize), value) };
+        self.touch(offset, size_of::<T>() as u64)
+    }
+
+    /// Replaces the word at `offset` by `f` of it in one atomic step, and returns the old word and
+    /// what [`Ram::store`] returns. `f` may be called more than once.
+    ///
+    /// # Panics
+    /// If it does not lie in the mapping.
+    pub fn update<T: Word>(&self, offset: u64, f: impl FnMut(T) -> T) -> (T, bool) {
+        self.check(offset, size_of::<T>() as u64);
+        // SAFETY: `check` has bounded the access; `Word::update` allows any alignment and races.
+        let old =
+            unsafe { T::update(self.map.as_mut_ptr().add(offset as usize), &self.split_lock, f) };
+        (old, self.touch(offset, size_of::<T>() as u64))
+    }
+
+    /// Fills `data` from the mapping. Not atomic as a whole.
+    ///
+    /// # Panics
+    /// If it does not lie in the mapping.
+    pub fn load_bytes(&self, offset: u64, data: &mut [u8]) {
+        self.check(offset, data.len() as u64);
+        let mut at = offset;
+        let mut words = data.chunks_exact_mut(8);
+        for word in &mut words {
+            word.copy_from_slice(&self.load::<u64>(at).to_le_bytes());
+            at += 8;
+        }
+        for byte in words.into_remainder() {
+            *byte = self.load(at);
+            at += 1;
+        }
+    }
+
+    /// Stores `data` into the mapping; returns what [`Ram::store`] returns. Not atomic as a whole.
+    ///
+    /// # Panics
+    /// If it does not lie in the mapping.
+    pub fn store_bytes(&self, offset: u64, data: &[u8]) -> bool {
+        self.check(offset, data.len() as u64);
+        let (mut at, mut code) = (offset, false);
+        let mut words = data.chunks_exact(8);
+        for word in &mut words {
+            let word = word.try_into().map_or(0, u64::from_le_bytes);
+            code |= self.store(at, word);
+            at += 8;
+        }
+        for byte in words.remainder() {
+            code |= self.store(at, *byte);
+            at += 1;
+        }
+        code
+    }
+
+    /// Reads guest physical memory for the machine or a device.
+    ///
+    /// # Errors
+    /// If a part of it is not memory; `data` is then partly filled.
+    pub fn read(&self, at: Gpa, data: &mut [u8]) -> Result<(), RamError> {
+        let outside = RamError::Outside { at, len: data.len() as u64 };
+        let (mut at, mut rest) = (at, data);
+        while !rest.is_empty() {
+            let Some(spot) = self.spot(at) else { return Err(outside) };
+            let (now, later) = rest.split_at_mut(spot.run.min(rest.len() as u64) as usize);
+            self.load_bytes(spot.offset, now);
+            at = at.offset(now.len() as u64);
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Writes guest physical memory for the machine or a device; ROM keeps its contents.
+    ///
+    /// # Errors
+    /// If a part of it is not memory; what lies before that part is written.
+    pub fn write(&self, at: Gpa, data: &[u8]) -> Result<(), RamError> {
+        self.copy_in(at, data, false)
+    }
+
+    /// Writes guest physical memory, ROM included: how firmware gets there.
+    ///
+    /// # Errors
+    /// As [`Ram::write`].
+    pub fn program(&self, at: Gpa, data: &[u8]) -> Result<(), RamError> {
+        self.copy_in(at, data, true)
+    }
+
+    fn copy_in(&self, at: Gpa, data: &[u8], rom: bool) -> Result<(), RamError> {
+        let outside = RamError::Outside { at, len: data.len() as u64 };
+        let (mut at, mut rest) = (at, data);
+        while !rest.is_empty() {
+            let Some(spot) = self.spot(at) else { return Err(outside) };
+            let (now, later) = rest.split_at(spot.run.min(rest.len() as u64) as usize);
+            if spot.writable || rom {
+                self.store_bytes(spot.offset, now);
+            }
+            at = at.offset(now.len() as u64);
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Marks the page that holds `offset` as one from which code was decoded. Call it before the
+    /// bytes are read.
+    pub fn mark_code(&self, offset: u64) {
+        if let Some(marks) = self.marks.get((offset / PAGE_SIZE) as usize) {
+            marks.fetch_or(CODE, Ordering::SeqCst);
+        }
+    }
+
+    /// How often the page that holds `offset` was stored to since code was first decoded from it.
+    #[inline(always)]
+    #[must_use]
+    pub fn code_version(&self, offset: u64) -> u32 {
+        match self.code_versions.get((offset / PAGE_SIZE) as usize) {
+            Some(version) => version.load(Ordering::Acquire),
+            None => 0,
+        }
+    }
+
+    /// The offsets of the pages that were stored to since the last call, in order.
+    pub fn take_dirty(&self) -> Vec<u64> {
+        let mut dirty = Vec::new();
+        for (page, marks) in self.marks.iter().enumerate() {
+            if marks.load(Ordering::Relaxed) & DIRTY != 0 {
+                marks.fetch_and(!DIRTY, Ordering::SeqCst);
+                dirty.push(page as u64 * PAGE_SIZE);
+            }
+        }
+        dirty
+    }
+
+    #[inline(always)]
+    fn check(&self, offset: u64, size: u64) {
+        assert!(size <= self.len && offset <= self.len - size, "access outside of guest RAM");
+    }
+
+    /// After a store that `check` has bounded: keeps the marks.
+    #[inline(always)]
+    fn touch(&self, offset: u64, size: u64) -> bool {
+        let (first, last) = (offset / PAGE_SIZE, (offset + size.saturating_sub(1)) / PAGE_SIZE);
+        // SAFETY: there are marks for every page of the mapping, and `check` has bounded both ends.
+        let quiet = unsafe {
+            self.marks.get_unchecked(first as usize).load(Ordering::Relaxed) == DIRTY
+                && (size == 1
+                    || self.marks.get_unchecked(last as usize).load(Ordering::Relaxed) == DIRTY)
+        };
+        !quiet && self.touch_marked(first, last)
+    }
+
+    #[cold]
+    fn touch_marked(&self, first: u64, last: u64) -> bool {
+        let mut code = false;
+        for page in first..=last {
+            let (Some(marks), Some(version)) =
+                (self.marks.get(page as usize), self.code_versions.get(page as usize))
+            else {
+                continue;
+            };
+            if marks.fetch_or(DIRTY, Ordering::SeqCst) & CODE != 0 {
+                version.fetch_add(1, Ordering::SeqCst);
+                code = true;
+            }
+        }
+        code
+    }
+}
+
+/// Lock for [`Word::update`] of a word that straddles what the host can swap at once.
+pub(crate) fn locked<R>(lock: &Mutex<()>, f: impl FnOnce() -> R) -> R {
+    let _held = lock.lock().unwrap_or_else(PoisonError::into_inner);
+    f()
+}
+
+#[cfg(target_os = "linux")]
+fn map(bytes: usize) -> std::io::Result<(MmapRaw, Option<File>)> {
+    use rustix::fs::{MemfdFlags, memfd_create};
+    let file = File::from(memfd_create("guest-ram", MemfdFlags::CLOEXEC)?);
+    file.set_len(bytes as u64)?;
+    let map = MmapOptions::new().len(bytes).no_reserve_swap().map_raw(&file)?;
+    Ok((map, Some(file)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn map(bytes: usize) -> std::io::Result<(MmapRaw, Option<File>)> {
+    let map = MmapOptions::new().len(bytes).no_reserve_swap().map_anon()?;
+    Ok((MmapRaw::from(map), None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two_regions() -> Ram {
+        Ram::new(&[
+            Region { start: Gpa(0x10_0000), len: 0x2000, kind: RegionKind::Rom },
+            Region { start: Gpa(0), len: 0x3000, kind: RegionKind::Ram },
+        ])
+        .expect("a few pages")
+    }
+
+    #[test]
+    fn regions_and_holes() {
+        let ram = two_regions();
+        assert_eq!(ram.spot(Gpa(0x2fff)).map(|s| (s.offset, s.run)), Some((0x2fff, 1)));
+        assert_eq!(ram.spot(Gpa(0x3000)), None);
+        let rom = ram.spot(Gpa(0x10_1000)).expect("ROM");
+        assert_eq!((rom.offset, rom.run, rom.writable), (0x4000, 0x1000, false));
+        assert_eq!(ram.spot(Gpa(0x10_2000)), None);
+        assert!(ram.read(Gpa(0x2ffe), &mut [0; 4]).is_err());
+        ram.write(Gpa(0x10_0000), &[1]).expect("ignored");
+        ram.program(Gpa(0x10_0001), &[2]).expect("programmed");
+        let mut two = [9; 2];
+        ram.read(Gpa(0x10_0000), &mut two).expect("ROM");
+        assert_eq!(two, [0, 2]);
+    }
+
+    #[test]
+    fn bad_layouts_are_refused() {
+        let region = |start, len| Region { start: Gpa(start), len, kind: RegionKind::Ram };
+        for bad in [
+            vec![region(0, 0)],
+            vec![region(0, 0x1001)],
+            vec![region(0, 0x2000), region(0x1000, 0x1000)],
+            vec![region(u64::MAX - 0xfff, 0x1000)],
+            vec![region(0, 1 << 63)],
+            vec![],
+        ] {
+            assert!(Ram::new(&bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn words_of_any_alignment() {
+        let ram = Ram::flat(0x2000).expect("two pages");
+        for at in 0..32 {
+            ram.store(0xff0 + at, 0x1122_3344_5566_7788_u64);
+            assert_eq!(ram.load::<u64>(0xff0 + at), 0x1122_3344_5566_7788);
+            assert_eq!(ram.load::<u16>(0xff2 + at), 0x5566);
+            let (old, _) = ram.update::<u32>(0xff1 + at, |v| v.wrapping_add(1));
+            assert_eq!(old, 0x4455_6677);
+            assert_eq!(ram.load::<u32>(0xff1 + at), 0x4455_6678);
+            assert_eq!(ram.load::<u8>(0xff5 + at), 0x33);
+        }
+    }
+
+    #[test]
+    fn code_and_dirty_marks() {
+        let ram = Ram::flat(0x4000).expect("four pages");
+        assert!(!ram.store(0x1ffe, 1_u32));
+        assert_eq!(ram.take_dirty(), [0x1000, 0x2000]);
+        assert_eq!(ram.take_dirty(), []);
+        ram.mark_code(0x2000);
+        assert!(ram.store(0x1fff, 1_u16));
+        assert!(!ram.store(0x1ff0, 1_u16));
+        assert!(ram.store(0x2fff, 1_u8));
+        assert_eq!((ram.code_version(0x2345), ram.code_version(0x1000)), (2, 0));
+        assert_eq!(ram.take_dirty(), [0x1000, 0x2000]);
+    }
+
+    #[test]
+    fn updates_from_many_threads_are_not_lost() {
+        let ram = Ram::flat(0x1000).expect("a page");
+        std::thread::scope(|s| {
+            for _ in 0..4 {
+                s.spawn(|| {
+                    for _ in 0..10_000 {
+                        for at in [0x10, 0x101, 0x1fe, 0x2ff] {
+                            ram.update::<u32>(at, |v| v.wrapping_add(1));
+                        }
+                        ram.update::<u128>(0x400, |v| v.wrapping_add(u128::from(u64::MAX)));
+                    }
+                });
+            }
+        });
+        for at in [0x10, 0x101, 0x1fe, 0x2ff] {
+            assert_eq!(ram.load::<u32>(at), 40_000);
+        }
+        assert_eq!(ram.load::<u128>(0x400), 40_000 * u128::from(u64::MAX));
+    }
+}

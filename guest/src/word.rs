@@ -1,0 +1,228 @@
+//! Single accesses to memory that other threads access too.
+//!
+//! Rust's atomics want alignment and say nothing of mixed sizes; the guest has neither scruple. An
+//! aligned word is read and written with one atomic access (acquire and release, which is what x86
+//! promises its programs; on x86 and with LDAPR on Arm it costs nothing). An unaligned word is one
+//! volatile access where the host's plain instructions allow it.
+
+use std::sync::{
+    Mutex,
+    atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering},
+};
+
+use crate::ram::locked;
+
+/// A word of guest memory: u8, u16, u32, u64 or (two loads and stores, one update) u128.
+pub trait Word: Copy + PartialEq + sealed::Sealed {
+    /// Reads the word at `at`, little endian.
+    ///
+    /// # Safety
+    /// `at` and the bytes after it lie in a mapping that only this module's functions access.
+    unsafe fn load(at: *const u8) -> Self;
+    /// Writes the word at `at`, little endian.
+    ///
+    /// # Safety
+    /// As [`Word::load`].
+    unsafe fn store(at: *mut u8, value: Self);
+    /// Replaces the word at `at` by `f` of it in one step, and returns the old one.
+    ///
+    /// # Safety
+    /// As [`Word::load`].
+    unsafe fn update(at: *mut u8, split: &Mutex<()>, f: impl FnMut(Self) -> Self) -> Self;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for u8 {}
+    impl Sealed for u16 {}
+    impl Sealed for u32 {}
+    impl Sealed for u64 {}
+    impl Sealed for u128 {}
+}
+
+#[repr(C, packed)]
+#[derive(Clone, Copy)]
+struct Unaligned<T: Copy>(T);
+
+macro_rules! word {
+    ($t:ty, $atomic:ty) => {
+        impl Word for $t {
+            #[inline(always)]
+            unsafe fn load(at: *const u8) -> Self {
+                // On x86 one volatile MOV is atomic and ordered enough, aligned or not.
+                if cfg!(target_arch = "x86_64") || !at.cast::<$atomic>().is_aligned() {
+                    // SAFETY: in bounds by contract; the type has alignment 1.
+                    return <$t>::from_le(unsafe { at.cast::<Unaligned<$t>>().read_volatile() }.0);
+                }
+                // SAFETY: in bounds by contract, aligned, and atomics may share memory.
+                <$t>::from_le(unsafe { &*at.cast::<$atomic>() }.load(Ordering::Acquire))
+            }
+
+            #[inline(always)]
+            unsafe fn store(at: *mut u8, value: Self) {
+                let value = value.to_le();
+                if cfg!(target_arch = "x86_64") || !at.cast::<$atomic>().is_aligned() {
+                    // SAFETY: in bounds by contract; the type has alignment 1.
+                    unsafe { at.cast::<Unaligned<$t>>().write_volatile(Unaligned(value)) };
+                    return;
+                }
+                // SAFETY: in bounds by contract, aligned, and atomics may share memory.
+                unsafe { &*at.cast::<$atomic>() }.store(value, Ordering::Release);
+            }
+
+            unsafe fn update(
+                at: *mut u8,
+                split: &Mutex<()>,
+                mut f: impl FnMut(Self) -> Self,
+            ) -> Self {
+                const SIZE: usize = size_of::<$t>();
+                let inside = at as usize % 8;
+                if inside + SIZE <= 8 {
+                    // Within an aligned quadword: swap that (the mapping is whole pages).
+                    let (shift, mut was) = (inside as u32 * 8, 0);
+                    let mask = u64::from(<$t>::MAX) << shift;
+                    // SAFETY: the quadword lies in the same page as its part does.
+                    let quadword = unsafe { &*at.sub(inside).cast::<AtomicU64>() };
+                    update_quadword(quadword, &mut |all| {
+                        was = (all >> shift) as $t;
+                        (all & !mask) | (u64::from(f(was)) << shift)
+                    });
+                    return was;
+                }
+                locked(split, || {
+                    // SAFETY: by contract.
+                    let old = unsafe { Self::load(at) };
+                    // SAFETY: by contract.
+                    unsafe { Self::store(at, f(old)) };
+                    old
+                })
+            }
+        }
+    };
+}
+
+word!(u8, AtomicU8);
+word!(u16, AtomicU16);
+word!(u32, AtomicU32);
+word!(u64, AtomicU64);
+
+/// Compare-and-swap until nobody came between.
+fn update_quadword(quadword: &AtomicU64, f: &mut dyn FnMut(u64) -> u64) {
+    let mut old = quadword.load(Ordering::SeqCst);
+    loop {
+        let new = f(u64::from_le(old)).to_le();
+        match quadword.compare_exchange_weak(old, new, Ordering::SeqCst, Ordering::SeqCst) {
+            Ok(_) => return,
+            Err(now) => old = now,
+        }
+    }
+}
+
+impl Word for u128 {
+    unsafe fn load(at: *const u8) -> Self {
+        // SAFETY: by contract; x86 promises no atomicity for 16 bytes either.
+        let (low, high) = unsafe { (u64::load(at), u64::load(at.add(8))) };
+        Self::from(high) << 64 | Self::from(low)
+    }
+
+    unsafe fn store(at: *mut u8, value: Self) {
+        // SAFETY: by contract.
+        unsafe {
+            u64::store(at, value as u64);
+            u64::store(at.add(8), (value >> 64) as u64);
+        }
+    }
+
+    unsafe fn update(at: *mut u8, split: &Mutex<()>, mut f: impl FnMut(Self) -> Self) -> Self {
+        if (at as usize).is_multiple_of(16) && swap128::AVAILABLE {
+            // SAFETY: by contract; a torn first guess only costs another turn.
+            let mut old = unsafe { Self::load(at) };
+            loop {
+                // SAFETY: in bounds by contract, aligned to 16.
+                let now = unsafe { swap128::compare_exchange(at, old, f(old)) };
+                if now == old {
+                    return old;
+                }
+                old = now;
+            }
+        }
+        locked(split, || {
+            // SAFETY: by contract.
+            let old = unsafe { Self::load(at) };
+            // SAFETY: by contract.
+            unsafe { Self::store(at, f(old)) };
+            old
+        })
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod swap128 {
+    pub(super) const AVAILABLE: bool = true;
+
+    /// LOCK CMPXCHG16B; returns what was there. `at` is aligned to 16.
+    ///
+    /// Every x86-64 processor made since 2006 has it.
+    pub(super) unsafe fn compare_exchange(at: *mut u8, old: u128, new: u128) -> u128 {
+        let (mut low, mut high) = (old as u64, (old >> 64) as u64);
+        // SAFETY: writes 16 aligned bytes, which the caller has bounded; RBX is restored.
+        unsafe {
+            std::arch::asm!(
+                "xchg {new_low}, rbx",
+                "lock cmpxchg16b [{at}]",
+                "mov rbx, {new_low}",
+                at = in(reg) at,
+                new_low = inout(reg) new as u64 => _,
+                in("rcx") (new >> 64) as u64,
+                inout("rax") low,
+                inout("rdx") high,
+                options(nostack),
+            );
+        }
+        u128::from(high) << 64 | u128::from(low)
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod swap128 {
+    pub(super) const AVAILABLE: bool = true;
+
+    /// LDAXP and STLXP; returns what was there. `at` is aligned to 16.
+    pub(super) unsafe fn compare_exchange(at: *mut u8, old: u128, new: u128) -> u128 {
+        let (low, high): (u64, u64);
+        // SAFETY: writes 16 aligned bytes, which the caller has bounded.
+        unsafe {
+            std::arch::asm!(
+                "2:",
+                "ldaxp {low}, {high}, [{at}]",
+                "cmp {low}, {old_low}",
+                "ccmp {high}, {old_high}, #0, eq",
+                "csel {put_low}, {new_low}, {low}, eq",
+                "csel {put_high}, {new_high}, {high}, eq",
+                "stlxp {failed:w}, {put_low}, {put_high}, [{at}]",
+                "cbnz {failed:w}, 2b",
+                at = in(reg) at,
+                low = out(reg) low,
+                high = out(reg) high,
+                put_low = out(reg) _,
+                put_high = out(reg) _,
+                failed = out(reg) _,
+                old_low = in(reg) old as u64,
+                old_high = in(reg) (old >> 64) as u64,
+                new_low = in(reg) new as u64,
+                new_high = in(reg) (new >> 64) as u64,
+                options(nostack),
+            );
+        }
+        u128::from(high) << 64 | u128::from(low)
+    }
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod swap128 {
+    pub(super) const AVAILABLE: bool = false;
+
+    pub(super) unsafe fn compare_exchange(_at: *mut u8, _old: u128, _new: u128) -> u128 {
+        unreachable!("not available")
+    }
+}
