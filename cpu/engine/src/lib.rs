@@ -1,2 +1,123 @@
 //! The contract between a machine and whatever executes its guest.
+//!
+//! A machine is its [`CpuState`]s, its devices' states and its RAM. An [`Engine`] is only a way to
+//! advance it. Nothing about a host, an engine or a file descriptor is inside a state, so a guest
+//! can be moved from any engine to any other at every [`Exit`].
+//!
+//! Input and output happen inside [`Vcpu::run`], by calls to the [`Bus`]. Therefore every exit is
+//! an instruction boundary: all earlier instructions are complete, none of the later ones has had
+//! an effect.
 #![forbid(unsafe_code)]
+
+mod kicker;
+mod stats;
+
+use std::{num::NonZeroU64, sync::Arc};
+
+use thiserror::Error;
+use trine_guest::{Gpa, VmTime};
+pub use trine_x86::{Access, Bus, CpuModel, CpuState, MsrFault, Pins, TripleFault};
+
+pub use kicker::Kicker;
+pub use stats::Stats;
+
+/// A way to execute guests, bound to one machine's RAM.
+pub trait Engine: Send + Sync {
+    /// `interp`, `translate` or `kvm`.
+    fn name(&self) -> &'static str;
+    /// What it can and cannot do: data, so that nobody asks which engine it is.
+    fn limits(&self) -> Limits;
+    /// A vCPU in the reset state (SDM vol. 3A, table 10-1); vCPUs other than 0 wait for a start-up
+    /// IPI.
+    ///
+    /// # Errors
+    /// If the host lacks what it takes, or the model asks for more than [`Limits`] says.
+    fn create_vcpu(
+        &self,
+        id: u32,
+        model: &CpuModel,
+        bus: Arc<dyn Bus>,
+    ) -> Result<Box<dyn Vcpu>, EngineError>;
+}
+
+/// What an engine can do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// [`Budget::Instructions`] is exact, and [`Access::retired`] counts.
+    pub counts_instructions: bool,
+    /// Two runs from one state with the same inputs at the same counts are the same.
+    pub deterministic: bool,
+}
+
+/// One virtual CPU.
+pub trait Vcpu: Send {
+    /// Executes guest instructions until the budget is used up or something else ends it.
+    ///
+    /// # Errors
+    /// Only if the host fails. Whatever the guest does is an [`Exit`] or happens to the guest.
+    fn run(&mut self, budget: Budget) -> Result<Exit, EngineError>;
+    /// The whole architectural state: the same struct for all engines.
+    ///
+    /// # Errors
+    /// If the host fails.
+    fn state(&mut self) -> Result<CpuState, EngineError>;
+    /// Replaces the whole architectural state.
+    ///
+    /// # Errors
+    /// If the host fails.
+    fn set_state(&mut self, state: &CpuState) -> Result<(), EngineError>;
+    /// A handle that makes `run` look at its pins, or return, soon, from any thread.
+    fn kicker(&self) -> Kicker;
+    /// Somebody other than a vCPU changed RAM or the memory map at `at`.
+    fn ram_changed(&mut self, at: Gpa, len: u64);
+    /// Instructions retired so far; 0 for an engine that does not count.
+    fn retired(&self) -> u64;
+    /// Counters since the vCPU was made.
+    fn stats(&self) -> Stats;
+}
+
+/// How far to run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Budget {
+    /// Exactly so many instructions more (an engine that does not count treats it as unlimited).
+    Instructions(NonZeroU64),
+    /// Until guest time reaches this point (checked now and then; exact only through
+    /// [`Budget::Instructions`]).
+    Until(VmTime),
+    /// Until something happens.
+    Unlimited,
+}
+
+/// Why `run` returned. Always at an instruction boundary.
+#[must_use]
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// The budget is used up.
+    Budget,
+    /// [`Kicker::stop`] was called.
+    Kicked,
+    /// The vCPU is idle (HLT, MWAIT, waiting for a start-up IPI) and no pin calls. Run it again
+    /// after a kick.
+    Halted,
+    /// A debugger's breakpoint at this RIP.
+    Breakpoint(u64),
+    /// A fault during the delivery of a double fault: the CPU has shut down. The board decides
+    /// what follows (a PC resets).
+    TripleFault(Box<TripleFault>),
+}
+
+/// The host failed. A guest cannot cause this.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// The engine is missing something of the host's.
+    #[error("the {engine} engine is not available: {reason}")]
+    Unavailable {
+        /// [`Engine::name`].
+        engine: &'static str,
+        /// What is missing, and what to do.
+        reason: String,
+    },
+    /// A state that no CPU can have.
+    #[error("bad CPU state: {0}")]
+    BadState(String),
+}

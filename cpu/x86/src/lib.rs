@@ -1,2 +1,41 @@
 //! The x86 instruction set: state, decoding and the meaning of every instruction.
+//!
+//! There is no engine in this crate. [`CpuState`] is a CPU's state as everybody exchanges it;
+//! [`Core`] is its working form, which the software engines share, with the memory access path and
+//! every cold instruction as methods and functions over it. Hot instructions are generic functions
+//! over [`Sem`]; [`pick`] names the one for a decoded [`Insn`].
 #![forbid(unsafe_code)]
+
+mod bits;
+mod bus;
+mod core;
+mod decode;
+mod fault;
+mod flags;
+mod insn;
+mod int;
+mod memory;
+mod model;
+mod operand;
+mod paging;
+mod segment;
+mod select;
+mod sem;
+mod state;
+mod system;
+mod tlb;
+
+pub use bits::{cr0, cr4, dr6, dr7, efer, msr, rflags, xcr0};
+pub use bus::{Access, Bus, MsrFault, Pins};
+pub use core::{Core, Counters};
+pub use decode::{BLOCK_BYTES, BLOCK_INSNS, Decoded, Decoder};
+pub use fault::{Exception, Raised, TripleFault, vector};
+pub use flags::Flags;
+pub use insn::{Insn, Mode, Seg, Width, slot};
+pub use memory::Place;
+pub use model::{CpuModel, Feature, ModelError};
+pub use select::pick;
+pub use sem::{Checked, Cold, Flag, Flat, Pick, Pure, Reach, Rmw, Sem, Semantics, Size, size};
+pub use state::{
+    Activity, Control, CpuState, Debug, Events, Msrs, Segment, Segments, Shadow, Simd, Table, X87,
+};

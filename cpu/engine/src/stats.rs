@@ -1,0 +1,50 @@
+//! Counters of a vCPU, with one schema for all engines.
+
+use serde::{Deserialize, Serialize};
+
+/// What happened on a vCPU since it was made. An engine leaves at 0 what it cannot count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Stats {
+    /// Guest instructions retired.
+    pub instructions: u64,
+    /// Blocks of decoded or translated instructions that were entered.
+    pub blocks_entered: u64,
+    /// Blocks decoded or translated.
+    pub blocks_made: u64,
+    /// Blocks dropped because their bytes changed.
+    pub blocks_stale: u64,
+    /// Software TLB misses.
+    pub tlb_misses: u64,
+    /// Software TLB flushes.
+    pub tlb_flushes: u64,
+    /// Exceptions delivered.
+    pub exceptions: u64,
+    /// Maskable interrupts delivered.
+    pub interrupts: u64,
+    /// Accesses to memory that is not RAM.
+    pub mmio: u64,
+    /// IN and OUT instructions (each repetition counts).
+    pub port_io: u64,
+    /// Times the vCPU went idle.
+    pub halts: u64,
+}
+
+impl Stats {
+    /// The sum of two vCPUs' counters.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            instructions: self.instructions + other.instructions,
+            blocks_entered: self.blocks_entered + other.blocks_entered,
+            blocks_made: self.blocks_made + other.blocks_made,
+            blocks_stale: self.blocks_stale + other.blocks_stale,
+            tlb_misses: self.tlb_misses + other.tlb_misses,
+            tlb_flushes: self.tlb_flushes + other.tlb_flushes,
+            exceptions: self.exceptions + other.exceptions,
+            interrupts: self.interrupts + other.interrupts,
+            mmio: self.mmio + other.mmio,
+            port_io: self.port_io + other.port_io,
+            halts: self.halts + other.halts,
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What lies beyond the CPU's pins: everything that is not RAM.
+
+use trine_guest::{Gpa, VmTime};
+
+/// Who makes an access, and when in its own count: the bus derives guest time from it where time
+/// follows instructions, and a local APIC answers each vCPU its own registers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Access {
+    /// The vCPU, counted from 0.
+    pub vcpu: u32,
+    /// Instructions that the vCPU has retired since its engine made it, up to the one that asks.
+    pub retired: u64,
+}
+
+/// An MSR access that the bus refuses: the CPU raises #GP(0).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MsrFault;
+
+/// Pins of a vCPU that call for action, as [`Bus::pins`] samples them. Edges (NMI, INIT, SIPI) are
+/// taken: they are reported once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Pins {
+    /// A maskable interrupt waits for its acknowledge cycle.
+    pub interrupt: bool,
+    /// A non-maskable interrupt arrived.
+    pub nmi: bool,
+    /// INIT arrived. It comes before a start-up IPI that arrived with it.
+    pub init: bool,
+    /// A start-up IPI arrived, with this vector.
+    pub startup: Option<u8>,
+    /// The A20 gate holds address bit 20 at 0.
+    pub a20_masked: bool,
+}
+
+/// Everything that is not RAM. Called from inside `Vcpu::run`, so that every exit of an engine is
+/// an instruction boundary.
+pub trait Bus: Send + Sync {
+    /// Loads from an address that is not RAM. `data` is 1 to 64 bytes within a page; what nothing
+    /// answers reads as all ones.
+    fn mmio_read(&self, by: Access, at: Gpa, data: &mut [u8]);
+    /// Stores to an address that is not RAM (ROM included).
+    fn mmio_write(&self, by: Access, at: Gpa, data: &[u8]);
+    /// IN: `data` is 1, 2 or 4 bytes.
+    fn port_in(&self, by: Access, port: u16, data: &mut [u8]);
+    /// OUT: `data` is 1, 2 or 4 bytes.
+    fn port_out(&self, by: Access, port: u16, data: &[u8]);
+    /// RDMSR of a register that a chip holds: the local APIC's (1Bh, 6E0h, 800h to 8FFh).
+    ///
+    /// # Errors
+    /// If the chip has no such register, or not in its present mode.
+    fn read_msr(&self, by: Access, msr: u32) -> Result<u64, MsrFault>;
+    /// WRMSR of a register that a chip holds. For the TSC deadline (6E0h), `value` is in ticks of
+    /// this vCPU's TSC and `deadline` is the same as guest time; otherwise `deadline` is `None`.
+    ///
+    /// # Errors
+    /// As [`Bus::read_msr`], or if the value sets reserved bits.
+    fn write_msr(
+        &self,
+        by: Access,
+        msr: u32,
+        value: u64,
+        deadline: Option<VmTime>,
+    ) -> Result<(), MsrFault>;
+    /// The task priority that CR8 shows: bits 7:4 of the local APIC's TPR.
+    fn task_priority(&self, by: Access) -> u8;
+    /// MOV to CR8.
+    fn set_task_priority(&self, by: Access, priority: u8);
+    /// Samples the pins. Cheap when nothing has changed.
+    fn pins(&self, by: Access) -> Pins;
+    /// The acknowledge cycle of a maskable interrupt: its vector, or `None` if it went away.
+    fn acknowledge_interrupt(&self, by: Access) -> Option<u8>;
+    /// Random bits for RDRAND and RDSEED: unpredictable, unless the machine is reproducible.
+    fn random(&self, by: Access) -> u64;
+    /// Guest time.
+    fn now(&self, by: Access) -> VmTime;
+}

@@ -1,0 +1,382 @@
+//! A CPU's state in its working form, which the software engines share.
+//!
+//! [`Core::state`] and [`Core::set_state`] convert it from and to [`CpuState`]. In between, the
+//! flags are lazy, the register file has helper slots, and what memory accesses need is derived
+//! once from the control registers.
+
+use std::sync::Arc;
+
+use trine_guest::{Ram, VmTime};
+
+use crate::{
+    Access, Bus, CpuModel, CpuState, Exception, Flags, Insn, Mode, Raised, Seg, Width, cr0, cr4,
+    efer,
+    insn::slot,
+    paging::Paging,
+    rflags,
+    state::{Activity, Control, Debug, Events, Msrs, Segments, Simd, X87},
+    tlb::{Class, Tlb},
+    vector,
+};
+
+/// Ticks of the TSC for each nanosecond of guest time. A round figure keeps conversions exact.
+pub(crate) const TSC_TICKS_PER_NS: u64 = 1;
+
+/// Events that the core counts for statistics.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Page walks.
+    pub tlb_misses: u64,
+    /// Flushes of the software TLB, whole or of what is not global.
+    pub tlb_flushes: u64,
+    /// Exceptions delivered.
+    pub exceptions: u64,
+    /// Maskable interrupts delivered.
+    pub interrupts: u64,
+    /// Accesses to memory that is not RAM.
+    pub mmio: u64,
+    /// Port accesses.
+    pub port_io: u64,
+}
+
+/// A CPU at work.
+pub struct Core {
+    /// RAX to R15, then the slots of [`slot`].
+    pub regs: [u64; slot::COUNT],
+    /// Between instructions, the next one's address. Inside a cold instruction, the address
+    /// behind it. Stale inside a hot one.
+    pub rip: u64,
+    /// The six arithmetic flags.
+    pub flags: Flags,
+    /// All other bits of RFLAGS (the six are 0 here).
+    pub system_flags: u64,
+    /// Segment registers. Call [`Core::refresh`] after changing them.
+    pub segments: Segments,
+    /// Control registers. Call [`Core::refresh`] after changing them.
+    pub control: Control,
+    /// Debug registers.
+    pub debug: Debug,
+    /// Model-specific registers.
+    pub msrs: Msrs,
+    /// The x87 FPU.
+    pub x87: X87,
+    /// SSE and AVX.
+    pub simd: Simd,
+    /// Activity, shadow, pending events.
+    pub events: Events,
+
+    /// The exception that [`Raised`] stands for.
+    pub raised: Option<Exception>,
+    /// The block has to end after this instruction: code was stored to, or something changed that
+    /// the engine looks at only between blocks.
+    pub leave_block: bool,
+    /// Instructions retired up to the start of the block.
+    pub retired: u64,
+    /// The number in its block of the instruction that is being executed, for [`Core::access`].
+    pub number: u8,
+    /// Counters.
+    pub counters: Counters,
+
+    /// Derived: the current privilege level.
+    pub cpl: u8,
+    /// Derived: what decoding depends on.
+    pub mode: Mode,
+    /// Derived: the class of explicit data accesses.
+    pub class: Class,
+    /// Derived: the form of the page tables.
+    pub(crate) paging: Paging,
+    /// ANDed to physical addresses: the A20 gate.
+    pub a20_mask: u64,
+
+    /// The software TLB.
+    pub tlb: Tlb,
+    /// The machine's RAM.
+    pub ram: Arc<Ram>,
+    /// Everything that is not RAM.
+    pub bus: Arc<dyn Bus>,
+    /// Which features the CPU has.
+    pub model: Arc<CpuModel>,
+    /// Which vCPU this is.
+    pub id: u32,
+}
+
+impl Core {
+    /// vCPU `id` in the reset state.
+    #[must_use]
+    pub fn new(id: u32, model: &CpuModel, ram: Arc<Ram>, bus: Arc<dyn Bus>) -> Self {
+        let mut core = Self {
+            regs: [0; slot::COUNT],
+            rip: 0,
+            flags: Flags::default(),
+            system_flags: 0,
+            segments: Segments::default(),
+            control: Control::default(),
+            debug: Debug::default(),
+            msrs: Msrs::default(),
+            x87: X87::default(),
+            simd: Simd::default(),
+            events: Events::default(),
+            raised: None,
+            leave_block: false,
+            retired: 0,
+            number: 0,
+            counters: Counters::default(),
+            cpl: 0,
+            mode: Mode::default(),
+            class: Class::Supervisor,
+            paging: Paging::Off,
+            a20_mask: u64::MAX,
+            tlb: Tlb::new(),
+            ram,
+            bus,
+            model: Arc::new(model.clone()),
+            id,
+        };
+        core.set_state(&CpuState::reset(model, id));
+        core
+    }
+
+    /// The architectural state. Only between instructions.
+    #[must_use]
+    pub fn state(&self) -> CpuState {
+        let mut gpr = [0; 16];
+        gpr.copy_from_slice(&self.regs[..16]);
+        CpuState {
+            gpr,
+            rip: self.rip,
+            rflags: self.rflags(),
+            segments: self.segments,
+            control: self.control,
+            debug: self.debug,
+            msrs: self.msrs,
+            x87: self.x87,
+            simd: self.simd,
+            events: self.events,
+        }
+    }
+
+    /// Replaces the architectural state. Only between instructions.
+    pub fn set_state(&mut self, state: &CpuState) {
+        self.regs[..16].copy_from_slice(&state.gpr);
+        self.regs[usize::from(slot::ZERO)] = 0;
+        self.regs[usize::from(slot::FAR)] = 1 << 20;
+        self.rip = state.rip;
+        self.segments = state.segments;
+        self.control = state.control;
+        self.debug = state.debug;
+        self.msrs = state.msrs;
+        self.x87 = state.x87;
+        self.simd = state.simd;
+        self.events = state.events;
+        self.raised = None;
+        self.set_rflags(state.rflags);
+        self.refresh();
+        self.flush_tlb();
+    }
+
+    /// RFLAGS.
+    #[must_use]
+    pub fn rflags(&self) -> u64 {
+        self.system_flags | self.flags.bits() | rflags::FIXED
+    }
+
+    /// Replaces RFLAGS as a whole; what depends on it is derived anew.
+    pub fn set_rflags(&mut self, value: u64) {
+        self.flags.set_bits(value);
+        let old = self.system_flags;
+        self.system_flags = value & !rflags::ARITHMETIC | rflags::FIXED;
+        if (old ^ value) & (rflags::VM | rflags::AC) != 0 {
+            self.refresh();
+        }
+    }
+
+    /// Derives anew what depends on control registers, segments, CPL and EFLAGS.VM and AC.
+    pub fn refresh(&mut self) {
+        let (c, s) = (&self.control, &self.segments.seg);
+        let protected_enabled = c.cr0 & cr0::PE != 0;
+        let vm86 = protected_enabled && self.system_flags & rflags::VM != 0;
+        let long = c.efer & efer::LMA != 0;
+        let big = |seg: Seg| s[seg as usize].rights & crate::segment::BIG != 0;
+        self.cpl = match () {
+            () if !protected_enabled => 0,
+            () if vm86 => 3,
+            () => (s[Seg::Ss as usize].rights >> 5 & 3) as u8,
+        };
+        let width = |big: bool| if big { Width::W32 } else { Width::W16 };
+        let code = if long && s[Seg::Cs as usize].rights & crate::segment::LONG != 0 {
+            Width::W64
+        } else {
+            width(big(Seg::Cs))
+        };
+        let stack = if code == Width::W64 { Width::W64 } else { width(big(Seg::Ss)) };
+        let alignment =
+            self.cpl == 3 && c.cr0 & cr0::AM != 0 && self.system_flags & rflags::AC != 0;
+        let flat = !alignment
+            && (code == Width::W64
+                || (protected_enabled
+                    && !vm86
+                    && [Seg::Es, Seg::Ss, Seg::Ds]
+                        .iter()
+                        .all(|seg| s[*seg as usize].is_flat_data())
+                    && s[Seg::Cs as usize].is_flat_code()));
+        self.mode = Mode::new(code, stack, flat, protected_enabled && !vm86);
+        self.class = match () {
+            () if self.cpl == 3 => Class::User,
+            () if c.cr4 & cr4::SMAP != 0 && self.system_flags & rflags::AC != 0 => {
+                Class::SupervisorAc
+            }
+            () => Class::Supervisor,
+        };
+        self.paging = Paging::of(c);
+    }
+
+    /// Forgets all translations.
+    pub fn flush_tlb(&mut self) {
+        self.counters.tlb_flushes += 1;
+        self.tlb.flush();
+        self.leave_block = true;
+    }
+
+    /// Sets the A20 gate.
+    pub fn set_a20_masked(&mut self, masked: bool) {
+        let mask = if masked { !(1 << 20) } else { u64::MAX };
+        if self.a20_mask != mask {
+            self.a20_mask = mask;
+            self.flush_tlb();
+        }
+    }
+
+    /// CR0.PE is set (virtual-8086 mode included).
+    #[inline(always)]
+    #[must_use]
+    pub fn protected_enabled(&self) -> bool {
+        self.control.cr0 & cr0::PE != 0
+    }
+
+    /// Virtual-8086 mode.
+    #[inline(always)]
+    #[must_use]
+    pub fn vm86(&self) -> bool {
+        self.protected_enabled() && self.system_flags & rflags::VM != 0
+    }
+
+    /// IA-32e mode: 64-bit or compatibility mode.
+    #[inline(always)]
+    #[must_use]
+    pub fn long_mode(&self) -> bool {
+        self.control.efer & efer::LMA != 0
+    }
+
+    /// EFLAGS.IOPL, 0 to 3.
+    #[inline(always)]
+    #[must_use]
+    pub fn iopl(&self) -> u8 {
+        (self.system_flags >> 12 & 3) as u8
+    }
+
+    /// Who makes the access that is being made.
+    #[inline]
+    #[must_use]
+    pub fn access(&self) -> Access {
+        Access { vcpu: self.id, retired: self.retired + u64::from(self.number) }
+    }
+
+    /// Guest time.
+    #[must_use]
+    pub fn now(&self) -> VmTime {
+        self.bus.now(self.access())
+    }
+
+    /// The time-stamp counter.
+    #[must_use]
+    pub fn tsc(&self) -> u64 {
+        self.now().ns().wrapping_mul(TSC_TICKS_PER_NS).wrapping_add(self.msrs.tsc_offset)
+    }
+
+    // Registers
+
+    /// General register `reg` (AH to BH for 8 bits with [`slot::HIGH`]), zero-extended.
+    #[inline(always)]
+    #[must_use]
+    pub fn get(&self, w: Width, reg: u8) -> u64 {
+        let value = self.regs[usize::from(reg) % slot::COUNT];
+        match w {
+            Width::W8 => value >> ((reg >> 2) & 8) & 0xff,
+            _ => value & w.mask(),
+        }
+    }
+
+    /// Writes it: 8 and 16 bits leave the rest, 32 bits clear the upper half.
+    #[inline(always)]
+    pub fn set(&mut self, w: Width, reg: u8, value: u64) {
+        let place = &mut self.regs[usize::from(reg) % slot::COUNT];
+        *place = match w {
+            Width::W8 => {
+                let shift = (reg >> 2) & 8;
+                *place & !(0xff << shift) | (value & 0xff) << shift
+            }
+            Width::W16 => *place & !0xffff | value & 0xffff,
+            Width::W32 => value & 0xffff_ffff,
+            Width::W64 => value,
+        };
+    }
+
+    /// The memory operand's offset in its segment, of `i.address_width()`.
+    #[inline(always)]
+    #[must_use]
+    pub fn address(&self, i: &Insn) -> u64 {
+        let base = self.regs[usize::from(i.base) % slot::COUNT];
+        let index = self.regs[usize::from(i.index) % slot::COUNT];
+        let sum = base.wrapping_add(index << i.scale()).wrapping_add(i64::from(i.disp) as u64);
+        sum & i.address_width().mask()
+    }
+
+    // Exceptions
+
+    /// Records an exception. The instruction that raised it leaves no trace; its engine sees to
+    /// its delivery.
+    #[cold]
+    pub fn raise(&mut self, exception: Exception) -> Raised {
+        self.raised = Some(exception);
+        Raised::recorded()
+    }
+
+    /// An exception without error code.
+    #[cold]
+    pub fn fault(&mut self, vector: u8) -> Raised {
+        self.raise(Exception { vector, code: None, payload: 0 })
+    }
+
+    /// An exception with error code.
+    #[cold]
+    pub fn fault_code(&mut self, vector: u8, code: u32) -> Raised {
+        self.raise(Exception { vector, code: Some(code), payload: 0 })
+    }
+
+    /// #GP(`code`).
+    #[cold]
+    pub fn gp(&mut self, code: u32) -> Raised {
+        self.fault_code(vector::GP, code)
+    }
+
+    /// #UD.
+    #[cold]
+    pub fn ud(&mut self) -> Raised {
+        self.fault(vector::UD)
+    }
+
+    /// #GP(0) unless at CPL 0.
+    ///
+    /// # Errors
+    /// At any other level.
+    #[inline]
+    pub fn require_cpl0(&mut self) -> Result<(), Raised> {
+        if self.cpl == 0 { Ok(()) } else { Err(self.gp(0)) }
+    }
+
+    /// Whether the CPU executes instructions now.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.events.activity == Activity::Running
+    }
+}

@@ -1,0 +1,355 @@
+//! From bytes to [`Insn`]: iced-x86 decodes, we keep what execution needs.
+
+use iced_x86::{Code, CpuidFeature, DecoderError, DecoderOptions, Instruction, OpKind, Register};
+
+use crate::{
+    CpuModel, Feature,
+    insn::{Insn, Mode, Seg, Width, slot},
+};
+
+/// The most instructions in a block.
+pub const BLOCK_INSNS: usize = 64;
+/// The most bytes in a block.
+pub const BLOCK_BYTES: usize = 240;
+
+/// What decoding gives.
+#[derive(Clone, Copy, Debug)]
+pub enum Decoded {
+    /// An instruction.
+    Insn(Insn),
+    /// No instruction of this model: #UD.
+    Invalid,
+    /// Longer than 15 bytes: #GP(0).
+    TooLong,
+    /// The bytes end before the instruction does.
+    Incomplete,
+}
+
+/// Decodes for one CPU model.
+pub struct Decoder {
+    /// For each `Code`, whether the model has it.
+    offered: Box<[bool]>,
+}
+
+impl Decoder {
+    /// A decoder of what `model` has.
+    #[must_use]
+    pub fn new(model: &CpuModel) -> Self {
+        let offered = Code::values()
+            .map(|code| code.cpuid_features().iter().all(|f| has(model, *f)))
+            .collect();
+        Self { offered }
+    }
+
+    /// Decodes the instruction that `bytes` start with, for a block that starts at `block_ip` and
+    /// has `before` bytes before this instruction.
+    #[must_use]
+    pub fn decode(&self, bytes: &[u8], mode: Mode, block_ip: u64, before: usize) -> Decoded {
+        let ip = block_ip.wrapping_add(before as u64);
+        let bits = mode.code().bits();
+        let window = &bytes[..bytes.len().min(15)];
+        let mut decoder = iced_x86::Decoder::with_ip(bits, window, ip, DecoderOptions::NONE);
+        let insn = decoder.decode();
+        match decoder.last_error() {
+            DecoderError::NoMoreBytes if window.len() < 15 => return Decoded::Incomplete,
+            DecoderError::NoMoreBytes => return Decoded::TooLong,
+            DecoderError::None => {}
+            _ => return Decoded::Invalid,
+        }
+        if !self.offered.get(insn.code() as usize).copied().unwrap_or(false) {
+            return Decoded::Invalid;
+        }
+        Decoded::Insn(compact(&insn, mode, block_ip, before))
+    }
+}
+
+fn compact(insn: &Instruction, mode: Mode, block_ip: u64, before: usize) -> Insn {
+    let mut out = Insn::new(insn.code(), mode, insn.len() as u8);
+    out.end = (before + insn.len()) as u8;
+    out.set_width(operand_width(insn, mode));
+    let mut address_width = mode.code();
+    let mut seg = Seg::Ds;
+    for n in 0..insn.op_count().min(4) {
+        match insn.op_kind(n) {
+            OpKind::Register => out.ops[n as usize] = register(insn.op_register(n)),
+            OpKind::Memory => {
+                out.set_has_memory();
+                out.ops[n as usize] = slot::MEM;
+                seg = segment(insn.memory_segment());
+                address_width = memory_operand(insn, block_ip, &mut out, mode);
+            }
+            kind => {
+                if let Some((width, is_source)) = string_operand(kind) {
+                    out.set_has_memory();
+                    out.ops[n as usize] = slot::MEM;
+                    address_width = width;
+                    if is_source {
+                        seg = segment(insn.memory_segment());
+                    }
+                } else {
+                    immediate(insn, n, kind, block_ip, &mut out);
+                }
+            }
+        }
+    }
+    // Where no operand tells, the prefix does.
+    if let Some(width) = implied_address_width(insn.code()) {
+        address_width = width;
+    }
+    out.set_address(insn.memory_index_scale().trailing_zeros() as u8 & 3, seg, address_width);
+    out.set_prefixes(insn.has_lock_prefix(), insn.has_rep_prefix(), insn.has_repne_prefix());
+    out
+}
+
+/// Fills in base, index and displacement; returns the address width.
+fn memory_operand(insn: &Instruction, block_ip: u64, out: &mut Insn, mode: Mode) -> Width {
+    let (base, index) = (insn.memory_base(), insn.memory_index());
+    if base == Register::RIP || base == Register::EIP {
+        out.base = slot::BLOCK_IP;
+        // iced gives the target; we want its distance from the block's start.
+        let target = insn.memory_displacement64();
+        let distance = if base == Register::RIP {
+            target.wrapping_sub(block_ip) as i64
+        } else {
+            i64::from((target as u32).wrapping_sub(block_ip as u32) as i32)
+        };
+        out.disp = i32::try_from(distance).unwrap_or_else(|_| {
+            // The instruction's own bytes push it past 2 GiB: borrow from a constant register.
+            out.index = slot::FAR;
+            (distance - (1 << 20)) as i32
+        });
+        return if base == Register::RIP { Width::W64 } else { Width::W32 };
+    }
+    if base != Register::None {
+        out.base = register(base);
+    }
+    if index != Register::None {
+        out.index = register(index);
+    }
+    if insn.memory_displ_size() == 8 && base == Register::None && index == Register::None {
+        // MOV with a 64-bit offset: displacement and immediate hold it together.
+        let offset = insn.memory_displacement64();
+        if is_moffs(insn.code()) {
+            out.disp = offset as i32;
+            out.imm = (offset >> 32) as i32;
+            return Width::W64;
+        }
+    }
+    out.disp = insn.memory_displacement64() as i32;
+    let of = if base == Register::None { index } else { base };
+    match of.size() {
+        2 => Width::W16,
+        4 => Width::W32,
+        8 => Width::W64,
+        _ => match insn.memory_displ_size() {
+            2 => Width::W16,
+            4 => Width::W32,
+            8 => Width::W64,
+            _ => mode.code(),
+        },
+    }
+}
+
+/// MOV between the accumulator and an absolute offset.
+pub(crate) fn is_moffs(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Mov_AL_moffs8
+            | Code::Mov_AX_moffs16
+            | Code::Mov_EAX_moffs32
+            | Code::Mov_RAX_moffs64
+            | Code::Mov_moffs8_AL
+            | Code::Mov_moffs16_AX
+            | Code::Mov_moffs32_EAX
+            | Code::Mov_moffs64_RAX
+    )
+}
+
+/// Address width of a string operand, and whether it is the one that obeys a segment prefix.
+fn string_operand(kind: OpKind) -> Option<(Width, bool)> {
+    Some(match kind {
+        OpKind::MemorySegSI => (Width::W16, true),
+        OpKind::MemorySegESI => (Width::W32, true),
+        OpKind::MemorySegRSI => (Width::W64, true),
+        OpKind::MemorySegDI => (Width::W16, true),
+        OpKind::MemorySegEDI => (Width::W32, true),
+        OpKind::MemorySegRDI => (Width::W64, true),
+        OpKind::MemoryESDI => (Width::W16, false),
+        OpKind::MemoryESEDI => (Width::W32, false),
+        OpKind::MemoryESRDI => (Width::W64, false),
+        _ => return None,
+    })
+}
+
+/// See [`Insn::width`].
+fn operand_width(insn: &Instruction, mode: Mode) -> Width {
+    let of_size = |bytes: usize| match bytes {
+        1 => Some(Width::W8),
+        2 => Some(Width::W16),
+        4 => Some(Width::W32),
+        8 => Some(Width::W64),
+        _ => None,
+    };
+    let from_operands = (0..insn.op_count()).find_map(|n| match insn.op_kind(n) {
+        OpKind::Register if insn.op_register(n).is_gpr() => of_size(insn.op_register(n).size()),
+        OpKind::Register => None,
+        OpKind::NearBranch16 => Some(Width::W16),
+        OpKind::NearBranch32 => Some(Width::W32),
+        OpKind::NearBranch64 => Some(Width::W64),
+        OpKind::FarBranch16 => Some(Width::W16),
+        OpKind::FarBranch32 => Some(Width::W32),
+        kind if kind == OpKind::Memory || string_operand(kind).is_some() => {
+            of_size(insn.memory_size().size())
+        }
+        _ => None,
+    });
+    let implied = match insn.code().op_code().operand_size() {
+        16 => Width::W16,
+        32 => Width::W32,
+        64 => Width::W64,
+        _ => mode.code(),
+    };
+    // The stack's and far transfers' width is the operand size, not the operand's.
+    if insn.is_stack_instruction() || insn.op_count() == 0 {
+        implied
+    } else {
+        from_operands.unwrap_or(implied)
+    }
+}
+
+fn immediate(insn: &Instruction, n: u32, kind: OpKind, block_ip: u64, out: &mut Insn) {
+    out.set_has_immediate();
+    match kind {
+        OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64 => {
+            out.imm = insn.near_branch_target().wrapping_sub(block_ip) as i32;
+        }
+        OpKind::FarBranch16 => {
+            out.disp = i32::from(insn.far_branch16());
+            out.imm = i32::from(insn.far_branch_selector());
+        }
+        OpKind::FarBranch32 => {
+            out.disp = insn.far_branch32() as i32;
+            out.imm = i32::from(insn.far_branch_selector());
+        }
+        OpKind::Immediate64 => {
+            let value = insn.immediate64();
+            out.disp = value as i32;
+            out.imm = (value >> 32) as i32;
+        }
+        OpKind::Immediate8_2nd => out.imm2 = insn.immediate8_2nd(),
+        // Sign-extended from its own size; whoever wants it unsigned masks it.
+        OpKind::Immediate8 => out.imm = i32::from(insn.immediate8() as i8),
+        OpKind::Immediate16 => out.imm = i32::from(insn.immediate16() as i16),
+        _ => out.imm = insn.immediate(n) as i32,
+    }
+}
+
+/// Instructions whose address width shows in no operand.
+fn implied_address_width(code: Code) -> Option<Width> {
+    use Code as C;
+    Some(match code {
+        C::Jcxz_rel8_16 | C::Jcxz_rel8_32 => Width::W16,
+        C::Jecxz_rel8_16 | C::Jecxz_rel8_32 | C::Jecxz_rel8_64 => Width::W32,
+        C::Jrcxz_rel8_16 | C::Jrcxz_rel8_64 => Width::W64,
+        C::Loop_rel8_16_CX | C::Loop_rel8_32_CX => Width::W16,
+        C::Loop_rel8_16_ECX | C::Loop_rel8_32_ECX | C::Loop_rel8_64_ECX => Width::W32,
+        C::Loop_rel8_16_RCX | C::Loop_rel8_64_RCX => Width::W64,
+        C::Loope_rel8_16_CX | C::Loope_rel8_32_CX => Width::W16,
+        C::Loope_rel8_16_ECX | C::Loope_rel8_32_ECX | C::Loope_rel8_64_ECX => Width::W32,
+        C::Loope_rel8_16_RCX | C::Loope_rel8_64_RCX => Width::W64,
+        C::Loopne_rel8_16_CX | C::Loopne_rel8_32_CX => Width::W16,
+        C::Loopne_rel8_16_ECX | C::Loopne_rel8_32_ECX | C::Loopne_rel8_64_ECX => Width::W32,
+        C::Loopne_rel8_16_RCX | C::Loopne_rel8_64_RCX => Width::W64,
+        C::Monitorw => Width::W16,
+        C::Monitord => Width::W32,
+        C::Monitorq => Width::W64,
+        _ => return None,
+    })
+}
+
+/// The number under which execution knows a register.
+fn register(r: Register) -> u8 {
+    if r.is_gpr8() {
+        // AL CL DL BL AH CH DH BH SPL BPL SIL DIL R8L…
+        return match r as u8 - Register::AL as u8 {
+            n @ 0..=3 => n,
+            n @ 4..=7 => (n - 4) | slot::HIGH,
+            n => n - 4,
+        };
+    }
+    r.number() as u8
+}
+
+fn segment(r: Register) -> Seg {
+    match r {
+        Register::ES => Seg::Es,
+        Register::CS => Seg::Cs,
+        Register::SS => Seg::Ss,
+        Register::FS => Seg::Fs,
+        Register::GS => Seg::Gs,
+        _ => Seg::Ds,
+    }
+}
+
+/// Whether `model` has what iced-x86 calls `feature`.
+fn has(model: &CpuModel, feature: CpuidFeature) -> bool {
+    use CpuidFeature as C;
+    use Feature as F;
+    let feature = match feature {
+        C::INTEL8086 | C::INTEL186 | C::INTEL286 | C::INTEL386 | C::INTEL486 | C::INTEL286_ONLY => {
+            return true;
+        }
+        C::FPU | C::FPU287 | C::FPU387 => F::Fpu,
+        C::X64 => F::Lm,
+        C::ADX => F::Adx,
+        C::AES => F::Aes,
+        C::AVX => F::Avx,
+        C::AVX2 => F::Avx2,
+        C::BMI1 => F::Bmi1,
+        C::BMI2 => F::Bmi2,
+        C::CLFLUSHOPT => F::Clflushopt,
+        C::CLFSH => F::Clfsh,
+        C::CLWB => F::Clwb,
+        C::CMOV => F::Cmov,
+        C::CMPXCHG16B => F::Cx16,
+        C::CPUID => F::Cx8,
+        C::CX8 => F::Cx8,
+        C::F16C => F::F16c,
+        C::FMA => F::Fma,
+        C::FSGSBASE => F::Fsgsbase,
+        C::FXSR => F::Fxsr,
+        C::INVPCID => F::Invpcid,
+        C::LZCNT => F::Lzcnt,
+        C::MMX => F::Mmx,
+        C::MONITOR => F::Monitor,
+        C::MOVBE => F::Movbe,
+        C::MSR => F::Msr,
+        C::MULTIBYTENOP | C::PAUSE => return true,
+        C::PCLMULQDQ => F::Pclmulqdq,
+        C::PKU => F::Pku,
+        C::POPCNT => F::Popcnt,
+        C::PREFETCHW => F::Prefetchw,
+        C::RDPID => F::Rdpid,
+        C::RDPMC => F::Mmx,
+        C::RDRAND => F::Rdrand,
+        C::RDSEED => F::Rdseed,
+        C::RDTSCP => F::Rdtscp,
+        C::SEP => F::Sep,
+        C::SHA => F::Sha,
+        C::SMAP => F::Smap,
+        C::SSE => F::Sse,
+        C::SSE2 => F::Sse2,
+        C::SSE3 => F::Sse3,
+        C::SSE4_1 => F::Sse41,
+        C::SSE4_2 => F::Sse42,
+        C::SSSE3 => F::Ssse3,
+        C::SYSCALL => F::Syscall,
+        C::TSC => F::Tsc,
+        C::XSAVE => F::Xsave,
+        C::XSAVEC => F::Xsavec,
+        C::XSAVEOPT => F::Xsaveopt,
+        C::XSAVES => F::Xsaves,
+        _ => return false,
+    };
+    model.has(feature)
+}

@@ -1,0 +1,3 @@
+//! The integer instructions, generic over [`crate::Sem`].
+
+pub(crate) mod alu;

@@ -1,0 +1,445 @@
+//! Data accesses: through the software TLB, else by a walk, to RAM or to the bus.
+//!
+//! The inlined parts are what a hit costs: one comparison, one addition, the access. Everything
+//! else, page crossings and MMIO included, is out of line.
+
+use trine_guest::{Gpa, Word};
+
+use crate::{Core, Raised, Seg, Width, paging::Intent, segment::is_canonical, tlb::Class};
+
+/// A place in memory that was proved writable.
+#[derive(Clone, Copy, Debug)]
+pub enum Place {
+    /// At this offset in RAM, within a page.
+    Ram(u64),
+    /// In guest physical space: not plain RAM, or (if `rest` is not `None`) across two pages, of
+    /// which the second starts at `rest` and gets all but the first `first` bytes.
+    Physical {
+        /// The first byte.
+        at: Gpa,
+        /// Bytes in the first page.
+        first: u8,
+        /// The second page.
+        rest: Gpa,
+    },
+}
+
+impl Core {
+    /// Loads a word from linear address `lin`, which segmentation has allowed (in 64-bit mode it
+    /// may be anything: `seg` says which exception a non-canonical one raises).
+    ///
+    /// # Errors
+    /// #PF; #GP or #SS.
+    #[inline(always)]
+    pub fn load_linear(
+        &mut self,
+        w: Width,
+        class: Class,
+        seg: Seg,
+        lin: u64,
+    ) -> Result<u64, Raised> {
+        let entry = self.tlb.entry(class, lin);
+        if lin.wrapping_add(w.bytes() - 1) & !0xfff == entry.read {
+            let offset = entry.offset(lin);
+            return Ok(match w {
+                Width::W8 => u64::from(self.ram.load::<u8>(offset)),
+                Width::W16 => u64::from(self.ram.load::<u16>(offset)),
+                Width::W32 => u64::from(self.ram.load::<u32>(offset)),
+                Width::W64 => self.ram.load::<u64>(offset),
+            });
+        }
+        self.load_linear_slow(w, class, seg, lin)
+    }
+
+    /// Stores a word to linear address `lin`.
+    ///
+    /// # Errors
+    /// As [`Core::load_linear`]; then nothing is stored.
+    #[inline(always)]
+    pub fn store_linear(
+        &mut self,
+        w: Width,
+        class: Class,
+        seg: Seg,
+        lin: u64,
+        value: u64,
+    ) -> Result<(), Raised> {
+        let entry = self.tlb.entry(class, lin);
+        if lin.wrapping_add(w.bytes() - 1) & !0xfff == entry.write {
+            let offset = entry.offset(lin);
+            self.commit(w, Place::Ram(offset), value);
+            return Ok(());
+        }
+        self.store_linear_slow(w, class, seg, lin, value)
+    }
+
+    /// Loads a word and proves that it may be stored to.
+    ///
+    /// # Errors
+    /// As a store's.
+    #[inline(always)]
+    pub fn load_linear_for_write(
+        &mut self,
+        w: Width,
+        class: Class,
+        seg: Seg,
+        lin: u64,
+    ) -> Result<(Place, u64), Raised> {
+        let entry = self.tlb.entry(class, lin);
+        if lin.wrapping_add(w.bytes() - 1) & !0xfff == entry.write {
+            let offset = entry.offset(lin);
+            let value = match w {
+                Width::W8 => u64::from(self.ram.load::<u8>(offset)),
+                Width::W16 => u64::from(self.ram.load::<u16>(offset)),
+                Width::W32 => u64::from(self.ram.load::<u32>(offset)),
+                Width::W64 => self.ram.load::<u64>(offset),
+            };
+            return Ok((Place::Ram(offset), value));
+        }
+        let place = self.place(class, seg, lin, w.bytes())?;
+        self.watch(lin, w.bytes(), false);
+        Ok((place, self.load_place(w, place)))
+    }
+
+    /// Stores to a place that was proved writable.
+    #[inline(always)]
+    pub fn commit(&mut self, w: Width, place: Place, value: u64) {
+        let Place::Ram(offset) = place else { return self.commit_slow(w, place, value) };
+        let code = match w {
+            Width::W8 => self.ram.store(offset, value as u8),
+            Width::W16 => self.ram.store(offset, value as u16),
+            Width::W32 => self.ram.store(offset, value as u32),
+            Width::W64 => self.ram.store(offset, value),
+        };
+        if code {
+            self.leave_block = true;
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn load_linear_slow(
+        &mut self,
+        w: Width,
+        class: Class,
+        seg: Seg,
+        lin: u64,
+    ) -> Result<u64, Raised> {
+        let mut bytes = [0; 8];
+        self.load_linear_bytes(class, seg, lin, &mut bytes[..w.bytes() as usize])?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn store_linear_slow(
+        &mut self,
+        w: Width,
+        class: Class,
+        seg: Seg,
+        lin: u64,
+        value: u64,
+    ) -> Result<(), Raised> {
+        let place = self.place(class, seg, lin, w.bytes())?;
+        self.watch(lin, w.bytes(), true);
+        self.commit(w, place, value);
+        Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn commit_slow(&mut self, w: Width, place: Place, value: u64) {
+        let bytes = value.to_le_bytes();
+        self.store_place(place, &bytes[..w.bytes() as usize]);
+    }
+
+    fn load_place(&mut self, w: Width, place: Place) -> u64 {
+        let mut bytes = [0; 8];
+        let data = &mut bytes[..w.bytes() as usize];
+        match place {
+            Place::Ram(offset) => self.ram.load_bytes(offset, data),
+            Place::Physical { at, first, rest } => {
+                let (head, tail) = data.split_at_mut(usize::from(first));
+                self.load_physical(at, head);
+                self.load_physical(rest, tail);
+            }
+        }
+        u64::from_le_bytes(bytes)
+    }
+
+    /// Stores bytes to a place that was proved writable for as many.
+    pub fn store_place(&mut self, place: Place, data: &[u8]) {
+        match place {
+            Place::Ram(offset) => {
+                if self.ram.store_bytes(offset, data) {
+                    self.leave_block = true;
+                }
+            }
+            Place::Physical { at, first, rest } => {
+                let (head, tail) = data.split_at(usize::from(first).min(data.len()));
+                self.store_physical(at, head);
+                self.store_physical(rest, tail);
+            }
+        }
+    }
+
+    /// Proves that `size` bytes (at most 64) at `lin` may be stored to, and finds them.
+    ///
+    /// # Errors
+    /// #PF; #GP or #SS.
+    pub fn place(&mut self, class: Class, seg: Seg, lin: u64, size: u64) -> Result<Place, Raised> {
+        let (lin, next) = self.span(seg, lin, size)?;
+        let at = self.translate(class, lin, Intent::Write)?;
+        let Some((first, next)) = next else {
+            return Ok(match self.ram.spot(at) {
+                Some(spot) if spot.writable => Place::Ram(spot.offset),
+                _ => Place::Physical { at, first: size as u8, rest: Gpa(0) },
+            });
+        };
+        let rest = self.translate(class, next, Intent::Write)?;
+        Ok(Place::Physical { at, first, rest })
+    }
+
+    /// The canonical check, and where the second page starts if `size` bytes at `lin` reach it.
+    fn span(&mut self, seg: Seg, lin: u64, size: u64) -> Result<(u64, Option<(u8, u64)>), Raised> {
+        let long = self.long_mode();
+        let lin = if long { lin } else { lin & 0xffff_ffff };
+        let last = lin.wrapping_add(size.wrapping_sub(1));
+        if long {
+            let bits = self.linear_bits();
+            if !is_canonical(lin, bits) || !is_canonical(last, bits) {
+                return Err(self.segment_fault(seg));
+            }
+        }
+        if size == 0 || lin & !0xfff == last & !0xfff {
+            return Ok((lin, None));
+        }
+        let next = if long { last & !0xfff } else { last & 0xffff_f000 };
+        Ok((lin, Some((((lin | 0xfff) - lin + 1) as u8, next))))
+    }
+
+    /// Loads bytes (at most 64) from linear memory.
+    ///
+    /// # Errors
+    /// #PF; #GP or #SS. `data` is then undefined.
+    pub fn load_linear_bytes(
+        &mut self,
+        class: Class,
+        seg: Seg,
+        lin: u64,
+        data: &mut [u8],
+    ) -> Result<(), Raised> {
+        let (lin, next) = self.span(seg, lin, data.len() as u64)?;
+        let at = self.translate(class, lin, Intent::Read)?;
+        match next {
+            None => self.load_physical(at, data),
+            Some((first, next)) => {
+                let rest = self.translate(class, next, Intent::Read)?;
+                let (head, tail) = data.split_at_mut(usize::from(first));
+                self.load_physical(at, head);
+                self.load_physical(rest, tail);
+            }
+        }
+        self.watch(lin, data.len() as u64, false);
+        Ok(())
+    }
+
+    /// Stores bytes (at most 64) to linear memory, all or nothing.
+    ///
+    /// # Errors
+    /// #PF; #GP or #SS.
+    pub fn store_linear_bytes(
+        &mut self,
+        class: Class,
+        seg: Seg,
+        lin: u64,
+        data: &[u8],
+    ) -> Result<(), Raised> {
+        let place = self.place(class, seg, lin, data.len() as u64)?;
+        self.watch(lin, data.len() as u64, true);
+        self.store_place(place, data);
+        Ok(())
+    }
+
+    /// Loads bytes within a page of physical space.
+    fn load_physical(&mut self, at: Gpa, data: &mut [u8]) {
+        if data.is_empty() {
+            return;
+        }
+        match self.ram.spot(at) {
+            // One access where the bus makes one: other CPUs may be looking.
+            Some(spot) => match data {
+                [byte] => *byte = self.ram.load(spot.offset),
+                [_, _] => data.copy_from_slice(&self.ram.load::<u16>(spot.offset).to_le_bytes()),
+                [_, _, _, _] => {
+                    data.copy_from_slice(&self.ram.load::<u32>(spot.offset).to_le_bytes());
+                }
+                _ => self.ram.load_bytes(spot.offset, data),
+            },
+            None => {
+                self.counters.mmio += 1;
+                data.fill(0xff);
+                self.bus.mmio_read(self.access(), at, data);
+            }
+        }
+    }
+
+    /// Stores bytes within a page of physical space.
+    fn store_physical(&mut self, at: Gpa, data: &[u8]) {
+        if data.is_empty() {
+            return;
+        }
+        let code = match self.ram.spot(at) {
+            Some(spot) if spot.writable => match *data {
+                [byte] => self.ram.store(spot.offset, byte),
+                [a, b] => self.ram.store(spot.offset, u16::from_le_bytes([a, b])),
+                [a, b, c, d] => self.ram.store(spot.offset, u32::from_le_bytes([a, b, c, d])),
+                _ => self.ram.store_bytes(spot.offset, data),
+            },
+            _ => {
+                self.counters.mmio += 1;
+                self.bus.mmio_write(self.access(), at, data);
+                false
+            }
+        };
+        self.leave_block |= code;
+    }
+
+    /// Replaces the word at a writable place by `f` of it in one atomic step; returns the old one.
+    pub fn update_place<T: Word + Default>(
+        &mut self,
+        place: Place,
+        mut f: impl FnMut(T) -> T,
+        convert: (fn(&[u8]) -> T, fn(T, &mut [u8])),
+    ) -> T {
+        if let Place::Ram(offset) = place {
+            let (old, code) = self.ram.update(offset, f);
+            self.leave_block |= code;
+            return old;
+        }
+        // Across pages or to a device: the bus lock of real hardware is not visible to a guest
+        // that does not race for it.
+        let Place::Physical { at, first, rest } = place else { return T::default() };
+        let mut bytes = [0; 16];
+        let data = &mut bytes[..size_of::<T>()];
+        let (head, tail) = data.split_at_mut(usize::from(first).min(size_of::<T>()));
+        self.load_physical(at, head);
+        self.load_physical(rest, tail);
+        let old = convert.0(data);
+        convert.1(f(old), data);
+        let new = bytes;
+        self.store_place(place, &new[..size_of::<T>()]);
+        old
+    }
+
+    /// Data breakpoints (SDM vol. 3B, section 18.2.5): those that `size` bytes at `lin` touch are
+    /// remembered for the trap after this instruction.
+    fn watch(&mut self, lin: u64, size: u64, write: bool) {
+        if self.debug.dr7 & crate::dr7::ENABLES != 0 {
+            let hit = self.data_breakpoints(lin, size, write);
+            if hit != 0 {
+                self.events.pending_debug |= hit;
+                self.leave_block = true;
+            }
+        }
+    }
+
+    fn data_breakpoints(&self, lin: u64, size: u64, write: bool) -> u64 {
+        let dr7 = self.debug.dr7;
+        let mut hit = 0;
+        for n in 0..4 {
+            let kind = dr7 >> (16 + 4 * n) & 3;
+            let wanted = kind == 3 || (kind == 1 && write);
+            let len = [1, 2, 8, 4][(dr7 >> (18 + 4 * n) & 3) as usize];
+            let at = self.debug.address[n as usize] & !(len - 1);
+            // Distances, so that the top of the address space is nothing special.
+            let touches = lin.wrapping_sub(at) < len || at.wrapping_sub(lin) < size;
+            if wanted && touches && dr7 >> (2 * n) & 3 != 0 {
+                hit |= 1 << n;
+            }
+        }
+        hit
+    }
+
+    // For cold instructions: through a segment, at the current privilege.
+
+    /// Loads a word from `seg:offset`.
+    ///
+    /// # Errors
+    /// Those of segmentation and paging.
+    pub fn load(&mut self, w: Width, seg: Seg, offset: u64) -> Result<u64, Raised> {
+        let lin = self.linear(seg, offset, w.bytes(), false)?;
+        self.load_linear(w, self.class, seg, lin)
+    }
+
+    /// Stores a word to `seg:offset`.
+    ///
+    /// # Errors
+    /// Those of segmentation and paging; then nothing is stored.
+    pub fn store(&mut self, w: Width, seg: Seg, offset: u64, value: u64) -> Result<(), Raised> {
+        let lin = self.linear(seg, offset, w.bytes(), true)?;
+        self.store_linear(w, self.class, seg, lin, value)
+    }
+
+    /// Loads `N` bytes (at most 64) from `seg:offset`.
+    ///
+    /// # Errors
+    /// Those of segmentation and paging.
+    pub fn load_array<const N: usize>(&mut self, seg: Seg, offset: u64) -> Result<[u8; N], Raised> {
+        let mut data = [0; N];
+        let lin = self.linear(seg, offset, N as u64, false)?;
+        let entry = self.tlb.entry(self.class, lin);
+        if lin.wrapping_add(N as u64 - 1) & !0xfff == entry.read {
+            self.ram.load_bytes(entry.offset(lin), &mut data);
+        } else {
+            self.load_linear_bytes(self.class, seg, lin, &mut data)?;
+        }
+        Ok(data)
+    }
+
+    /// Stores `N` bytes (at most 64) to `seg:offset`, all or nothing.
+    ///
+    /// # Errors
+    /// Those of segmentation and paging.
+    pub fn store_array<const N: usize>(
+        &mut self,
+        seg: Seg,
+        offset: u64,
+        data: [u8; N],
+    ) -> Result<(), Raised> {
+        let lin = self.linear(seg, offset, N as u64, true)?;
+        let entry = self.tlb.entry(self.class, lin);
+        if lin.wrapping_add(N as u64 - 1) & !0xfff == entry.write {
+            let offset = entry.offset(lin);
+            self.leave_block |= self.ram.store_bytes(offset, &data);
+            return Ok(());
+        }
+        self.store_linear_bytes(self.class, seg, lin, &data)
+    }
+
+    // Implicit supervisor accesses: descriptor tables, TSS, gates.
+
+    /// Loads a word from linear memory as the CPU itself does, at whatever CPL.
+    ///
+    /// # Errors
+    /// #PF with a supervisor error code; #GP(0) if the address is not canonical.
+    pub fn system_load(&mut self, w: Width, lin: u64) -> Result<u64, Raised> {
+        let lin = if self.long_mode() { lin } else { lin & 0xffff_ffff };
+        if self.long_mode() && !is_canonical(lin, self.linear_bits()) {
+            return Err(self.gp(0));
+        }
+        self.load_linear(w, Class::Supervisor, Seg::Ds, lin)
+    }
+
+    /// Stores a word to linear memory as the CPU itself does, at whatever CPL.
+    ///
+    /// # Errors
+    /// As [`Core::system_load`].
+    pub fn system_store(&mut self, w: Width, lin: u64, value: u64) -> Result<(), Raised> {
+        let lin = if self.long_mode() { lin } else { lin & 0xffff_ffff };
+        if self.long_mode() && !is_canonical(lin, self.linear_bits()) {
+            return Err(self.gp(0));
+        }
+        self.store_linear(w, Class::Supervisor, Seg::Ds, lin, value)
+    }
+}

@@ -1,0 +1,123 @@
+//! The instruction table: from `Code` to semantics.
+//!
+//! It is the only place that knows both. [`pick`] hands the semantics, as a type, to the engine's
+//! [`Pick`], which builds its entry point around it. The table is cut by family; each part answers
+//! `Err(p)` for what is not its own.
+
+/// Hot semantics: `hot!(p, ends, stores, function::<S, …>)`; `S` is the engine's [`crate::Sem`].
+macro_rules! hot {
+    ($p:expr, $ends:expr, $stores:expr, $f:path) => {{
+        struct H;
+        impl $crate::sem::Semantics for H {
+            const ENDS: bool = $ends;
+            const STORES: bool = $stores;
+            #[inline(always)]
+            fn exec<S: $crate::sem::Sem>(s: &mut S, i: &$crate::insn::Insn) -> Result<(), S::Stop> {
+                $f(s, i)
+            }
+        }
+        $p.pick::<H>()
+    }};
+}
+
+/// A cold instruction: `cold!(p, function)`, with `, ends` if it ends its block.
+macro_rules! cold {
+    ($p:expr, $f:path) => {
+        cold!(@ $p, $f, false)
+    };
+    ($p:expr, $f:path, ends) => {
+        cold!(@ $p, $f, true)
+    };
+    (@ $p:expr, $f:path, $ends:expr) => {{
+        struct H;
+        impl $crate::sem::Semantics for H {
+            const ENDS: bool = $ends;
+            const STORES: bool = true;
+            #[inline(always)]
+            fn exec<S: $crate::sem::Sem>(s: &mut S, i: &$crate::insn::Insn) -> Result<(), S::Stop> {
+                s.cold($crate::sem::Cold { name: stringify!($f), run: $f }, i)
+            }
+        }
+        $p.pick::<H>()
+    }};
+}
+
+/// `$body` with `$T` the type of operand `$n`: a register, flat memory or checked memory.
+macro_rules! target {
+    ($i:expr, $n:literal, $T:ident => $body:expr) => {
+        if !$i.is_memory($n) {
+            type $T = $crate::operand::Reg<$n>;
+            $body
+        } else {
+            target!(mem $i, $T => $body)
+        }
+    };
+    (mem $i:expr, $T:ident => $body:expr) => {
+        if $i.flat() {
+            type $T = $crate::operand::Mem<$crate::sem::Flat>;
+            $body
+        } else {
+            type $T = $crate::operand::Mem<$crate::sem::Checked>;
+            $body
+        }
+    };
+}
+
+/// `$body` with `$R` the reach of the memory operand.
+macro_rules! reach {
+    ($i:expr, $R:ident => $body:expr) => {
+        if $i.flat() {
+            type $R = $crate::sem::Flat;
+            $body
+        } else {
+            type $R = $crate::sem::Checked;
+            $body
+        }
+    };
+}
+
+/// `$body` with `$W` the operand size as a type.
+macro_rules! width {
+    ($i:expr, $W:ident => $body:expr) => {
+        match $i.width() {
+            $crate::insn::Width::W8 => {
+                type $W = $crate::sem::size::B8;
+                $body
+            }
+            $crate::insn::Width::W16 => {
+                type $W = $crate::sem::size::B16;
+                $body
+            }
+            $crate::insn::Width::W32 => {
+                type $W = $crate::sem::size::B32;
+                $body
+            }
+            $crate::insn::Width::W64 => {
+                type $W = $crate::sem::size::B64;
+                $body
+            }
+        }
+    };
+}
+
+// The macros above are in scope in these modules because these lines come after them.
+mod int;
+mod system;
+
+use crate::{insn::Insn, sem::Pick};
+
+/// The engine's entry point for `i`.
+pub fn pick<P: Pick>(i: &Insn, p: P) -> P::Out {
+    let p = match int::pick(i, p) {
+        Ok(out) => return out,
+        Err(p) => p,
+    };
+    match system::pick(i, p) {
+        Ok(out) => out,
+        Err(p) => undefined(p),
+    }
+}
+
+fn undefined<P: Pick>(p: P) -> P::Out {
+    cold!(p, crate::system::misc::undefined, ends)
+}

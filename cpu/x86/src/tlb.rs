@@ -1,0 +1,188 @@
+//! The software TLB: from linear pages to offsets in RAM, with a tag for each kind of access.
+//!
+//! An access hits if the page of its *last* byte equals the tag in the slot of its first byte; an
+//! access that crosses a page can then never hit, so one comparison serves for both. Only pages of
+//! plain RAM get tags: ROM gets no write tag, MMIO none at all, pages with data breakpoints none.
+//!
+//! Privilege is not checked at a hit. Instead there is a set of entries for each class of access.
+
+/// Who accesses: each has entries of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Class {
+    /// Supervisor accesses, implicit ones too; not to user pages if CR4.SMAP.
+    Supervisor = 0,
+    /// Explicit supervisor accesses with CR4.SMAP and EFLAGS.AC.
+    SupervisorAc = 1,
+    /// Accesses at CPL 3.
+    User = 2,
+}
+
+/// Entries of each class.
+const ENTRIES: usize = 1024;
+/// No page: its low bits are not 0.
+const NONE: u64 = 1;
+
+/// Where a page lies, and for what it may be used.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// The page's linear address if it may be read, else [`NONE`].
+    pub read: u64,
+    /// The same for writes.
+    pub write: u64,
+    /// The same for instruction fetches.
+    pub fetch: u64,
+    /// What added to the linear address gives the offset in RAM; bit 0 set: a global page.
+    addend: u64,
+}
+
+const EMPTY: Entry = Entry { read: NONE, write: NONE, fetch: NONE, addend: 0 };
+
+impl Entry {
+    /// The offset in RAM of linear address `lin` in this page.
+    #[inline(always)]
+    #[must_use]
+    pub fn offset(&self, lin: u64) -> u64 {
+        lin.wrapping_add(self.addend & !1)
+    }
+}
+
+/// What a page may be used for, once translated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Rights {
+    /// Reads.
+    pub read: bool,
+    /// Writes, with the dirty bit already set.
+    pub write: bool,
+    /// Instruction fetches.
+    pub fetch: bool,
+    /// The page stays over a change of CR3.
+    pub global: bool,
+    /// log2 of the page's size.
+    pub shift: u8,
+}
+
+/// The entries of all classes.
+pub struct Tlb {
+    entries: Box<[Entry; ENTRIES * 4]>,
+    /// For each class, the least aligned range (base, mask) that holds all large pages.
+    large: [Option<(u64, u64)>; 3],
+}
+
+impl Tlb {
+    pub(crate) fn new() -> Self {
+        let entries = vec![EMPTY; ENTRIES * 4].into_boxed_slice();
+        let entries = entries.try_into().unwrap_or_else(|_| unreachable!("of that length"));
+        Self { entries, large: [None; 3] }
+    }
+
+    /// The entry in whose slot `lin` falls.
+    #[inline(always)]
+    #[must_use]
+    pub fn entry(&self, class: Class, lin: u64) -> &Entry {
+        &self.entries[Self::index(class, lin)]
+    }
+
+    /// Remembers that the page of `lin` lies at `offset` (of the page's first byte) in RAM.
+    pub fn fill(&mut self, class: Class, lin: u64, offset: u64, rights: Rights) {
+        let page = lin & !0xfff;
+        let entry = &mut self.entries[Self::index(class, lin)];
+        let tag = |allowed: bool| if allowed { page } else { NONE };
+        *entry = Entry {
+            read: tag(rights.read),
+            write: tag(rights.write),
+            fetch: tag(rights.fetch),
+            addend: offset.wrapping_sub(page) | u64::from(rights.global),
+        };
+        if rights.shift > 12 {
+            let base = lin >> rights.shift << rights.shift;
+            let large = &mut self.large[class as usize % 3];
+            *large = Some(match *large {
+                None => (base, u64::MAX << rights.shift),
+                Some((old, mask)) => widen(old, mask & (u64::MAX << rights.shift), base),
+            });
+        }
+    }
+
+    /// Forgets everything.
+    pub fn flush(&mut self) {
+        self.entries.fill(EMPTY);
+        self.large = [None; 3];
+    }
+
+    /// Forgets everything but global pages.
+    pub fn flush_local(&mut self) {
+        for entry in self.entries.iter_mut() {
+            if entry.addend & 1 == 0 {
+                *entry = EMPTY;
+            }
+        }
+    }
+
+    /// Forgets the page that holds `lin`, however large it was.
+    pub fn flush_page(&mut self, lin: u64) {
+        for class in [Class::Supervisor, Class::SupervisorAc, Class::User] {
+            if self.large[class as usize].is_some_and(|(base, mask)| lin & mask == base) {
+                let first = class as usize * ENTRIES;
+                self.entries[first..first + ENTRIES].fill(EMPTY);
+                self.large[class as usize] = None;
+            } else {
+                self.entries[Self::index(class, lin)] = EMPTY;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn index(class: Class, lin: u64) -> usize {
+        class as usize * ENTRIES + (lin >> 12) as usize % ENTRIES
+    }
+}
+
+/// The least aligned range that holds `base` and the range (`old`, `mask`).
+fn widen(old: u64, mask: u64, base: u64) -> (u64, u64) {
+    let mut mask = mask;
+    while (old ^ base) & mask != 0 {
+        mask <<= 1;
+    }
+    (old & mask, mask)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RW: Rights = Rights { read: true, write: true, fetch: false, global: false, shift: 12 };
+
+    #[test]
+    fn a_crossing_access_never_hits() {
+        let mut tlb = Tlb::new();
+        tlb.fill(Class::User, 0x5000, 0x1000, RW);
+        tlb.fill(Class::User, 0x6000, 0x8000, RW);
+        let hit = |lin: u64, size: u64| {
+            (lin.wrapping_add(size - 1)) & !0xfff == tlb.entry(Class::User, lin).read
+        };
+        assert!(hit(0x5000, 8) && hit(0x5ff8, 8) && hit(0x5fff, 1));
+        assert!(!hit(0x5ff9, 8) && !hit(0x4fff, 2));
+        assert_eq!(tlb.entry(Class::User, 0x6123).offset(0x6123), 0x8123);
+        assert_ne!(tlb.entry(Class::Supervisor, 0x6123).read, 0x6000);
+    }
+
+    #[test]
+    fn global_pages_stay_and_large_ones_go_whole() {
+        let mut tlb = Tlb::new();
+        let big = Rights { shift: 21, global: true, ..RW };
+        tlb.fill(Class::Supervisor, 0xffff_8000_0020_3000, 0x3000, big);
+        tlb.fill(Class::Supervisor, 0x7000, 0x3000, RW);
+        tlb.flush_local();
+        assert_eq!(tlb.entry(Class::Supervisor, 0x7000).read, NONE);
+        assert_eq!(tlb.entry(Class::Supervisor, 0xffff_8000_0020_3000).read, 0xffff_8000_0020_3000);
+        tlb.flush_page(0xffff_8000_0020_9123);
+        assert_eq!(tlb.entry(Class::Supervisor, 0xffff_8000_0020_3000).read, NONE);
+    }
+
+    #[test]
+    fn ranges_widen() {
+        let (base, mask) = widen(0x20_0000, u64::MAX << 21, 0x60_0000);
+        assert_eq!((base, mask), (0, u64::MAX << 23));
+    }
+}
