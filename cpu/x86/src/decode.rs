@@ -87,7 +87,7 @@ fn compact(insn: &Instruction, mode: Mode, block_ip: u64, before: usize) -> Insn
                         seg = segment(insn.memory_segment());
                     }
                 } else {
-                    immediate(insn, n, kind, block_ip, &mut out);
+                    immediate(insn, n, kind, &mut out);
                 }
             }
         }
@@ -217,11 +217,11 @@ fn operand_width(insn: &Instruction, mode: Mode) -> Width {
     }
 }
 
-fn immediate(insn: &Instruction, n: u32, kind: OpKind, block_ip: u64, out: &mut Insn) {
+fn immediate(insn: &Instruction, n: u32, kind: OpKind, out: &mut Insn) {
     out.set_has_immediate();
     match kind {
         OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64 => {
-            out.imm = insn.near_branch_target().wrapping_sub(block_ip) as i32;
+            out.imm = insn.near_branch_target().wrapping_sub(insn.next_ip()) as i32;
         }
         OpKind::FarBranch16 => {
             out.disp = i32::from(insn.far_branch16());

@@ -190,8 +190,8 @@ pub struct Insn {
     pub imm2: u8,
     /// The memory operand's displacement, sign-extended.
     pub disp: i32,
-    /// The immediate, sign-extended to 32 bits; a branch's target relative to the block's first
-    /// byte; a far pointer's selector (its offset is `disp`).
+    /// The immediate, sign-extended to 32 bits; a near branch's distance from the
+    /// next instruction; a far pointer's selector (its offset is `disp`).
     pub imm: i32,
 }
 

@@ -34,8 +34,11 @@ pub use flags::Flags;
 pub use insn::{Insn, Mode, Seg, Width, slot};
 pub use memory::Place;
 pub use model::{CpuModel, Feature, ModelError};
+pub use paging::Intent;
+pub use segment::is_canonical;
 pub use select::pick;
 pub use sem::{Checked, Cold, Flag, Flat, Pick, Pure, Reach, Rmw, Sem, Semantics, Size, size};
 pub use state::{
     Activity, Control, CpuState, Debug, Events, Msrs, Segment, Segments, Shadow, Simd, Table, X87,
 };
+pub use tlb::Class;

@@ -3,7 +3,7 @@
 //! The inlined parts are what a hit costs: one comparison, one addition, the access. Everything
 //! else, page crossings and MMIO included, is out of line.
 
-use trine_guest::{Gpa, Word};
+use trine_guest::Gpa;
 
 use crate::{Core, Raised, Seg, Width, paging::Intent, segment::is_canonical, tlb::Class};
 
@@ -25,6 +25,34 @@ pub enum Place {
 }
 
 impl Core {
+    /// The offset in RAM of `size` bytes at `lin`, if the TLB lets `class` read them there.
+    #[inline(always)]
+    #[must_use]
+    pub fn readable(&self, class: Class, lin: u64, size: u64) -> Option<u64> {
+        let entry = self.tlb.entry(class, lin);
+        (lin.wrapping_add(size - 1) & !0xfff == entry.read).then(|| entry.offset(lin))
+    }
+
+    /// The offset in RAM of `size` bytes at `lin`, if the TLB lets `class` write them there.
+    #[inline(always)]
+    #[must_use]
+    pub fn writable(&self, class: Class, lin: u64, size: u64) -> Option<u64> {
+        let entry = self.tlb.entry(class, lin);
+        (lin.wrapping_add(size - 1) & !0xfff == entry.write).then(|| entry.offset(lin))
+    }
+
+    /// The word at an offset in RAM.
+    #[inline(always)]
+    #[must_use]
+    pub fn load_ram(&self, w: Width, offset: u64) -> u64 {
+        match w {
+            Width::W8 => u64::from(self.ram.load::<u8>(offset)),
+            Width::W16 => u64::from(self.ram.load::<u16>(offset)),
+            Width::W32 => u64::from(self.ram.load::<u32>(offset)),
+            Width::W64 => self.ram.load::<u64>(offset),
+        }
+    }
+
     /// Loads a word from linear address `lin`, which segmentation has allowed (in 64-bit mode it
     /// may be anything: `seg` says which exception a non-canonical one raises).
     ///
@@ -38,17 +66,10 @@ impl Core {
         seg: Seg,
         lin: u64,
     ) -> Result<u64, Raised> {
-        let entry = self.tlb.entry(class, lin);
-        if lin.wrapping_add(w.bytes() - 1) & !0xfff == entry.read {
-            let offset = entry.offset(lin);
-            return Ok(match w {
-                Width::W8 => u64::from(self.ram.load::<u8>(offset)),
-                Width::W16 => u64::from(self.ram.load::<u16>(offset)),
-                Width::W32 => u64::from(self.ram.load::<u32>(offset)),
-                Width::W64 => self.ram.load::<u64>(offset),
-            });
+        match self.readable(class, lin, w.bytes()) {
+            Some(offset) => Ok(self.load_ram(w, offset)),
+            None => self.load_linear_slow(w, class, seg, lin),
         }
-        self.load_linear_slow(w, class, seg, lin)
     }
 
     /// Stores a word to linear address `lin`.
@@ -64,9 +85,7 @@ impl Core {
         lin: u64,
         value: u64,
     ) -> Result<(), Raised> {
-        let entry = self.tlb.entry(class, lin);
-        if lin.wrapping_add(w.bytes() - 1) & !0xfff == entry.write {
-            let offset = entry.offset(lin);
+        if let Some(offset) = self.writable(class, lin, w.bytes()) {
             self.commit(w, Place::Ram(offset), value);
             return Ok(());
         }
@@ -85,19 +104,23 @@ impl Core {
         seg: Seg,
         lin: u64,
     ) -> Result<(Place, u64), Raised> {
-        let entry = self.tlb.entry(class, lin);
-        if lin.wrapping_add(w.bytes() - 1) & !0xfff == entry.write {
-            let offset = entry.offset(lin);
-            let value = match w {
-                Width::W8 => u64::from(self.ram.load::<u8>(offset)),
-                Width::W16 => u64::from(self.ram.load::<u16>(offset)),
-                Width::W32 => u64::from(self.ram.load::<u32>(offset)),
-                Width::W64 => self.ram.load::<u64>(offset),
-            };
-            return Ok((Place::Ram(offset), value));
+        if let Some(offset) = self.writable(class, lin, w.bytes()) {
+            return Ok((Place::Ram(offset), self.load_ram(w, offset)));
         }
+        self.load_for_write_slow(w, class, seg, lin)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn load_for_write_slow(
+        &mut self,
+        w: Width,
+        class: Class,
+        seg: Seg,
+        lin: u64,
+    ) -> Result<(Place, u64), Raised> {
         let place = self.place(class, seg, lin, w.bytes())?;
-        self.watch(lin, w.bytes(), false);
+        self.watch(lin, w.bytes(), true);
         Ok((place, self.load_place(w, place)))
     }
 
@@ -306,29 +329,22 @@ impl Core {
     }
 
     /// Replaces the word at a writable place by `f` of it in one atomic step; returns the old one.
-    pub fn update_place<T: Word + Default>(
-        &mut self,
-        place: Place,
-        mut f: impl FnMut(T) -> T,
-        convert: (fn(&[u8]) -> T, fn(T, &mut [u8])),
-    ) -> T {
-        if let Place::Ram(offset) = place {
-            let (old, code) = self.ram.update(offset, f);
-            self.leave_block |= code;
+    ///
+    /// Across pages or at a device the step is not atomic for other CPUs: the bus lock that real
+    /// hardware takes there is not modelled.
+    pub fn update_place(&mut self, w: Width, place: Place, f: impl Fn(u64) -> u64) -> u64 {
+        let Place::Ram(at) = place else {
+            let old = self.load_place(w, place);
+            self.commit_slow(w, place, f(old));
             return old;
-        }
-        // Across pages or to a device: the bus lock of real hardware is not visible to a guest
-        // that does not race for it.
-        let Place::Physical { at, first, rest } = place else { return T::default() };
-        let mut bytes = [0; 16];
-        let data = &mut bytes[..size_of::<T>()];
-        let (head, tail) = data.split_at_mut(usize::from(first).min(size_of::<T>()));
-        self.load_physical(at, head);
-        self.load_physical(rest, tail);
-        let old = convert.0(data);
-        convert.1(f(old), data);
-        let new = bytes;
-        self.store_place(place, &new[..size_of::<T>()]);
+        };
+        let (old, code) = match w {
+            Width::W8 => widen(self.ram.update(at, |v: u8| f(v.into()) as u8)),
+            Width::W16 => widen(self.ram.update(at, |v: u16| f(v.into()) as u16)),
+            Width::W32 => widen(self.ram.update(at, |v: u32| f(v.into()) as u32)),
+            Width::W64 => self.ram.update(at, f),
+        };
+        self.leave_block |= code;
         old
     }
 
@@ -388,11 +404,9 @@ impl Core {
     pub fn load_array<const N: usize>(&mut self, seg: Seg, offset: u64) -> Result<[u8; N], Raised> {
         let mut data = [0; N];
         let lin = self.linear(seg, offset, N as u64, false)?;
-        let entry = self.tlb.entry(self.class, lin);
-        if lin.wrapping_add(N as u64 - 1) & !0xfff == entry.read {
-            self.ram.load_bytes(entry.offset(lin), &mut data);
-        } else {
-            self.load_linear_bytes(self.class, seg, lin, &mut data)?;
+        match self.readable(self.class, lin, N as u64) {
+            Some(offset) => self.ram.load_bytes(offset, &mut data),
+            None => self.load_linear_bytes(self.class, seg, lin, &mut data)?,
         }
         Ok(data)
     }
@@ -408,9 +422,7 @@ impl Core {
         data: [u8; N],
     ) -> Result<(), Raised> {
         let lin = self.linear(seg, offset, N as u64, true)?;
-        let entry = self.tlb.entry(self.class, lin);
-        if lin.wrapping_add(N as u64 - 1) & !0xfff == entry.write {
-            let offset = entry.offset(lin);
+        if let Some(offset) = self.writable(self.class, lin, N as u64) {
             self.leave_block |= self.ram.store_bytes(offset, &data);
             return Ok(());
         }
@@ -442,4 +454,8 @@ impl Core {
         }
         self.store_linear(w, Class::Supervisor, Seg::Ds, lin, value)
     }
+}
+
+fn widen<T: Into<u64>>((old, code): (T, bool)) -> (u64, bool) {
+    (old.into(), code)
 }

@@ -11,6 +11,7 @@ macro_rules! hot {
         impl $crate::sem::Semantics for H {
             const ENDS: bool = $ends;
             const STORES: bool = $stores;
+            const COLD: bool = false;
             #[inline(always)]
             fn exec<S: $crate::sem::Sem>(s: &mut S, i: &$crate::insn::Insn) -> Result<(), S::Stop> {
                 $f(s, i)
@@ -33,6 +34,7 @@ macro_rules! cold {
         impl $crate::sem::Semantics for H {
             const ENDS: bool = $ends;
             const STORES: bool = true;
+            const COLD: bool = true;
             #[inline(always)]
             fn exec<S: $crate::sem::Sem>(s: &mut S, i: &$crate::insn::Insn) -> Result<(), S::Stop> {
                 s.cold($crate::sem::Cold { name: stringify!($f), run: $f }, i)

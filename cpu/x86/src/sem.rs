@@ -323,6 +323,9 @@ pub trait Semantics: 'static {
     const ENDS: bool;
     /// It may store to memory (so possibly into the block it is in).
     const STORES: bool;
+    /// It is a plain function over the core, which may change anything that an engine looks at
+    /// between blocks.
+    const COLD: bool;
     /// What it does.
     ///
     /// # Errors

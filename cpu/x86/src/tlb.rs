@@ -67,13 +67,15 @@ pub struct Tlb {
     entries: Box<[Entry; ENTRIES * 4]>,
     /// For each class, the least aligned range (base, mask) that holds all large pages.
     large: [Option<(u64, u64)>; 3],
+    /// Counts the occasions at which a translation may have become void.
+    epoch: u32,
 }
 
 impl Tlb {
     pub(crate) fn new() -> Self {
         let entries = vec![EMPTY; ENTRIES * 4].into_boxed_slice();
         let entries = entries.try_into().unwrap_or_else(|_| unreachable!("of that length"));
-        Self { entries, large: [None; 3] }
+        Self { entries, large: [None; 3], epoch: 0 }
     }
 
     /// The entry in whose slot `lin` falls.
@@ -104,14 +106,23 @@ impl Tlb {
         }
     }
 
+    /// Changes whenever a translation that somebody remembers may have become void.
+    #[inline(always)]
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
     /// Forgets everything.
     pub fn flush(&mut self) {
+        self.epoch = self.epoch.wrapping_add(1);
         self.entries.fill(EMPTY);
         self.large = [None; 3];
     }
 
     /// Forgets everything but global pages.
     pub fn flush_local(&mut self) {
+        self.epoch = self.epoch.wrapping_add(1);
         for entry in self.entries.iter_mut() {
             if entry.addend & 1 == 0 {
                 *entry = EMPTY;
@@ -121,6 +132,7 @@ impl Tlb {
 
     /// Forgets the page that holds `lin`, however large it was.
     pub fn flush_page(&mut self, lin: u64) {
+        self.epoch = self.epoch.wrapping_add(1);
         for class in [Class::Supervisor, Class::SupervisorAc, Class::User] {
             if self.large[class as usize].is_some_and(|(base, mask)| lin & mask == base) {
                 let first = class as usize * ENTRIES;

@@ -1,0 +1,275 @@
+//! Decoded blocks, and the cache that keeps them.
+//!
+//! A block is known by where its first byte lies in RAM and by the mode it was decoded for. What
+//! may have changed since is checked at each entry: the page's [`Ram::code_version`]. If that has
+//! moved, the bytes decide; data beside code costs a comparison, not a new block.
+
+use std::collections::HashMap;
+
+use trine_guest::Ram;
+use trine_x86::{Core, Insn, Mode, Pick, Semantics, pick};
+
+use crate::exec::Exec;
+
+/// How a chain of records ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Flow {
+    /// After its last record; RIP is stale.
+    Fell,
+    /// In a hot branch; RIP is set.
+    Branched,
+    /// In a cold instruction that ends blocks; RIP is set, anything may have changed.
+    Ended,
+    /// After a record behind which the core asked to leave; RIP is stale.
+    Left,
+    /// In a fault, before a record; RIP is stale.
+    Faulted,
+}
+
+/// Executes a non-empty chain of records.
+pub(crate) type Handler = fn(&mut Exec, &[Record]) -> Flow;
+
+/// An instruction and what executes it.
+#[derive(Clone, Copy)]
+pub(crate) struct Record {
+    pub(crate) insn: Insn,
+    pub(crate) run: Handler,
+}
+
+const _: () = assert!(size_of::<Record>() == 32);
+
+impl Record {
+    pub(crate) fn new(insn: Insn) -> Self {
+        Self { insn, run: pick(&insn, PickHandler).0 }
+    }
+}
+
+struct PickHandler;
+
+/// A handler, and whether a block ends behind it.
+pub(crate) struct Picked(pub(crate) Handler, pub(crate) bool);
+
+impl Pick for PickHandler {
+    type Out = Picked;
+    fn pick<T: Semantics>(self) -> Picked {
+        Picked(step::<T>, T::ENDS)
+    }
+}
+
+/// Whether a block ends behind `insn`.
+pub(crate) fn ends(insn: &Insn) -> bool {
+    pick(insn, PickHandler).1
+}
+
+/// One instruction, then the rest of the chain.
+fn step<T: Semantics>(x: &mut Exec, chain: &[Record]) -> Flow {
+    let [record, rest @ ..] = chain else { return Flow::Fell };
+    if T::exec(x, &record.insn).is_err() {
+        x.left = chain.len();
+        return Flow::Faulted;
+    }
+    if T::ENDS {
+        x.left = rest.len();
+        return if T::COLD { Flow::Ended } else { Flow::Branched };
+    }
+    if T::STORES && x.core.leave_block {
+        x.left = rest.len();
+        return Flow::Left;
+    }
+    match rest.first() {
+        Some(next) => (next.run)(x, rest),
+        None => {
+            x.left = 0;
+            Flow::Fell
+        }
+    }
+}
+
+/// Where a block's bytes lie, and what its pages' versions were when they were last compared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Span {
+    /// Offset in RAM of the first byte.
+    pub(crate) offset: u64,
+    /// For an instruction across two pages: the second page's offset.
+    pub(crate) rest: Option<u64>,
+}
+
+/// Decoded instructions that follow each other.
+pub(crate) struct Block {
+    pub(crate) records: Box<[Record]>,
+    pub(crate) span: Span,
+    versions: (u32, u32),
+    bytes: Box<[u8]>,
+}
+
+impl Block {
+    /// A block of `records`, decoded from `bytes` at `span` while the pages had `versions`.
+    pub(crate) fn new(
+        records: Vec<Record>,
+        span: Span,
+        versions: (u32, u32),
+        bytes: &[u8],
+    ) -> Self {
+        Self { records: records.into(), span, versions, bytes: bytes.into() }
+    }
+
+    /// Bytes of code.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether its bytes are still what was decoded.
+    #[inline(always)]
+    pub(crate) fn is_fresh(&mut self, ram: &Ram) -> bool {
+        if self.span.rest.is_none() && ram.code_version(self.span.offset) == self.versions.0 {
+            return true;
+        }
+        self.compare(ram)
+    }
+
+    #[cold]
+    fn compare(&mut self, ram: &Ram) -> bool {
+        let versions = versions(ram, self.span);
+        if versions == self.versions {
+            return true;
+        }
+        let mut now = [0; 256];
+        let now = &mut now[..self.bytes.len().min(256)];
+        read(ram, self.span, now);
+        if *now != *self.bytes {
+            return false;
+        }
+        self.versions = versions;
+        true
+    }
+}
+
+/// The versions of a span's pages. Read them before the bytes.
+pub(crate) fn versions(ram: &Ram, span: Span) -> (u32, u32) {
+    (ram.code_version(span.offset), span.rest.map_or(0, |rest| ram.code_version(rest)))
+}
+
+/// Reads a span's bytes.
+pub(crate) fn read(ram: &Ram, span: Span, bytes: &mut [u8]) {
+    let first = (0x1000 - (span.offset & 0xfff) as usize).min(bytes.len());
+    let (head, tail) = bytes.split_at_mut(first);
+    ram.load_bytes(span.offset, head);
+    if let Some(rest) = span.rest {
+        ram.load_bytes(rest, tail);
+    }
+}
+
+/// Blocks kept at once; when it is full, all go.
+const CAPACITY: usize = 1 << 16;
+/// Entries of the table from addresses to blocks.
+const RECENT: usize = 1 << 13;
+
+/// A block that was entered at a linear address lately, and under which conditions that still
+/// holds.
+#[derive(Clone, Copy)]
+struct Recent {
+    lin: u64,
+    ip: u64,
+    epoch: u32,
+    mode: Mode,
+    user: bool,
+    block: u32,
+}
+
+/// All blocks of one vCPU.
+pub(crate) struct Cache {
+    pub(crate) blocks: Vec<Block>,
+    by_span: HashMap<(u64, u16), u32, std::hash::BuildHasherDefault<Mix>>,
+    recent: Box<[Recent]>,
+}
+
+impl Cache {
+    pub(crate) fn new() -> Self {
+        let none =
+            Recent { lin: 0, ip: 0, epoch: 0, mode: Mode::default(), user: false, block: u32::MAX };
+        Self { blocks: Vec::new(), by_span: HashMap::default(), recent: vec![none; RECENT].into() }
+    }
+
+    /// The block that was entered here lately, if nothing has changed since.
+    #[inline(always)]
+    pub(crate) fn recent(&self, core: &Core, lin: u64) -> Option<u32> {
+        let r = &self.recent[Self::slot(lin)];
+        (r.lin == lin
+            && r.epoch == core.tlb.epoch()
+            && r.mode == core.mode
+            && r.user == (core.cpl == 3)
+            && r.ip == core.rip)
+            .then_some(r.block)
+    }
+
+    /// Remembers that `block` is what is entered here.
+    pub(crate) fn remember(&mut self, core: &Core, lin: u64, block: u32) {
+        self.recent[Self::slot(lin)] = Recent {
+            lin,
+            ip: core.rip,
+            epoch: core.tlb.epoch(),
+            mode: core.mode,
+            user: core.cpl == 3,
+            block,
+        };
+    }
+
+    /// The block decoded from `offset` for `mode`.
+    pub(crate) fn find(&self, offset: u64, mode: Mode) -> Option<u32> {
+        self.by_span.get(&(offset, mode.bits())).copied()
+    }
+
+    /// Keeps a block, in place of an older one from there. Numbers of other blocks may change.
+    pub(crate) fn keep(&mut self, block: Block, mode: Mode) -> u32 {
+        let key = (block.span.offset, mode.bits());
+        if let Some(&id) = self.by_span.get(&key) {
+            self.blocks[id as usize] = block;
+            return id;
+        }
+        if self.blocks.len() == CAPACITY {
+            self.clear();
+        }
+        let id = self.blocks.len() as u32;
+        self.blocks.push(block);
+        self.by_span.insert(key, id);
+        id
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        self.blocks.clear();
+        self.by_span.clear();
+        for r in &mut self.recent {
+            r.block = u32::MAX;
+            r.lin = 1;
+            r.ip = 0;
+        }
+    }
+
+    #[inline(always)]
+    fn slot(lin: u64) -> usize {
+        (lin ^ (lin >> 12)) as usize % RECENT
+    }
+}
+
+/// A quick hash for keys that are numbers already.
+#[derive(Default)]
+pub(crate) struct Mix(u64);
+
+impl std::hash::Hasher for Mix {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+    fn write_u64(&mut self, n: u64) {
+        self.0 = (self.0.rotate_left(5) ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+    fn write_u16(&mut self, n: u16) {
+        self.write_u64(u64::from(n));
+    }
+}

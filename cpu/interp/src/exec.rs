@@ -1,0 +1,411 @@
+//! The primitives of semantics over plain words: `impl Sem` with `Value = u64`.
+
+use trine_x86::{
+    Cold, Core, Flag, Insn, Place, Pure, Raised, Reach, Rmw, Seg, Sem, Width, is_canonical, rflags,
+    slot,
+};
+
+/// What the records of a block execute on.
+pub(crate) struct Exec {
+    pub(crate) core: Core,
+    /// How many records of the chain were not completed when it stopped.
+    pub(crate) left: usize,
+}
+
+impl Exec {
+    #[inline(always)]
+    fn block_ip(&self) -> u64 {
+        self.core.regs[usize::from(slot::BLOCK_IP)]
+    }
+
+    /// The address behind `i`.
+    #[inline(always)]
+    pub(crate) fn behind(&self, i: &Insn) -> u64 {
+        let mask = if i.mode.is_64() { u64::MAX } else { 0xffff_ffff };
+        self.block_ip().wrapping_add(u64::from(i.end)) & mask
+    }
+
+    /// The linear address of an operand that is reached by `R`.
+    #[inline(always)]
+    fn linear<R: Reach>(
+        &mut self,
+        w: Width,
+        i: &Insn,
+        seg: Seg,
+        offset: u64,
+        write: bool,
+    ) -> Result<u64, Raised> {
+        if R::FLAT {
+            return Ok(offset);
+        }
+        self.core.number = i.number;
+        self.core.linear(seg, offset, w.bytes(), write)
+    }
+
+    /// Proves an operand writable for a locked operation.
+    fn locked_place<R: Reach>(
+        &mut self,
+        w: Width,
+        i: &Insn,
+        seg: Seg,
+        offset: u64,
+    ) -> Result<Place, Raised> {
+        let lin = self.linear::<R>(w, i, seg, offset, true)?;
+        self.core.number = i.number;
+        if let Some(offset) = self.core.writable(self.core.class, lin, w.bytes()) {
+            return Ok(Place::Ram(offset));
+        }
+        Ok(self.core.load_linear_for_write(w, self.core.class, seg, lin)?.0)
+    }
+}
+
+impl Sem for Exec {
+    type Value = u64;
+    type Place = Place;
+    type Stop = Raised;
+
+    #[inline(always)]
+    fn imm(&mut self, value: u64) -> u64 {
+        value
+    }
+
+    #[inline(always)]
+    fn get(&mut self, w: Width, reg: u8) -> u64 {
+        self.core.get(w, reg)
+    }
+
+    #[inline(always)]
+    fn set(&mut self, w: Width, reg: u8, value: u64) {
+        self.core.set(w, reg, value);
+    }
+
+    #[inline(always)]
+    fn address(&mut self, i: &Insn) -> u64 {
+        self.core.address(i)
+    }
+
+    #[inline(always)]
+    fn load<R: Reach>(&mut self, w: Width, i: &Insn, seg: Seg, offset: u64) -> Result<u64, Raised> {
+        let lin = self.linear::<R>(w, i, seg, offset, false)?;
+        let core = &mut self.core;
+        if let Some(at) = core.readable(core.class, lin, w.bytes()) {
+            return Ok(core.load_ram(w, at));
+        }
+        core.number = i.number;
+        core.load_linear(w, core.class, seg, lin)
+    }
+
+    #[inline(always)]
+    fn store<R: Reach>(
+        &mut self,
+        w: Width,
+        i: &Insn,
+        seg: Seg,
+        offset: u64,
+        value: u64,
+    ) -> Result<(), Raised> {
+        let lin = self.linear::<R>(w, i, seg, offset, true)?;
+        let core = &mut self.core;
+        if let Some(at) = core.writable(core.class, lin, w.bytes()) {
+            core.commit(w, Place::Ram(at), value);
+            return Ok(());
+        }
+        core.number = i.number;
+        core.store_linear(w, core.class, seg, lin, value)
+    }
+
+    #[inline(always)]
+    fn load_for_write<R: Reach>(
+        &mut self,
+        w: Width,
+        i: &Insn,
+        seg: Seg,
+        offset: u64,
+    ) -> Result<(Place, u64), Raised> {
+        let lin = self.linear::<R>(w, i, seg, offset, true)?;
+        let core = &mut self.core;
+        if let Some(at) = core.writable(core.class, lin, w.bytes()) {
+            return Ok((Place::Ram(at), core.load_ram(w, at)));
+        }
+        core.number = i.number;
+        core.load_linear_for_write(w, core.class, seg, lin)
+    }
+
+    #[inline(always)]
+    fn commit(&mut self, w: Width, place: Place, value: u64) {
+        self.core.commit(w, place, value);
+    }
+
+    fn update<R: Reach>(
+        &mut self,
+        w: Width,
+        i: &Insn,
+        seg: Seg,
+        offset: u64,
+        op: Rmw,
+        operand: u64,
+    ) -> Result<u64, Raised> {
+        let place = self.locked_place::<R>(w, i, seg, offset)?;
+        let carry = u64::from(self.core.flags.cf());
+        let f = |old: u64| match op {
+            Rmw::Xchg => operand,
+            Rmw::Add => old.wrapping_add(operand),
+            Rmw::Sub => old.wrapping_sub(operand),
+            Rmw::And => old & operand,
+            Rmw::Or => old | operand,
+            Rmw::Xor => old ^ operand,
+            Rmw::Adc => old.wrapping_add(operand).wrapping_add(carry),
+            Rmw::Sbb => old.wrapping_sub(operand).wrapping_sub(carry),
+            Rmw::Neg => old.wrapping_neg(),
+        };
+        Ok(self.core.update_place(w, place, f))
+    }
+
+    fn compare_exchange<R: Reach>(
+        &mut self,
+        w: Width,
+        i: &Insn,
+        seg: Seg,
+        offset: u64,
+        expected: u64,
+        new: u64,
+    ) -> Result<u64, Raised> {
+        let place = self.locked_place::<R>(w, i, seg, offset)?;
+        Ok(self.core.update_place(w, place, |old| if old == expected { new } else { old }))
+    }
+
+    #[inline(always)]
+    fn add(&mut self, w: Width, a: u64, b: u64) -> u64 {
+        a.wrapping_add(b) & w.mask()
+    }
+
+    #[inline(always)]
+    fn sub(&mut self, w: Width, a: u64, b: u64) -> u64 {
+        a.wrapping_sub(b) & w.mask()
+    }
+
+    #[inline(always)]
+    fn and(&mut self, a: u64, b: u64) -> u64 {
+        a & b
+    }
+
+    #[inline(always)]
+    fn or(&mut self, a: u64, b: u64) -> u64 {
+        a | b
+    }
+
+    #[inline(always)]
+    fn xor(&mut self, a: u64, b: u64) -> u64 {
+        a ^ b
+    }
+
+    #[inline(always)]
+    fn not(&mut self, w: Width, a: u64) -> u64 {
+        !a & w.mask()
+    }
+
+    #[inline(always)]
+    fn shl(&mut self, w: Width, a: u64, n: u64) -> u64 {
+        if n < u64::from(w.bits()) { (a << n) & w.mask() } else { 0 }
+    }
+
+    #[inline(always)]
+    fn shr(&mut self, w: Width, a: u64, n: u64) -> u64 {
+        if n < u64::from(w.bits()) { a >> n } else { 0 }
+    }
+
+    #[inline(always)]
+    fn sar(&mut self, w: Width, a: u64, n: u64) -> u64 {
+        (w.sign_extend(a) as i64 >> n.min(63)) as u64 & w.mask()
+    }
+
+    #[inline(always)]
+    fn mul(&mut self, w: Width, a: u64, b: u64) -> u64 {
+        a.wrapping_mul(b) & w.mask()
+    }
+
+    #[inline(always)]
+    fn mul_high_unsigned(&mut self, w: Width, a: u64, b: u64) -> u64 {
+        ((u128::from(a) * u128::from(b)) >> w.bits()) as u64 & w.mask()
+    }
+
+    #[inline(always)]
+    fn mul_high_signed(&mut self, w: Width, a: u64, b: u64) -> u64 {
+        let wide = |v: u64| i128::from(w.sign_extend(v) as i64);
+        ((wide(a) * wide(b)) >> w.bits()) as u64 & w.mask()
+    }
+
+    #[inline(always)]
+    fn truncate(&mut self, w: Width, a: u64) -> u64 {
+        a & w.mask()
+    }
+
+    #[inline(always)]
+    fn sign_extend(&mut self, from: Width, to: Width, a: u64) -> u64 {
+        from.sign_extend(a) & to.mask()
+    }
+
+    #[inline(always)]
+    fn byte_swap(&mut self, w: Width, a: u64) -> u64 {
+        a.swap_bytes() >> (64 - w.bits())
+    }
+
+    #[inline(always)]
+    fn count_ones(&mut self, a: u64) -> u64 {
+        u64::from(a.count_ones())
+    }
+
+    #[inline(always)]
+    fn leading_zeros(&mut self, w: Width, a: u64) -> u64 {
+        u64::from(a.leading_zeros() - (64 - w.bits()))
+    }
+
+    #[inline(always)]
+    fn trailing_zeros(&mut self, w: Width, a: u64) -> u64 {
+        u64::from(a.trailing_zeros().min(w.bits()))
+    }
+
+    #[inline(always)]
+    fn equal(&mut self, a: u64, b: u64) -> u64 {
+        u64::from(a == b)
+    }
+
+    #[inline(always)]
+    fn below(&mut self, a: u64, b: u64) -> u64 {
+        u64::from(a < b)
+    }
+
+    #[inline(always)]
+    fn select(&mut self, condition: u64, yes: u64, no: u64) -> u64 {
+        if condition != 0 { yes } else { no }
+    }
+
+    #[inline(always)]
+    fn pure(&mut self, f: Pure, a: u64, b: u64) -> u64 {
+        f(a, b)
+    }
+
+    #[inline(always)]
+    fn flags_add(&mut self, w: Width, a: u64, b: u64, result: u64) {
+        self.core.flags.add(w, a, b, result);
+    }
+
+    #[inline(always)]
+    fn flags_sub(&mut self, w: Width, a: u64, b: u64, result: u64) {
+        self.core.flags.sub(w, a, b, result);
+    }
+
+    #[inline(always)]
+    fn flags_logic(&mut self, w: Width, result: u64) {
+        self.core.flags.logic(w, result);
+    }
+
+    #[inline(always)]
+    fn flags_inc(&mut self, w: Width, result: u64) {
+        self.core.flags.inc(w, result);
+    }
+
+    #[inline(always)]
+    fn flags_dec(&mut self, w: Width, result: u64) {
+        self.core.flags.dec(w, result);
+    }
+
+    #[inline(always)]
+    fn flags_shift(&mut self, w: Width, result: u64, cf: u64, of: u64) {
+        self.core.flags.shift(w, result, cf != 0, of != 0);
+    }
+
+    #[inline(always)]
+    fn flags_rotate(&mut self, cf: u64, of: u64) {
+        self.core.flags.rotate(cf != 0, of != 0);
+    }
+
+    #[inline(always)]
+    fn flag(&mut self, flag: Flag) -> u64 {
+        let flags = &self.core.flags;
+        u64::from(match flag {
+            Flag::Cf => flags.cf(),
+            Flag::Pf => flags.pf(),
+            Flag::Af => flags.af(),
+            Flag::Zf => flags.zf(),
+            Flag::Sf => flags.sf(),
+            Flag::Of => flags.of(),
+        })
+    }
+
+    #[inline(always)]
+    fn set_flag(&mut self, flag: Flag, value: u64) {
+        self.core.flags.set_masked(flag.bit(), value << flag as u8);
+    }
+
+    #[inline(always)]
+    fn flags(&mut self) -> u64 {
+        self.core.flags.bits()
+    }
+
+    #[inline(always)]
+    fn set_flags(&mut self, mask: u64, bits: u64) {
+        self.core.flags.set_masked(mask, bits);
+    }
+
+    #[inline(always)]
+    fn condition(&mut self, cc: u8) -> u64 {
+        u64::from(self.core.flags.condition(cc))
+    }
+
+    #[inline(always)]
+    fn direction(&mut self) -> u64 {
+        if self.core.system_flags & rflags::DF == 0 { 1 } else { u64::MAX }
+    }
+
+    #[inline(always)]
+    fn next_ip(&mut self, i: &Insn) -> u64 {
+        self.behind(i)
+    }
+
+    #[inline(always)]
+    fn jump(&mut self, w: Width, i: &Insn, target: u64) -> Result<(), Raised> {
+        let target = target & w.mask();
+        if i.mode.is_64() {
+            if !is_canonical(target, self.core.linear_bits()) {
+                return Err(self.core.gp(0));
+            }
+        } else if target > u64::from(self.core.segments.seg[Seg::Cs as usize].limit) {
+            return Err(self.core.gp(0));
+        }
+        self.core.rip = target;
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn branch(&mut self, w: Width, i: &Insn, condition: Option<u64>) -> Result<(), Raised> {
+        let next = self.behind(i);
+        if condition == Some(0) {
+            self.core.rip = next;
+            return Ok(());
+        }
+        self.jump(w, i, next.wrapping_add(i64::from(i.imm) as u64))
+    }
+
+    #[inline(always)]
+    fn repeat(&mut self, i: &Insn) {
+        let mask = if i.mode.is_64() { u64::MAX } else { 0xffff_ffff };
+        self.core.rip = self.block_ip().wrapping_add(u64::from(i.start())) & mask;
+    }
+
+    #[inline(always)]
+    fn when(
+        &mut self,
+        condition: u64,
+        body: impl FnOnce(&mut Self) -> Result<(), Raised>,
+    ) -> Result<(), Raised> {
+        if condition != 0 { body(self) } else { Ok(()) }
+    }
+
+    #[inline(always)]
+    fn cold(&mut self, cold: Cold, i: &Insn) -> Result<(), Raised> {
+        self.core.rip = self.behind(i);
+        self.core.number = i.number;
+        (cold.run)(&mut self.core, i)
+    }
+}

@@ -1,0 +1,488 @@
+//! The run loop: what happens between blocks.
+
+use std::sync::Arc;
+
+use trine_engine::{
+    Budget, Bus, CpuModel, CpuState, EngineError, Exit, Kicker, Stats, TripleFault, Vcpu,
+};
+use trine_guest::{Gpa, Ram, VmTime};
+use trine_x86::{
+    Activity, BLOCK_BYTES, BLOCK_INSNS, Class, Core, Decoded, Decoder, Intent, Raised, Seg, Shadow,
+    dr6, dr7, is_canonical, rflags, slot, vector,
+};
+
+use crate::{
+    block::{self, Block, Cache, Flow, Record, Span},
+    exec::Exec,
+};
+
+/// Instructions between two looks at the clock under [`Budget::Until`].
+const TIME_SLICE: u64 = 20_000;
+
+/// A vCPU of the interpreter.
+pub(crate) struct InterpVcpu {
+    exec: Exec,
+    cache: Cache,
+    decoder: Decoder,
+    kicker: Kicker,
+    /// The INTR pin when it was last sampled.
+    interrupt: bool,
+    /// The instruction that is executed once and then forgotten.
+    scratch: Vec<Record>,
+    blocks_entered: u64,
+    blocks_made: u64,
+    blocks_stale: u64,
+    halts: u64,
+}
+
+/// Where the instruction at RIP lies.
+enum Fetched {
+    /// In a block of the cache.
+    Block(u32),
+    /// In `scratch`.
+    Scratch,
+}
+
+impl InterpVcpu {
+    pub(crate) fn new(id: u32, model: &CpuModel, ram: Arc<Ram>, bus: Arc<dyn Bus>) -> Self {
+        Self {
+            exec: Exec { core: Core::new(id, model, ram, bus), left: 0 },
+            cache: Cache::new(),
+            decoder: Decoder::new(model),
+            kicker: Kicker::default(),
+            interrupt: false,
+            scratch: Vec::new(),
+            blocks_entered: 0,
+            blocks_made: 0,
+            blocks_stale: 0,
+            halts: 0,
+        }
+    }
+
+    /// Runs until `end` instructions are retired in total.
+    fn run_to(&mut self, end: u64) -> Result<Exit, TripleFault> {
+        self.sample_pins();
+        loop {
+            if self.kicker.is_raised() {
+                if self.kicker.take() {
+                    return Ok(Exit::Kicked);
+                }
+                self.sample_pins();
+            }
+            self.take_events()?;
+            if !self.exec.core.is_running() {
+                self.halts += 1;
+                return Ok(Exit::Halted);
+            }
+            if self.exec.core.retired >= end {
+                return Ok(Exit::Budget);
+            }
+            if self.is_special() {
+                self.step()?;
+            } else {
+                self.run_blocks(end)?;
+            }
+        }
+    }
+
+    /// Runs blocks until something has to be looked at.
+    fn run_blocks(&mut self, end: u64) -> Result<(), TripleFault> {
+        while !self.kicker.is_raised() && self.exec.core.retired < end {
+            let room = end - self.exec.core.retired;
+            let flow = match self.fetch() {
+                Err(Raised { .. }) => Flow::Faulted,
+                Ok(fetched) => self.execute(&fetched, room),
+            };
+            match flow {
+                Flow::Fell | Flow::Branched => {}
+                Flow::Ended | Flow::Left => return Ok(()),
+                Flow::Faulted => return self.exec.core.deliver_raised(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Executes at most `room` instructions of what was fetched; RIP is right afterwards.
+    #[inline(always)]
+    fn execute(&mut self, fetched: &Fetched, room: u64) -> Flow {
+        let records = match fetched {
+            Fetched::Block(id) => match self.cache.blocks.get(*id as usize) {
+                Some(block) => &block.records[..],
+                None => return Flow::Ended,
+            },
+            Fetched::Scratch => &self.scratch[..],
+        };
+        let chain = &records[..records.len().min(room.min(1 << 16) as usize)];
+        let Some(first) = chain.first() else { return Flow::Ended };
+        let x = &mut self.exec;
+        x.core.regs[usize::from(slot::BLOCK_IP)] = x.core.rip;
+        x.core.leave_block = false;
+        let flow = (first.run)(x, chain);
+        let done = chain.len() - x.left.min(chain.len());
+        x.core.retired += done as u64;
+        x.core.number = 0;
+        self.blocks_entered += 1;
+        match flow {
+            Flow::Branched | Flow::Ended => {}
+            // Behind the last one completed, which is the start of the one that faulted.
+            Flow::Fell | Flow::Left | Flow::Faulted => {
+                x.core.rip = match done.checked_sub(1).and_then(|last| chain.get(last)) {
+                    Some(last) => x.behind(&last.insn),
+                    None => x.core.regs[usize::from(slot::BLOCK_IP)],
+                };
+            }
+        }
+        flow
+    }
+
+    /// Whether the next instruction has to be executed alone.
+    fn is_special(&self) -> bool {
+        let core = &self.exec.core;
+        core.system_flags & (rflags::TF | rflags::RF) != 0
+            || core.events.shadow != Shadow::None
+            || core.debug.dr7 & dr7::ENABLES != 0
+    }
+
+    /// One instruction, with all that may come before and after it.
+    fn step(&mut self) -> Result<(), TripleFault> {
+        let core = &mut self.exec.core;
+        let (flags, shadow) = (core.system_flags, core.events.shadow);
+        if flags & rflags::RF == 0 && shadow != Shadow::MovSs {
+            let hit = instruction_breakpoints(core);
+            if hit != 0 {
+                core.raise(trine_x86::Exception { vector: vector::DB, code: None, payload: hit });
+                return core.deliver_raised();
+            }
+        }
+        let flow = match self.fetch() {
+            Err(Raised { .. }) => Flow::Faulted,
+            Ok(fetched) => {
+                let core = &mut self.exec.core;
+                core.events.shadow = Shadow::None;
+                core.system_flags &= !rflags::RF;
+                let delivered = core.counters.exceptions;
+                let flow = self.execute(&fetched, 1);
+                let core = &mut self.exec.core;
+                // INT n and the like enter their handler without a trap: it begins with TF clear.
+                let entered = core.counters.exceptions != delivered;
+                if flow != Flow::Faulted && flags & rflags::TF != 0 && !entered {
+                    core.events.pending_debug |= dr6::BS;
+                }
+                flow
+            }
+        };
+        if flow == Flow::Faulted {
+            let core = &mut self.exec.core;
+            core.system_flags |= flags & rflags::RF;
+            return core.deliver_raised();
+        }
+        Ok(())
+    }
+
+    /// Debug traps, NMIs and interrupts that are due at this boundary.
+    fn take_events(&mut self) -> Result<(), TripleFault> {
+        let core = &mut self.exec.core;
+        if core.events.pending_debug != 0 && core.events.shadow != Shadow::MovSs {
+            let bits = std::mem::take(&mut core.events.pending_debug);
+            core.trap_debug(bits)?;
+        }
+        let asleep = matches!(core.events.activity, Activity::WaitForStartup | Activity::Shutdown);
+        if asleep {
+            return Ok(());
+        }
+        if core.events.nmi_pending
+            && !core.events.nmi_blocked
+            && core.events.shadow != Shadow::MovSs
+        {
+            core.events.nmi_pending = false;
+            return core.deliver_nmi();
+        }
+        let enabled = core.system_flags & rflags::IF != 0 && core.events.shadow == Shadow::None;
+        if self.interrupt && enabled {
+            let by = core.access();
+            let vector = core.bus.acknowledge_interrupt(by);
+            self.interrupt = core.bus.pins(by).interrupt;
+            if let Some(vector) = vector {
+                return core.deliver_interrupt(vector);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at the pins, and does at once what the edges on them ask for.
+    fn sample_pins(&mut self) {
+        let core = &mut self.exec.core;
+        let pins = core.bus.pins(core.access());
+        core.set_a20_masked(pins.a20_masked);
+        if pins.init {
+            core.init();
+        }
+        if let (Some(vector), Activity::WaitForStartup) = (pins.startup, core.events.activity) {
+            core.startup(vector);
+        }
+        core.events.nmi_pending |= pins.nmi;
+        self.interrupt = pins.interrupt;
+    }
+
+    /// Finds or decodes the block at RIP.
+    #[inline(always)]
+    fn fetch(&mut self) -> Result<Fetched, Raised> {
+        let core = &self.exec.core;
+        let lin = code_address(core);
+        if let Some(id) = self.cache.recent(core, lin) {
+            if let Some(block) = self.cache.blocks.get_mut(id as usize) {
+                if block.is_fresh(&core.ram) {
+                    return Ok(Fetched::Block(id));
+                }
+            }
+        }
+        self.fetch_slow(lin)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fetch_slow(&mut self, lin: u64) -> Result<Fetched, Raised> {
+        let core = &mut self.exec.core;
+        let class = if core.cpl == 3 { Class::User } else { Class::Supervisor };
+        let window = code_window(core, lin)?;
+        let at = core.translate(class, lin, Intent::Fetch)?;
+        let Some(spot) = core.ram.spot(at) else {
+            return self.fetch_from_bus(class, lin, window);
+        };
+        let mode = core.mode;
+        if let Some(id) = self.cache.find(spot.offset, mode) {
+            let block = &mut self.cache.blocks[id as usize];
+            let rest = match block.span.rest {
+                None => None,
+                Some(_) => second_page(core, class, lin, block.len())?,
+            };
+            if rest == block.span.rest && block.len() as u64 <= window {
+                if block.is_fresh(&core.ram) {
+                    self.cache.remember(core, lin, id);
+                    return Ok(Fetched::Block(id));
+                }
+                self.blocks_stale += 1;
+            }
+        }
+        self.decode(class, lin, spot.offset, window)
+    }
+
+    /// Decodes a block at `offset` in RAM and keeps it.
+    fn decode(
+        &mut self,
+        class: Class,
+        lin: u64,
+        offset: u64,
+        window: u64,
+    ) -> Result<Fetched, Raised> {
+        let core = &mut self.exec.core;
+        let mut span = Span { offset, rest: None };
+        core.ram.mark_code(offset);
+        let in_page = (0x1000 - (lin & 0xfff)).min(window).min(BLOCK_BYTES as u64) as usize;
+        let versions = block::versions(&core.ram, span);
+        let mut bytes = [0; BLOCK_BYTES + 16];
+        block::read(&core.ram, span, &mut bytes[..in_page]);
+        let (records, len) = self.decode_records(&bytes[..in_page], BLOCK_INSNS)?;
+        let core = &mut self.exec.core;
+        if !records.is_empty() {
+            let block = Block::new(records, span, versions, &bytes[..len]);
+            return Ok(self.keep(lin, block));
+        }
+        // The first instruction reaches into the next page, or beyond the segment's limit.
+        let limit = window.min(15);
+        if in_page as u64 >= limit {
+            return Err(core.gp(0));
+        }
+        span.rest = second_page(core, class, lin, in_page + 1)?;
+        let Some(rest) = span.rest else {
+            return self.fetch_from_bus(class, lin, window);
+        };
+        core.ram.mark_code(rest);
+        let versions = block::versions(&core.ram, span);
+        block::read(&core.ram, span, &mut bytes[..limit as usize]);
+        let (records, len) = self.decode_records(&bytes[..limit as usize], 1)?;
+        if records.is_empty() {
+            return Err(self.exec.core.gp(0));
+        }
+        Ok(self.keep(lin, Block::new(records, span, versions, &bytes[..len])))
+    }
+
+    fn keep(&mut self, lin: u64, block: Block) -> Fetched {
+        self.blocks_made += 1;
+        let id = self.cache.keep(block, self.exec.core.mode);
+        self.cache.remember(&self.exec.core, lin, id);
+        Fetched::Block(id)
+    }
+
+    /// Decodes what `bytes` hold, up to the end of a block; returns the records and how many bytes
+    /// they take. None, if the first instruction is incomplete.
+    fn decode_records(
+        &mut self,
+        bytes: &[u8],
+        most: usize,
+    ) -> Result<(Vec<Record>, usize), Raised> {
+        let core = &mut self.exec.core;
+        let (mut records, mut len) = (Vec::with_capacity(8), 0);
+        while records.len() < most && len < bytes.len() {
+            let mut insn = match self.decoder.decode(&bytes[len..], core.mode, core.rip, len) {
+                Decoded::Insn(insn) => insn,
+                Decoded::Incomplete => break,
+                // Faults belong to the instruction; those before it come first.
+                _ if !records.is_empty() => break,
+                Decoded::Invalid => return Err(core.ud()),
+                Decoded::TooLong => return Err(core.gp(0)),
+            };
+            insn.number = records.len() as u8;
+            len += usize::from(insn.len);
+            records.push(Record::new(insn));
+            if block::ends(&insn) {
+                break;
+            }
+        }
+        Ok((records, len))
+    }
+
+    /// Decodes one instruction from memory that is not RAM (or only partly), byte by byte.
+    #[cold]
+    fn fetch_from_bus(&mut self, class: Class, lin: u64, window: u64) -> Result<Fetched, Raised> {
+        let (mut bytes, mut len) = ([0; 15], 0);
+        loop {
+            let core = &mut self.exec.core;
+            if len as u64 >= window {
+                return Err(core.gp(0));
+            }
+            let at = core.translate(class, lin.wrapping_add(len as u64), Intent::Fetch)?;
+            match core.ram.spot(at) {
+                Some(spot) => bytes[len] = core.ram.load(spot.offset),
+                None => {
+                    bytes[len] = 0xff;
+                    core.bus.mmio_read(core.access(), at, &mut bytes[len..=len]);
+                }
+            }
+            len += 1;
+            let (records, _) = self.decode_records(&bytes[..len], 1)?;
+            if !records.is_empty() {
+                self.scratch = records;
+                return Ok(Fetched::Scratch);
+            }
+        }
+    }
+}
+
+/// The linear address of the instruction at RIP.
+#[inline(always)]
+fn code_address(core: &Core) -> u64 {
+    if core.mode.is_64() {
+        core.rip
+    } else {
+        core.segments.seg[Seg::Cs as usize].base.wrapping_add(core.rip) & 0xffff_ffff
+    }
+}
+
+/// How many bytes may be fetched from RIP on before CS or the address space ends, at least 1.
+fn code_window(core: &mut Core, lin: u64) -> Result<u64, Raised> {
+    if core.mode.is_64() {
+        let bits = core.linear_bits();
+        if !is_canonical(lin, bits) {
+            return Err(core.gp(0));
+        }
+        let end = 1_u64 << (bits - 1);
+        return Ok(if lin < end { end - lin } else { u64::MAX });
+    }
+    let limit = u64::from(core.segments.seg[Seg::Cs as usize].limit);
+    match (limit + 1).checked_sub(core.rip) {
+        None | Some(0) => Err(core.gp(0)),
+        Some(left) => Ok(left),
+    }
+}
+
+/// Offset in RAM of the page behind that of `lin`, if `len` bytes reach it; `None` if it is not RAM.
+fn second_page(core: &mut Core, class: Class, lin: u64, len: usize) -> Result<Option<u64>, Raised> {
+    let mut next = lin.wrapping_add(len as u64 - 1) & !0xfff;
+    if !core.long_mode() {
+        next &= 0xffff_ffff;
+    }
+    let at = core.translate(class, next, Intent::Fetch)?;
+    Ok(core.ram.spot(at).map(|spot| spot.offset))
+}
+
+/// Bits of DR6 for the instruction breakpoints at RIP (SDM vol. 3B, section 18.3.1.1).
+fn instruction_breakpoints(core: &Core) -> u64 {
+    let dr7 = core.debug.dr7;
+    let lin = code_address(core);
+    (0..4)
+        .filter(|n| {
+            let enabled = dr7 >> (2 * n) & 3 != 0;
+            let execute = dr7 >> (16 + 4 * n) & 15 == 0;
+            enabled && execute && core.debug.address[*n as usize] == lin
+        })
+        .fold(0, |hit, n| hit | 1 << n)
+}
+
+impl Vcpu for InterpVcpu {
+    fn run(&mut self, budget: Budget) -> Result<Exit, EngineError> {
+        let start = self.exec.core.retired;
+        let exit = match budget {
+            Budget::Instructions(n) => self.run_to(start.saturating_add(n.get())),
+            Budget::Unlimited => self.run_to(u64::MAX),
+            Budget::Until(time) => self.run_until(time),
+        };
+        Ok(exit.unwrap_or_else(|fault| Exit::TripleFault(Box::new(fault))))
+    }
+
+    fn state(&mut self) -> Result<CpuState, EngineError> {
+        Ok(self.exec.core.state())
+    }
+
+    fn set_state(&mut self, state: &CpuState) -> Result<(), EngineError> {
+        self.exec.core.set_state(state);
+        Ok(())
+    }
+
+    fn kicker(&self) -> Kicker {
+        self.kicker.clone()
+    }
+
+    fn ram_changed(&mut self, _at: Gpa, _len: u64) {
+        // Contents are told by page versions; only a new memory map has to be told.
+        self.exec.core.flush_tlb();
+        self.cache.clear();
+    }
+
+    fn retired(&self) -> u64 {
+        self.exec.core.retired
+    }
+
+    fn stats(&self) -> Stats {
+        let c = &self.exec.core.counters;
+        Stats {
+            instructions: self.exec.core.retired,
+            blocks_entered: self.blocks_entered,
+            blocks_made: self.blocks_made,
+            blocks_stale: self.blocks_stale,
+            tlb_misses: c.tlb_misses,
+            tlb_flushes: c.tlb_flushes,
+            exceptions: c.exceptions,
+            interrupts: c.interrupts,
+            mmio: c.mmio,
+            port_io: c.port_io,
+            halts: self.halts,
+        }
+    }
+}
+
+impl InterpVcpu {
+    fn run_until(&mut self, time: VmTime) -> Result<Exit, TripleFault> {
+        loop {
+            let core = &self.exec.core;
+            if core.now() >= time {
+                return Ok(Exit::Budget);
+            }
+            let end = core.retired.saturating_add(TIME_SLICE);
+            let exit = self.run_to(end)?;
+            if exit != Exit::Budget {
+                return Ok(exit);
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Instruction vectors: one line, one instruction, the state before and after.
+//!
+//! ```text
+//! MODE HEXBYTES "disassembly" name=value … => name=value …
+//! 64 4801d8 "add rax, rbx" rax=1 rbx=ffffffffffffffff => rax=0 flags=55
+//! 32u 8b0500500000 "mov eax, [0x5000]" => #PF(4)@5000
+//! ```
+//!
+//! `MODE` is real, 16, 32, 64 (CPL 0), 16u, 32u, 64u (CPL 3) or v86. Values are hexadecimal. What
+//! is not named on the left is 0, but rsp = 8000 and rflags = 2. What is not named on the right
+//! does not change, but rip, which is behind the instruction.
+//!
+//! The instruction lies at 1000h, and every linear address below 10000h is RAM and its own offset.
+//! Modes 64, 64u and 32u are paged: 5000h is not present, 6000h is read-only (CR0.WP is set),
+//! 7000h is the supervisor's.
+//!
+//! A fault is `#GP(0)`, `#UD` or `#PF(code)@cr2`; then nothing else may have changed.
+
+mod stage;
+mod text;
+
+use trine_engine::{Budget, CpuModel, CpuState, Engine};
+
+pub use stage::Stage;
+pub use text::{Fault, Mode, ParseError, Vector};
+
+/// Runs one vector; `Err` says what differs.
+///
+/// # Errors
+/// The engine's result is not the vector's.
+pub fn run(
+    vector: &Vector,
+    model: &CpuModel,
+    engine: impl FnOnce(std::sync::Arc<trine_guest::Ram>) -> Box<dyn Engine>,
+) -> Result<(), String> {
+    let stage = Stage::new(vector);
+    let engine = engine(stage.ram.clone());
+    let mut vcpu = engine
+        .create_vcpu(0, model, std::sync::Arc::new(stage::NoBus))
+        .map_err(|e| e.to_string())?;
+    let before = stage.state(vector, model);
+    vcpu.set_state(&before).map_err(|e| e.to_string())?;
+    let one = std::num::NonZeroU64::MIN;
+    let mut after = before.clone();
+    // A repeated string instruction may take several steps.
+    for _ in 0..10_000 {
+        let exit = vcpu.run(Budget::Instructions(one)).map_err(|e| e.to_string())?;
+        after = vcpu.state().map_err(|e| e.to_string())?;
+        if let trine_engine::Exit::TripleFault(fault) = exit {
+            return Err(fault.to_string());
+        }
+        if after.rip != before.rip || vector.jumps_to(before.rip) {
+            break;
+        }
+    }
+    stage.compare(vector, &before, &after)
+}
+
+/// Reads a file of vectors.
+///
+/// # Errors
+/// With the file's name and line, if it cannot be read.
+pub fn read(path: &std::path::Path) -> Result<Vec<(usize, Vector)>, String> {
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let mut vectors = Vec::new();
+    for (n, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let vector =
+            line.parse().map_err(|e| format!("{}:{}: {e}: {line}", path.display(), n + 1))?;
+        vectors.push((n + 1, vector));
+    }
+    Ok(vectors)
+}
+
+/// The differences of two states that a vector does not expect, for a person to read.
+pub(crate) fn differences(want: &CpuState, got: &CpuState) -> Vec<String> {
+    let mut out = Vec::new();
+    for (name, w, g) in
+        text::GPR_NAMES.iter().zip(want.gpr).zip(got.gpr).map(|((n, w), g)| (n, w, g))
+    {
+        if w != g {
+            out.push(format!("{name}: want {w:x}, got {g:x}"));
+        }
+    }
+    let mut pair = |name: &str, w: u64, g: u64| {
+        if w != g {
+            out.push(format!("{name}: want {w:x}, got {g:x}"));
+        }
+    };
+    pair("rip", want.rip, got.rip);
+    pair("rflags", want.rflags, got.rflags);
+    for (n, name) in text::SEG_NAMES.iter().enumerate() {
+        let (w, g) = (&want.segments.seg[n], &got.segments.seg[n]);
+        pair(name, w.selector.into(), g.selector.into());
+        pair(&format!("{name}.base"), w.base, g.base);
+    }
+    pair("cr0", want.control.cr0, got.control.cr0);
+    pair("cr2", want.control.cr2, got.control.cr2);
+    pair("cr3", want.control.cr3, got.control.cr3);
+    pair("cr4", want.control.cr4, got.control.cr4);
+    pair("mxcsr", want.simd.mxcsr.into(), got.simd.mxcsr.into());
+    pair("fcw", want.x87.control.into(), got.x87.control.into());
+    pair("fsw", want.x87.status.into(), got.x87.status.into());
+    pair("ftw", want.x87.valid.into(), got.x87.valid.into());
+    for n in 0..8 {
+        let (w, g) = (want.x87.reg[n], got.x87.reg[n]);
+        if w != g {
+            out.push(format!("R{n}: want {:04x}{:016x}, got {:04x}{:016x}", w.1, w.0, g.1, g.0));
+        }
+    }
+    for n in 0..16 {
+        let (w, g) = (want.simd.ymm[n], got.simd.ymm[n]);
+        if w != g {
+            out.push(format!(
+                "xmm{n}: want {:016x}{:016x}, got {:016x}{:016x}",
+                w[1], w[0], g[1], g[0]
+            ));
+        }
+    }
+    out
+}

@@ -1,0 +1,158 @@
+//! The text form of vectors.
+
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// Names of the general registers, in their encoding's order.
+pub(crate) const GPR_NAMES: [&str; 16] = [
+    "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13",
+    "r14", "r15",
+];
+/// Names of the segment registers, in their encoding's order.
+pub(crate) const SEG_NAMES: [&str; 6] = ["es", "cs", "ss", "ds", "fs", "gs"];
+
+/// The mode a vector runs in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "the format's own names")]
+pub enum Mode {
+    Real,
+    Prot16 { user: bool },
+    Prot32 { user: bool },
+    Long { user: bool },
+    V86,
+}
+
+/// One setting of a vector.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Setting {
+    /// A register by name.
+    Register(String, u128),
+    /// Bytes at an address.
+    Memory(u64, Vec<u8>),
+}
+
+/// An expected exception.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// Its vector.
+    pub vector: u8,
+    /// Its error code, where it has one.
+    pub code: Option<u32>,
+    /// CR2.
+    pub address: Option<u64>,
+}
+
+/// A parsed line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Vector {
+    /// The mode.
+    pub mode: Mode,
+    /// The instruction.
+    pub code: Vec<u8>,
+    /// Its disassembly, for people.
+    pub text: String,
+    /// The state before.
+    pub before: Vec<Setting>,
+    /// What changes.
+    pub after: Vec<Setting>,
+    /// The exception it raises instead.
+    pub fault: Option<Fault>,
+}
+
+/// What is wrong with a line.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct ParseError(String);
+
+impl Vector {
+    /// Whether the vector says that it goes to `rip`.
+    #[must_use]
+    pub fn jumps_to(&self, rip: u64) -> bool {
+        self.after.contains(&Setting::Register("rip".to_owned(), rip.into()))
+    }
+
+    /// A register's value on the right side.
+    #[must_use]
+    pub fn after_register(&self, name: &str) -> Option<u128> {
+        self.after.iter().find_map(|s| match s {
+            Setting::Register(n, v) if n == name => Some(*v),
+            _ => None,
+        })
+    }
+}
+
+fn hex(text: &str) -> Result<u128, ParseError> {
+    let digits = text.strip_prefix("0x").unwrap_or(text).replace('_', "");
+    u128::from_str_radix(&digits, 16)
+        .map_err(|_| ParseError(format!("'{text}' is not hexadecimal")))
+}
+
+fn bytes(text: &str) -> Result<Vec<u8>, ParseError> {
+    let bad = || ParseError(format!("'{text}' is not an even number of hexadecimal digits"));
+    if text.len() % 2 != 0 || !text.is_ascii() {
+        return Err(bad());
+    }
+    (0..text.len() / 2)
+        .map(|n| u8::from_str_radix(&text[2 * n..2 * n + 2], 16).map_err(|_| bad()))
+        .collect()
+}
+
+fn setting(text: &str) -> Result<Setting, ParseError> {
+    let (name, value) =
+        text.split_once('=').ok_or_else(|| ParseError(format!("'{text}' has no '='")))?;
+    if let Some(address) = name.strip_prefix("mem[").and_then(|n| n.strip_suffix(']')) {
+        return Ok(Setting::Memory(hex(address)? as u64, bytes(value)?));
+    }
+    Ok(Setting::Register(name.to_owned(), hex(value)?))
+}
+
+fn fault(text: &str) -> Result<Fault, ParseError> {
+    let (text, address) = match text.split_once('@') {
+        Some((text, address)) => (text, Some(hex(address)? as u64)),
+        None => (text, None),
+    };
+    let (name, code) = match text.split_once('(') {
+        Some((name, code)) => (name, Some(hex(code.trim_end_matches(')'))? as u32)),
+        None => (text, None),
+    };
+    let vector = (0..32)
+        .find(|v| trine_x86::vector::name(*v) == name)
+        .ok_or_else(|| ParseError(format!("there is no exception {name}")))?;
+    Ok(Fault { vector, code, address })
+}
+
+impl FromStr for Vector {
+    type Err = ParseError;
+
+    fn from_str(line: &str) -> Result<Self, ParseError> {
+        let missing = |what: &str| ParseError(format!("there is no {what}"));
+        let (head, rest) = line.split_once('"').ok_or_else(|| missing("disassembly in quotes"))?;
+        let (text, rest) = rest.split_once('"').ok_or_else(|| missing("closing quote"))?;
+        let (left, right) = rest.split_once("=>").ok_or_else(|| missing("'=>'"))?;
+        let mut head = head.split_whitespace();
+        let mode = match head.next().ok_or_else(|| missing("mode"))? {
+            "real" => Mode::Real,
+            "16" => Mode::Prot16 { user: false },
+            "16u" => Mode::Prot16 { user: true },
+            "32" => Mode::Prot32 { user: false },
+            "32u" => Mode::Prot32 { user: true },
+            "64" => Mode::Long { user: false },
+            "64u" => Mode::Long { user: true },
+            "v86" => Mode::V86,
+            other => return Err(ParseError(format!("there is no mode '{other}'"))),
+        };
+        let code = bytes(head.next().ok_or_else(|| missing("code"))?)?;
+        let before = left.split_whitespace().map(setting).collect::<Result<_, _>>()?;
+        let mut expected = None;
+        let mut after = Vec::new();
+        for word in right.split_whitespace() {
+            if word.starts_with('#') {
+                expected = Some(fault(word)?);
+            } else {
+                after.push(setting(word)?);
+            }
+        }
+        Ok(Self { mode, code, text: text.to_owned(), before, after, fault: expected })
+    }
+}
