@@ -13,6 +13,8 @@ mod bench;
 mod hpet;
 mod ioapic;
 mod saved;
+#[cfg(test)]
+mod stress;
 
 use trine_guest::{Ram, VmTime};
 
