@@ -232,12 +232,13 @@ impl Hpet {
         self.drive(Line::set);
     }
 
-    /// Brings all lines to the level that the state implies.
+    /// Brings all lines to the level that the state implies. A halted HPET asserts none, but keeps
+    /// its status (section 2.3.5).
     fn drive(&mut self, set: fn(&mut Line, bool)) {
         let (mut routes, mut legacy) = (0u32, [false; 2]);
         for (n, timer) in self.state.timers.iter().enumerate() {
             let asked = timer.config & (LEVEL | INTERRUPT) == LEVEL | INTERRUPT;
-            if !asked || self.state.status & 1 << n == 0 {
+            if !asked || !self.state.running() || self.state.status & 1 << n == 0 {
                 continue;
             }
             if self.state.legacy() && n < 2 {
@@ -385,3 +386,6 @@ impl Timed for Hpet {
         self.catch_up(cx.now);
     }
 }
+
+#[cfg(test)]
+mod tests;

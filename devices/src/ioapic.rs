@@ -234,3 +234,6 @@ impl Inputs for IoApic {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
