@@ -1,4 +1,4 @@
-//! Who gets an interrupt: destinations, shorthands, arbitration and MSIs (SDM sections 11.6, 11.11).
+//! Who gets an interrupt: destinations, shorthands, arbitration, MSIs (SDM 11.6 and 11.11).
 
 use super::*;
 
