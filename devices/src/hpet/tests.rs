@@ -198,6 +198,18 @@ fn a_level_holds_until_its_status_is_cleared() {
 }
 
 #[test]
+fn an_edge_on_a_line_that_another_timer_holds_is_not_seen() {
+    let mut rig = Rig::new();
+    rig.write(CONFIG, ENABLE);
+    rig.write(config(0), LEVEL | INTERRUPT | 20 << 9);
+    rig.write(config(1), INTERRUPT | 20 << 9);
+    rig.write(comparator(0), 100);
+    rig.write(comparator(1), 200);
+    rig.ticks(300);
+    assert_eq!(rig.said(), [(20, true)]);
+}
+
+#[test]
 fn a_periodic_timer_keeps_its_phase_and_coalesces() {
     let mut rig = Rig::new();
     rig.write(CONFIG, ENABLE);

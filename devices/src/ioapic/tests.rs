@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    Bench,
+    Ack, Bench, LocalApics,
     stress::{Subject, stress},
 };
 
@@ -113,6 +113,9 @@ fn an_edge_is_a_message_with_everything_from_the_entry() {
     rig.pin(4, true);
     rig.entry(4, 0x41);
     assert_eq!(rig.sent(), [0; 0]);
+    // No edge: it is up already.
+    rig.pin(4, true);
+    assert_eq!(rig.sent(), [0; 0]);
     // No such pin.
     rig.pin(24, true);
     rig.pin(u16::MAX, true);
@@ -163,6 +166,53 @@ fn a_level_is_sent_again_after_eoi_while_it_is_asserted() {
     rig.eoi(0x51);
     assert_eq!(rig.sent(), [0; 0]);
     assert_eq!(rig.read(0x24), 0xa051);
+}
+
+#[test]
+fn a_level_goes_round_through_a_local_apic() {
+    let mut rig = Rig::new();
+    let Rig { bench, ioapic } = &mut rig;
+    let mut apics = LocalApics::new(bench.backplane.clone(), 2, 1_000_000_000);
+    let carry = |bench: &mut Bench, ioapic: &mut IoApic, apics: &mut LocalApics| {
+        while let Some(signal) = bench.backplane.take() {
+            match signal {
+                Signal::Message(message) => bench.with(|cx| apics.deliver(cx, message)),
+                Signal::EndOfInterrupt(vector) => {
+                    bench.with(|cx| ioapic.end_of_interrupt(cx, vector));
+                }
+                _ => {}
+            }
+        }
+    };
+    let store = |bench: &mut Bench, apics: &mut LocalApics, offset, value: u32| {
+        bench.with(|cx| apics.mmio_write(cx, offset, &value.to_le_bytes()));
+    };
+    store(bench, &mut apics, 0xf0, 0x1ff);
+    ioapic.state.entries[10] = 0x8051;
+    bench.with(|cx| ioapic.input(cx, 10, true));
+    for round in 0..3 {
+        carry(bench, ioapic, &mut apics);
+        assert_eq!(apics.acknowledge(0), Ack::Vector(0x51), "round {round}");
+        assert!(!apics.pending(0), "not again while it is in service");
+        if round == 2 {
+            bench.with(|cx| ioapic.input(cx, 10, false));
+        }
+        store(bench, &mut apics, 0xb0, 0);
+    }
+    carry(bench, ioapic, &mut apics);
+    assert_eq!((apics.acknowledge(0), ioapic.state.entries[10]), (Ack::None, 0x8051));
+
+    // With the broadcast suppressed, the EOI register of the I/O APIC ends it.
+    store(bench, &mut apics, 0xf0, 0x11ff);
+    bench.with(|cx| ioapic.input(cx, 10, true));
+    carry(bench, ioapic, &mut apics);
+    assert_eq!(apics.acknowledge(0), Ack::Vector(0x51));
+    store(bench, &mut apics, 0xb0, 0);
+    carry(bench, ioapic, &mut apics);
+    assert_eq!(apics.acknowledge(0), Ack::None);
+    bench.with(|cx| ioapic.mmio_write(cx, EOI, &[0x51, 0, 0, 0]));
+    carry(bench, ioapic, &mut apics);
+    assert_eq!(apics.acknowledge(0), Ack::Vector(0x51));
 }
 
 #[test]
