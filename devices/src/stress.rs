@@ -1,7 +1,9 @@
 //! Random treatment of a device: whatever is done to it, it neither panics nor stalls, and its
 //! state survives a save and a load.
 
-use crate::{Bench, Cx, Device};
+use serde_json::Value;
+
+use crate::{Bench, Cx, Device, Saved};
 
 /// A small generator of numbers (xorshift64*), the same in every run.
 pub(crate) struct Random(u64);
@@ -75,7 +77,46 @@ where
             assert_eq!(other.save(), saved);
             assert_eq!(bench.said(), [], "a load says nothing");
             device = other;
+            let mut hostile = (subject.fresh)(&bench);
+            treat_damaged(&mut hostile, saved, &mut random, &mut bench, subject.window);
         }
+    }
+}
+
+/// Loads `saved` with one of its numbers replaced: the device refuses it or works with it.
+fn treat_damaged(
+    device: &mut dyn Device,
+    mut saved: Saved,
+    random: &mut Random,
+    bench: &mut Bench,
+    window: u64,
+) {
+    let chosen = random.below(numbers(&mut saved.state).len() as u64) as usize;
+    let value = random.next() >> random.below(64);
+    *numbers(&mut saved.state)[chosen] = Value::from(value);
+    if device.load(&saved).is_err() {
+        return;
+    }
+    assert_eq!(device.save(), saved);
+    let now = bench.now;
+    for _ in 0..4 {
+        access(device, &mut Cx { now: bench.now, ram: &bench.ram, vcpu: 0 }, random, window);
+        let ns = random.next() >> 24 >> random.below(40);
+        run(bench, device, ns);
+    }
+    let saved = device.save();
+    device.load(&saved).expect("a device loads what it saved");
+    bench.now = now;
+    bench.said();
+}
+
+/// All numbers in a state.
+fn numbers(state: &mut Value) -> Vec<&mut Value> {
+    match state {
+        Value::Array(items) => items.iter_mut().flat_map(numbers).collect(),
+        Value::Object(fields) => fields.values_mut().flat_map(numbers).collect(),
+        Value::Number(_) => vec![state],
+        _ => Vec::new(),
     }
 }
 
