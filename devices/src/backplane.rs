@@ -84,6 +84,18 @@ pub enum Destination {
     Logical(u32),
 }
 
+impl Destination {
+    /// The 8-bit destination of a redirection entry or an MSI: physical FFh is everyone.
+    #[must_use]
+    pub fn from_byte(destination: u8, logical: bool) -> Self {
+        match destination {
+            _ if logical => Self::Logical(u32::from(destination)),
+            0xff => Self::Physical(u32::MAX),
+            id => Self::Physical(u32::from(id)),
+        }
+    }
+}
+
 /// How a message is delivered (the encoding of redirection entries and the ICR).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[repr(u8)]
@@ -104,6 +116,23 @@ pub enum DeliveryMode {
     ExtInt = 7,
 }
 
+impl DeliveryMode {
+    /// The mode that the low three bits of `bits` are the encoding of; 3 is reserved.
+    #[must_use]
+    pub fn from_bits(bits: u32) -> Option<Self> {
+        Some(match bits & 7 {
+            0 => Self::Fixed,
+            1 => Self::LowestPriority,
+            2 => Self::Smi,
+            4 => Self::Nmi,
+            5 => Self::Init,
+            6 => Self::Startup,
+            7 => Self::ExtInt,
+            _ => return None,
+        })
+    }
+}
+
 /// Edge or level.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum TriggerMode {
@@ -111,6 +140,14 @@ pub enum TriggerMode {
     Edge,
     /// Until the source is served; ends with an [`Signal::EndOfInterrupt`].
     Level,
+}
+
+impl TriggerMode {
+    /// The trigger mode bit of the LVT, a redirection entry or a message: set is level.
+    #[must_use]
+    pub fn from_bit(level: bool) -> Self {
+        if level { Self::Level } else { Self::Edge }
+    }
 }
 
 /// The queue of what has been said and not yet been carried. Clones are the same queue.

@@ -7,16 +7,24 @@
 //! the board's.
 #![forbid(unsafe_code)]
 
+mod apic;
 mod backplane;
 mod bench;
+mod hpet;
+mod ioapic;
 mod saved;
+#[cfg(test)]
+mod stress;
 
 use trine_guest::{Ram, VmTime};
 
+pub use apic::{Ack, Gp, LocalApics, LocalSource, WINDOW as APIC_WINDOW, msi_message};
 pub use backplane::{
     Backplane, CpuSignal, DeliveryMode, Destination, Line, Message, Power, Signal, TriggerMode,
 };
 pub use bench::Bench;
+pub use hpet::Hpet;
+pub use ioapic::{IoApic, PINS as IOAPIC_PINS};
 pub use saved::{LoadError, Saved};
 
 /// What a device is lent while it is called.

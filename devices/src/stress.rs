@@ -1,0 +1,154 @@
+//! Random treatment of a device: whatever is done to it, it neither panics nor stalls, and its
+//! state survives a save and a load.
+
+use serde_json::Value;
+
+use crate::{Bench, Cx, Device, Saved};
+
+/// A small generator of numbers (xorshift64*), the same in every run.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// A number below `end`.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        (self.next() >> 16) % end
+    }
+}
+
+/// What there is to treat.
+pub(crate) struct Subject<F, G> {
+    /// Makes the device, with the bench's backplane or without.
+    pub(crate) fresh: F,
+    /// The bytes of its MMIO window.
+    pub(crate) window: u64,
+    /// Its input pins.
+    pub(crate) pins: u16,
+    /// Who accesses it.
+    pub(crate) vcpus: u32,
+    /// One of its other functions.
+    pub(crate) other: G,
+}
+
+/// Does `steps` random things to the device.
+pub(crate) fn stress<D, F, G>(subject: Subject<F, G>, seed: u64, steps: u32)
+where
+    D: Device,
+    F: Fn(&Bench) -> D,
+    G: Fn(&mut D, &mut Cx<'_>, &mut Random),
+{
+    let mut random = Random::new(seed);
+    let mut bench = Bench::new();
+    let mut device = (subject.fresh)(&bench);
+    let mut levels = vec![false; usize::from(subject.pins)];
+    for step in 0..steps {
+        let vcpu = random.below(u64::from(subject.vcpus)) as u32;
+        let mut cx = Cx { now: bench.now, ram: &bench.ram, vcpu };
+        match random.below(8) {
+            0 if !levels.is_empty() => {
+                let pin = random.below(u64::from(subject.pins)) as u16;
+                let level = &mut levels[usize::from(pin)];
+                *level = !*level;
+                device.as_inputs().expect("it has pins").input(&mut cx, pin, *level);
+            }
+            0..=3 => access(&mut device, &mut cx, &mut random, subject.window),
+            4 | 5 => (subject.other)(&mut device, &mut cx, &mut random),
+            _ => {
+                let shift = random.below(40);
+                let ns = random.next() >> 24 >> shift;
+                run(&mut bench, &mut device, ns);
+            }
+        }
+        bench.said();
+        if step % 32 == 0 {
+            let saved = device.save();
+            let mut other = (subject.fresh)(&bench);
+            other.load(&saved).expect("a device loads what it saved");
+            assert_eq!(other.save(), saved);
+            assert_eq!(bench.said(), [], "a load says nothing");
+            device = other;
+            let mut hostile = (subject.fresh)(&bench);
+            treat_damaged(&mut hostile, saved, &mut random, &mut bench, subject.window);
+        }
+    }
+}
+
+/// Loads `saved` with one of its numbers replaced: the device refuses it or works with it.
+fn treat_damaged(
+    device: &mut dyn Device,
+    mut saved: Saved,
+    random: &mut Random,
+    bench: &mut Bench,
+    window: u64,
+) {
+    let chosen = random.below(numbers(&mut saved.state).len() as u64) as usize;
+    let value = random.next() >> random.below(64);
+    *numbers(&mut saved.state)[chosen] = Value::from(value);
+    if device.load(&saved).is_err() {
+        return;
+    }
+    assert_eq!(device.save(), saved);
+    let now = bench.now;
+    for _ in 0..4 {
+        access(device, &mut Cx { now: bench.now, ram: &bench.ram, vcpu: 0 }, random, window);
+        let ns = random.next() >> 24 >> random.below(40);
+        run(bench, device, ns);
+    }
+    let saved = device.save();
+    device.load(&saved).expect("a device loads what it saved");
+    bench.now = now;
+    bench.said();
+}
+
+/// All numbers in a state.
+fn numbers(state: &mut Value) -> Vec<&mut Value> {
+    match state {
+        Value::Array(items) => items.iter_mut().flat_map(numbers).collect(),
+        Value::Object(fields) => fields.values_mut().flat_map(numbers).collect(),
+        Value::Number(_) => vec![state],
+        _ => Vec::new(),
+    }
+}
+
+fn access(device: &mut dyn Device, cx: &mut Cx<'_>, random: &mut Random, window: u64) {
+    let size = 1 << [2, 2, 2, 2, 3, 4, 0, 1][random.below(8) as usize];
+    let align = [16, 16, 8, 4, 1][random.below(5) as usize];
+    let offset = (random.below(window) / align * align).min(window - size);
+    let mmio = device.as_mmio().expect("it has a window");
+    let mut data = [0xff; 16];
+    let data = &mut data[..size as usize];
+    if random.below(4) == 0 {
+        mmio.mmio_read(cx, offset, data);
+    } else {
+        let shift = random.below(64);
+        let value = u128::from(random.next() >> shift) << [0, 64][random.below(2) as usize];
+        data.copy_from_slice(&value.to_le_bytes()[..size as usize]);
+        mmio.mmio_write(cx, offset, data);
+    }
+}
+
+/// Time goes on by `ns`, at first from event to event; each event must lie behind the one before.
+fn run(bench: &mut Bench, device: &mut dyn Device, ns: u64) {
+    let end = bench.now.after_ns(ns);
+    for _ in 0..20 {
+        let Some(timed) = device.as_timed() else { break };
+        let Some(at) = timed.next_event().filter(|at| *at <= end) else { break };
+        bench.now = bench.now.max(at);
+        timed.advance(&mut Cx { now: bench.now, ram: &bench.ram, vcpu: 0 });
+        assert!(timed.next_event().is_none_or(|at| at > bench.now), "stuck at {}", bench.now);
+    }
+    bench.now = end;
+    if let Some(timed) = device.as_timed() {
+        timed.advance(&mut Cx { now: end, ram: &bench.ram, vcpu: 0 });
+    }
+}
