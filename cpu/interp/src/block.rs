@@ -28,29 +28,29 @@ pub(crate) enum Flow {
 }
 
 /// Executes a non-empty chain of records.
-pub(crate) type Handler = fn(&mut Exec, &[Record]) -> Flow;
+pub(crate) type Step = fn(&mut Exec, &[Record]) -> Flow;
 
 /// An instruction and what executes it.
 #[derive(Clone, Copy)]
 pub(crate) struct Record {
     pub(crate) insn: Insn,
-    pub(crate) run: Handler,
+    pub(crate) run: Step,
 }
 
 const _: () = assert!(size_of::<Record>() == 32);
 
 impl Record {
     pub(crate) fn new(insn: Insn) -> Self {
-        Self { insn, run: pick(&insn, PickHandler).0 }
+        Self { insn, run: pick(&insn, PickStep).0 }
     }
 }
 
-struct PickHandler;
+struct PickStep;
 
 /// A handler, and whether a block ends behind it.
-pub(crate) struct Picked(pub(crate) Handler, pub(crate) bool);
+pub(crate) struct Picked(pub(crate) Step, pub(crate) bool);
 
-impl Pick for PickHandler {
+impl Pick for PickStep {
     type Out = Picked;
     fn pick<T: Semantics>(self) -> Picked {
         Picked(step::<T>, T::ENDS)
@@ -59,7 +59,7 @@ impl Pick for PickHandler {
 
 /// Whether a block ends behind `insn`.
 pub(crate) fn ends(insn: &Insn) -> bool {
-    pick(insn, PickHandler).1
+    pick(insn, PickStep).1
 }
 
 /// One instruction, then the rest of the chain.
