@@ -32,6 +32,7 @@ mod acpi;
 mod boot;
 mod description;
 mod e820;
+mod linux;
 mod mp;
 mod record;
 mod smbios;
@@ -46,4 +47,5 @@ pub use description::{
     PciRoute, Polarity, PowerManagement, ResetRegister, SerialPort, Smbios, TextScreen, Trigger,
 };
 pub use e820::{MemoryKind, MemoryRange, memory_map};
+pub use linux::linux;
 pub use tables::{Tables, tables};
