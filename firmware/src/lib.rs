@@ -10,6 +10,7 @@
 //! - [`tables`] writes what a guest looks for by itself: ACPI, MP and SMBIOS tables and the BIOS
 //!   data area. [`linux`] includes them.
 //! - [`memory_map`] says which addresses are RAM, in the terms of the BIOS call E820.
+//! - [`demo`] is the demonstration guest that is built into the program.
 //!
 //! # Where things lie
 //!
@@ -30,6 +31,7 @@
 
 mod acpi;
 mod boot;
+pub mod demo;
 mod description;
 mod e820;
 mod linux;
