@@ -90,8 +90,8 @@ fn cmdline_segment(cmdline: &str, limit: u64) -> Result<(Gpa, Vec<u8>), BootErro
 }
 
 /// Where an initrd of `len` bytes goes: on a page, as high as possible in low RAM up to and
-/// including `max`, clear of the memory that the kernel needs until it knows better, from `kernel.0`
-/// to `kernel.1`. Where there is no room above the kernel, the room below it will do.
+/// including `max`, clear of the memory that the kernel needs until it knows better, from
+/// `kernel.0` to `kernel.1`. Where there is no room above the kernel, the room below it will do.
 fn initrd_at(
     len: usize,
     max: u64,

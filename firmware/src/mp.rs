@@ -30,8 +30,8 @@ pub(crate) fn floating_pointer(table: Gpa) -> Vec<u8> {
     pointer.into_bytes()
 }
 
-/// The MP configuration table (sections 4.2 and 4.3). A CPU whose APIC ID takes more than 8 bits has
-/// no place in it.
+/// The MP configuration table (sections 4.2 and 4.3). A CPU whose APIC ID takes more than 8 bits
+/// has no place in it.
 pub(crate) fn configuration_table(machine: &Description, local_apic: Gpa) -> Vec<u8> {
     let mut entries = Record::new();
     let mut count = 0u16;

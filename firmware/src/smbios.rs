@@ -1,4 +1,4 @@
-//! SMBIOS: what the machine says it is (DMTF DSP0134, version 3.0; the structures are those of 2.8).
+//! SMBIOS: what the machine says it is (DMTF DSP0134, version 3.0; the structures are of 2.8).
 
 use trine_guest::Gpa;
 
@@ -14,7 +14,7 @@ pub(crate) struct Structures {
     largest: u16,
 }
 
-/// A structure: its formatted part, then its strings. A string is referred to by its number, from 1.
+/// A structure: its formatted part, then its strings, which are referred to by number, from 1.
 struct Structure {
     formatted: Record,
     strings: Vec<u8>,
@@ -118,9 +118,9 @@ pub(crate) fn entry_point_3(table: Gpa, structures: &Structures) -> Vec<u8> {
 
 /// Type 0, BIOS information.
 fn bios(machine: &Description) -> Structure {
-    // Characteristics: none of the old ones is told (bit 3); ACPI (extension byte 1, bit 0), virtual
-    // machine and UEFI-less targeted content (extension byte 2, bits 4 and 2).
+    // Characteristics: the old ones are not told; the first extension byte is only about ACPI.
     const NOT_SUPPORTED: u64 = 1 << 3;
+    const VIRTUAL_MACHINE: u8 = 1 << 4;
     let text = &machine.smbios;
     let mut bios = Structure::new(0, 0, 24);
     bios.string(4, &text.bios_vendor).string(5, &text.bios_version).string(8, &text.bios_date);
@@ -130,7 +130,7 @@ fn bios(machine: &Description) -> Structure {
         .set_u8(9, 1)
         .set_u64(10, NOT_SUPPORTED)
         .set_u8(18, acpi)
-        .set_u8(19, 0b1_0100)
+        .set_u8(19, VIRTUAL_MACHINE)
         .set(20, &[0xff, 0xff, 0xff, 0xff]); // no release numbers
     bios
 }

@@ -69,8 +69,8 @@ impl Region {
 /// Writes the tables of a board.
 ///
 /// # Errors
-/// [`BootError::Description`] where the board makes no sense, [`BootError::TablesTooLarge`] where it
-/// has too many CPUs.
+/// [`BootError::Description`] where the board makes no sense, [`BootError::TablesTooLarge`] where
+/// it has too many CPUs.
 pub fn tables(machine: &Description) -> Result<Tables, BootError> {
     machine.check()?;
     let mut segments = vec![(Gpa(BDA_AT), bios_data_area(machine)), (Gpa(EBDA_AT), vec![EBDA_KIB])];

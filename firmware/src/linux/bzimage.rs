@@ -6,7 +6,7 @@ use trine_guest::Gpa;
 use super::{cmdline_segment, initrd_at};
 use crate::{
     boot::{
-        self, Boot, BootError, CODE_SELECTOR, DATA_SELECTOR, Entry, EntryMode, PAGE_TABLES_AT,
+        self, Boot, BootError, CODE_SELECTOR, DATA_SELECTOR, Entry, EntryMode, Gdt, PAGE_TABLES_AT,
         STACK_END,
     },
     description::{Description, MIB, TextScreen},
@@ -188,7 +188,7 @@ pub(super) fn boot(
         params.set_u64(0x070, rsdp.0);
     }
     log::debug!(
-        "bzImage, protocol {}.{:02}: kernel at {load:#x}, memory for it up to {:#x}, initrd at {:x?}",
+        "bzImage, protocol {}.{:02}: kernel at {load:#x}, needs up to {:#x}, initrd at {:x?}",
         header.version >> 8,
         header.version & 0xff,
         kernel_area.1,
@@ -200,7 +200,15 @@ pub(super) fn boot(
     segments.extend([gdt_segment, (BOOT_PARAMS_AT, params.into_bytes()), cmdline]);
     segments.push((Gpa(load), kernel.to_vec()));
     segments.extend(initrd);
-    let entry = match mode {
+    if mode == EntryMode::Long64 {
+        segments.push(boot::page_tables());
+    }
+    Boot::placed(segments, entry(mode, load, gdt), machine)
+}
+
+/// How a kernel that was loaded at `load` is entered.
+fn entry(mode: EntryMode, load: u64, gdt: Gdt) -> Entry {
+    match mode {
         EntryMode::Protected32 => Entry::Protected32 {
             eip: load as u32,
             esi: BOOT_PARAMS_AT.0 as u32,
@@ -210,20 +218,16 @@ pub(super) fn boot(
             ds: DATA_SELECTOR,
             tr: 0,
         },
-        EntryMode::Long64 => {
-            segments.push(boot::page_tables());
-            Entry::Long64 {
-                rip: load + ENTRY_64,
-                rsi: BOOT_PARAMS_AT.0,
-                rsp: STACK_END.0,
-                cr3: PAGE_TABLES_AT.0,
-                gdt,
-                cs: CODE_SELECTOR,
-                ds: DATA_SELECTOR,
-            }
-        }
-    };
-    Boot::placed(segments, entry, machine)
+        EntryMode::Long64 => Entry::Long64 {
+            rip: load + ENTRY_64,
+            rsi: BOOT_PARAMS_AT.0,
+            rsp: STACK_END.0,
+            cr3: PAGE_TABLES_AT.0,
+            gdt,
+            cs: CODE_SELECTOR,
+            ds: DATA_SELECTOR,
+        },
+    }
 }
 
 /// The fields of the setup header that the boot loader writes, except addresses of other parts.

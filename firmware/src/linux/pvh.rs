@@ -30,6 +30,9 @@ const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;
 const XEN_ELFNOTE_PHYS32_ENTRY: u32 = 18;
 
+/// The most program headers that are looked at.
+const HEADERS_MAX: u16 = 128;
+
 /// A program header.
 #[derive(Clone, Copy, Debug)]
 struct ProgramHeader {
@@ -118,6 +121,10 @@ impl Elf {
             let at = usize::try_from(table.checked_add(offset)?).ok()?;
             ProgramHeader::read(file, at, is_64_bit)
         };
+        // A bound on the work: a kernel has about five.
+        if entries > HEADERS_MAX {
+            return Err(BootError::Damaged("it has too many program headers"));
+        }
         let headers: Option<Vec<_>> = (0..entries).map(read).collect();
         let headers = headers.ok_or(cut("program header table", needed))?;
         Ok(Self { is_64_bit, headers })
