@@ -203,11 +203,11 @@ fn ram(machine: &Description) -> u64 {
 fn memory_array(machine: &Description, devices: u16) -> Structure {
     const ON_BOARD: u8 = 3;
     const SYSTEM_MEMORY: u8 = 3;
-    const MULTI_BIT_ECC: u8 = 6;
+    const NO_ECC: u8 = 3;
     let mut array = Structure::new(16, MEMORY_ARRAY, 23);
     array
         .formatted
-        .set(4, &[ON_BOARD, SYSTEM_MEMORY, MULTI_BIT_ECC])
+        .set(4, &[ON_BOARD, SYSTEM_MEMORY, NO_ECC])
         .set_u16(11, NO_HANDLE)
         .set_u16(13, devices);
     let kib = ram(machine) / 1024;
