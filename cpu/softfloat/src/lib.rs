@@ -1,2 +1,25 @@
-//! IEEE 754 and x87 arithmetic in software: f32, f64 and 80-bit extended.
+//! IEEE 754 and x87 arithmetic in software: f32, f64 and 80-bit extended, by the rules of the x86.
+//!
+//! Values are bit patterns (`u32` is a binary32, `u64` a binary64, [`F80`] the 80-bit extended
+//! format), never host floats, so the results are the same on every host. [`sse`] has the
+//! operations on f32 and f64 with the NaN, DAZ and FTZ rules of SSE; [`x87`] has the operations
+//! on F80 with the rules of the x87. Both take an [`Env`]: rounding, masks and the flags raised.
+//!
+//! Source: Intel SDM volume 1, chapters 4.8, 4.9, 8 and 11, and volume 2's instruction pages.
+//!
+//! # Use
+//!
+//! Make an [`Env`] with empty flags for each instruction ([`Env::from_mxcsr`],
+//! [`Env::from_control_word`]), do the operation on each element, then look at
+//! [`Env::unmasked`]: when a [`Flags::PRE_COMPUTATION`] exception is in it, the instruction
+//! delivers no result and the value returned means nothing. Then merge the flags into MXCSR or
+//! the status word. Flags only ever accumulate; no operation reads them.
 #![forbid(unsafe_code)]
+
+mod env;
+pub mod sse;
+mod wide;
+pub mod x87;
+
+pub use env::{Env, Flags, Precision, Relation, Rounding};
+pub use x87::F80;
