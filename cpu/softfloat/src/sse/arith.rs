@@ -229,7 +229,9 @@ fn sqrt_special<F: Float>(env: &mut Env, a: F) -> F {
 }
 
 /// a * b + c with one rounding (VFMADD). Invert the sign bit of `a` or `c` for the other forms,
-/// except of a NaN. A NaN is propagated in the order a, b, c.
+/// except of a NaN. A NaN is propagated in the order a, b, c, which is the order in which the
+/// SDM's formula of each form names the operands: 132 is (1, 3, 2), 213 is (2, 1, 3) and 231 is
+/// (2, 3, 1).
 #[inline]
 pub fn mul_add<F: Float>(env: &mut Env, a: F, b: F, c: F) -> F {
     if is_normal(a) && is_normal(b) && is_normal(c) {

@@ -2,8 +2,8 @@
 
 use super::Float;
 use super::float::{
-    daz, denormal_operand, exponent, infinity, is_infinite, is_nan, is_negative, is_signalling,
-    is_zero, propagate_nan, round, unpack, zero,
+    daz, denormal_operand, exponent, infinity, is_denormal, is_infinite, is_nan, is_negative,
+    is_signalling, is_zero, propagate_nan, round, unpack, zero,
 };
 use crate::wide::{round_magnitude, shift_right_jam};
 use crate::{Env, Flags, Rounding};
@@ -153,8 +153,12 @@ pub fn f16_to_f32(env: &mut Env, a: u16) -> u32 {
 
 /// f32 to binary16 (VCVTPS2PH): FTZ is ignored. Pass `env.rounding` where the immediate says so.
 pub fn f32_to_f16(env: &mut Env, a: u32, rounding: Rounding) -> u16 {
-    let mut own = Env { rounding, ftz: false, ..*env };
+    let mut own = Env { rounding, flags: Flags::NONE, ftz: false, ..*env };
     let result = convert(&mut own, a);
-    env.flags = own.flags;
+    if is_denormal(a) && own.flags.contains(Flags::UE) {
+        // Far below the least binary16; the hardware does not look at its bits.
+        own.raise(Flags::PE);
+    }
+    env.raise(own.flags);
     result
 }
