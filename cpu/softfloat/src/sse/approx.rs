@@ -50,7 +50,7 @@ pub fn reciprocal_sqrt(x: u32) -> u32 {
     let interval = u64::from(x >> 13 & 0x3ff);
     // 2^13 / sqrt((1 + (interval + 1/2) / 2^10) * 2^odd), with one bit more, then rounded.
     let square = (1u64 << 39) / ((2048 + 2 * interval + 1) << odd);
-    let value = (square.isqrt() + 1) / 2;
+    let value = square.isqrt().div_ceil(2);
     let result_exp = (u32::BIAS - 1 - (exp >> 1)) as u32;
     result_exp << 23 | (value as u32 & 0xfff) << DROPPED_BITS
 }

@@ -146,7 +146,7 @@ fn div_finite<F: Float>(env: &mut Env, a: Finite, b: Finite) -> F {
     let sig = if F::FRACTION_BITS < 32 {
         let numerator = a.sig << (62 - F::FRACTION_BITS);
         let quotient = numerator / b.sig;
-        let sticky = numerator % b.sig != 0;
+        let sticky = !numerator.is_multiple_of(b.sig);
         quotient << (F::FRACTION_BITS + 1) | u64::from(sticky)
     } else {
         let divisor = b.sig << (63 - F::FRACTION_BITS);

@@ -65,95 +65,95 @@ float!(u64, 52, 11);
 /// A finite number other than zero: `sig` has its top bit at `FRACTION_BITS`, and `exp` is the
 /// biased exponent, below 1 for what was a denormal.
 #[derive(Clone, Copy)]
-pub(super) struct Finite {
-    pub(super) negative: bool,
-    pub(super) exp: i32,
-    pub(super) sig: u64,
+pub(crate) struct Finite {
+    pub(crate) negative: bool,
+    pub(crate) exp: i32,
+    pub(crate) sig: u64,
 }
 
 /// The exponent field.
 #[inline(always)]
-pub(super) fn exponent<F: Float>(a: F) -> i32 {
+pub(crate) fn exponent<F: Float>(a: F) -> i32 {
     (a.to_bits() >> F::FRACTION_BITS) as i32 & F::EXPONENT_MAX
 }
 
 /// Whether the sign bit is set.
 #[inline(always)]
-pub(super) fn is_negative<F: Float>(a: F) -> bool {
+pub(crate) fn is_negative<F: Float>(a: F) -> bool {
     a.to_bits() & F::SIGN != 0
 }
 
 /// Whether the operand is normal: neither zero, denormal, infinity nor NaN.
 #[inline(always)]
-pub(super) fn is_normal<F: Float>(a: F) -> bool {
+pub(crate) fn is_normal<F: Float>(a: F) -> bool {
     (exponent(a) as u32).wrapping_sub(1) < F::EXPONENT_MAX as u32 - 1
 }
 
 /// Whether the operand is a NaN.
 #[inline(always)]
-pub(super) fn is_nan<F: Float>(a: F) -> bool {
+pub(crate) fn is_nan<F: Float>(a: F) -> bool {
     a.to_bits() & !F::SIGN > F::INFINITY
 }
 
 /// Whether the operand is a signalling NaN.
 #[inline]
-pub(super) fn is_signalling<F: Float>(a: F) -> bool {
+pub(crate) fn is_signalling<F: Float>(a: F) -> bool {
     is_nan(a) && a.to_bits() & F::QUIET == 0
 }
 
 /// Whether the operand is an infinity.
 #[inline]
-pub(super) fn is_infinite<F: Float>(a: F) -> bool {
+pub(crate) fn is_infinite<F: Float>(a: F) -> bool {
     a.to_bits() & !F::SIGN == F::INFINITY
 }
 
 /// Whether the operand is a zero.
 #[inline]
-pub(super) fn is_zero<F: Float>(a: F) -> bool {
+pub(crate) fn is_zero<F: Float>(a: F) -> bool {
     a.to_bits() & !F::SIGN == 0
 }
 
 /// Whether the operand is a denormal.
 #[inline]
-pub(super) fn is_denormal<F: Float>(a: F) -> bool {
+pub(crate) fn is_denormal<F: Float>(a: F) -> bool {
     exponent(a) == 0 && !is_zero(a)
 }
 
 /// A zero of the given sign.
 #[inline]
-pub(super) fn zero<F: Float>(negative: bool) -> F {
+pub(crate) fn zero<F: Float>(negative: bool) -> F {
     F::from_bits(if negative { F::SIGN } else { 0 })
 }
 
 /// An infinity of the given sign.
 #[inline]
-pub(super) fn infinity<F: Float>(negative: bool) -> F {
+pub(crate) fn infinity<F: Float>(negative: bool) -> F {
     F::from_bits(F::INFINITY | if negative { F::SIGN } else { 0 })
 }
 
 /// The NaN made quiet.
 #[inline]
-pub(super) fn quiet<F: Float>(a: F) -> F {
+pub(crate) fn quiet<F: Float>(a: F) -> F {
     F::from_bits(a.to_bits() | F::QUIET)
 }
 
 /// Raises IE and delivers the real indefinite.
 #[inline]
-pub(super) fn invalid<F: Float>(env: &mut Env) -> F {
+pub(crate) fn invalid<F: Float>(env: &mut Env) -> F {
     env.raise(Flags::IE);
     F::from_bits(F::INDEFINITE)
 }
 
 /// The operand as DAZ has it: a denormal becomes a zero of its sign.
 #[inline]
-pub(super) fn daz<F: Float>(env: &Env, a: F) -> F {
+pub(crate) fn daz<F: Float>(env: &Env, a: F) -> F {
     if env.daz && exponent(a) == 0 { zero(is_negative(a)) } else { a }
 }
 
 /// The NaN that the operands propagate, if one is a NaN: the first, made quiet. A signalling NaN
 /// among them raises IE.
 #[inline]
-pub(super) fn propagate_nan<F: Float, const N: usize>(
+pub(crate) fn propagate_nan<F: Float, const N: usize>(
     env: &mut Env,
     operands: [F; N],
 ) -> Option<F> {
@@ -166,20 +166,20 @@ pub(super) fn propagate_nan<F: Float, const N: usize>(
 
 /// Raises DE if any operand is a denormal; true if that is unmasked and the operation ends.
 #[inline]
-pub(super) fn denormal_operand<F: Float, const N: usize>(env: &mut Env, operands: [F; N]) -> bool {
+pub(crate) fn denormal_operand<F: Float, const N: usize>(env: &mut Env, operands: [F; N]) -> bool {
     operands.into_iter().any(is_denormal) && env.raise_denormal()
 }
 
 /// Unpacks a normal operand.
 #[inline(always)]
-pub(super) fn unpack_normal<F: Float>(a: F) -> Finite {
+pub(crate) fn unpack_normal<F: Float>(a: F) -> Finite {
     let sig = a.to_bits() & F::FRACTION | F::INTEGER;
     Finite { negative: is_negative(a), exp: exponent(a), sig }
 }
 
 /// Unpacks a normal or denormal operand.
 #[inline]
-pub(super) fn unpack<F: Float>(a: F) -> Finite {
+pub(crate) fn unpack<F: Float>(a: F) -> Finite {
     if exponent(a) != 0 {
         return unpack_normal(a);
     }
@@ -211,7 +211,7 @@ fn round_bits(rounding: Rounding, negative: bool, sig: u64, shift: u32) -> u64 {
 /// Rounds and packs `sig * 2^(exp - BIAS - 62)`. `sig` has bit 62 as its top bit, and its lowest
 /// bit stands for all that is below it.
 #[inline(always)]
-pub(super) fn round<F: Float>(env: &mut Env, negative: bool, exp: i32, sig: u64) -> F {
+pub(crate) fn round<F: Float>(env: &mut Env, negative: bool, exp: i32, sig: u64) -> F {
     let shift = 62 - F::FRACTION_BITS;
     if (exp as u32).wrapping_sub(1) >= F::EXPONENT_MAX as u32 - 2 {
         return round_extreme(env, negative, exp, sig);

@@ -9,7 +9,7 @@ mod approx;
 mod arith;
 mod compare;
 mod convert;
-mod float;
+pub(crate) mod float;
 
 pub use approx::{reciprocal, reciprocal_sqrt};
 pub use arith::{add, div, mul, mul_add, sqrt, sub};

@@ -1,4 +1,16 @@
 //! The 80-bit extended format and the operands of x87 instructions.
+//!
+//! Source: Intel SDM volume 1, sections 4.8.3 and 8.2.
+
+use crate::sse::{Float, float};
+use crate::{Env, Flags};
+
+/// The exponent field of infinities and NaNs.
+pub(super) const EXPONENT_MAX: i32 = 0x7fff;
+/// The bias of the exponent field.
+pub(super) const BIAS: i32 = 0x3fff;
+/// The bit that tells quiet NaNs from signalling ones.
+pub(super) const QUIET: u64 = 1 << 62;
 
 /// A value of the 80-bit double extended-precision format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -18,6 +30,21 @@ impl F80 {
     pub const INFINITY: Self = Self { sign_exp: 0x7fff, significand: 1 << 63 };
     /// The real indefinite: the negative quiet NaN that a masked invalid operation delivers.
     pub const INDEFINITE: Self = Self { sign_exp: 0xffff, significand: 3 << 62 };
+
+    /// From its fields; the exponent is within the field.
+    pub(super) const fn with_sign(negative: bool, exp: i32, significand: u64) -> Self {
+        Self { sign_exp: (negative as u16) << 15 | exp as u16 & 0x7fff, significand }
+    }
+
+    /// A zero of the given sign.
+    pub(super) const fn zero(negative: bool) -> Self {
+        Self::with_sign(negative, 0, 0)
+    }
+
+    /// An infinity of the given sign.
+    pub(super) const fn infinity(negative: bool) -> Self {
+        Self::with_sign(negative, EXPONENT_MAX, 1 << 63)
+    }
 
     /// From the ten bytes of memory, little endian.
     #[inline]
@@ -102,27 +129,123 @@ impl Class {
     }
 }
 
-/// An operand of an x87 operation: a register, or a memory operand in its own format, which is
-/// how a denormal f32 raises DE in `FADD m32` although it is a normal F80.
+/// What an operand is to an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Zero,
+    /// Normal or denormal: `sig` has its top bit set.
+    Finite,
+    Infinity,
+    /// Quiet or signalling: `sig` is the significand.
+    Nan,
+    Unsupported,
+}
+
+/// An operand of an x87 operation, unpacked: a register, or a memory operand in its own format,
+/// which is how a denormal f32 raises DE in `FADD m32` although it is a normal F80.
 #[derive(Clone, Copy, Debug)]
 pub struct Operand {
-    pub(crate) bits: F80,
+    pub(super) kind: Kind,
+    pub(super) negative: bool,
+    /// The biased exponent; below 1 for a denormal.
+    pub(super) exp: i32,
+    pub(super) sig: u64,
+    /// Whether it raises DE.
+    pub(super) denormal: bool,
 }
 
 impl Operand {
     /// An f32 in memory (FADD m32fp and its like; FLD is [`super::from_f32`]).
     pub fn from_f32(bits: u32) -> Self {
-        todo!("{bits}")
+        Self::from_float(bits)
     }
 
     /// An f64 in memory.
     pub fn from_f64(bits: u64) -> Self {
-        todo!("{bits}")
+        Self::from_float(bits)
+    }
+
+    fn from_float<F: Float>(a: F) -> Self {
+        let negative = float::is_negative(a);
+        let shift = 63 - F::FRACTION_BITS;
+        let integer = 1 << 63;
+        let (kind, exp, sig) = if float::is_nan(a) {
+            (Kind::Nan, EXPONENT_MAX, integer | a.to_bits() << shift)
+        } else if float::is_infinite(a) {
+            (Kind::Infinity, EXPONENT_MAX, integer)
+        } else if float::is_zero(a) {
+            (Kind::Zero, 0, 0)
+        } else {
+            let finite = float::unpack(a);
+            (Kind::Finite, finite.exp - F::BIAS + BIAS, finite.sig << shift)
+        };
+        Self { kind, negative, exp, sig, denormal: float::is_denormal(a) }
+    }
+
+    /// The operand with the other sign, which a NaN keeps.
+    pub(super) fn negated_unless_nan(self) -> Self {
+        Self { negative: self.negative != (self.kind != Kind::Nan), ..self }
+    }
+
+    /// The value in the register format; a NaN made quiet.
+    pub(super) fn pack(self) -> F80 {
+        match self.kind {
+            Kind::Zero => F80::zero(self.negative),
+            Kind::Infinity => F80::infinity(self.negative),
+            Kind::Nan => F80::with_sign(self.negative, EXPONENT_MAX, self.sig | QUIET),
+            Kind::Unsupported => F80::INDEFINITE,
+            Kind::Finite if self.exp > 0 => F80::with_sign(self.negative, self.exp, self.sig),
+            Kind::Finite => {
+                let sig = self.sig.checked_shr(1u32.wrapping_sub(self.exp as u32)).unwrap_or(0);
+                F80::with_sign(self.negative, 0, sig)
+            }
+        }
+    }
+
+    /// Whether the operand is a signalling NaN.
+    pub(super) fn is_signalling(self) -> bool {
+        self.kind == Kind::Nan && self.sig & QUIET == 0
     }
 }
 
 impl From<F80> for Operand {
-    fn from(bits: F80) -> Self {
-        Self { bits }
+    fn from(a: F80) -> Self {
+        let field = i32::from(a.sign_exp & 0x7fff);
+        let zeros = a.significand.leading_zeros();
+        let (kind, exp, sig) = match a.classify() {
+            Class::Zero => (Kind::Zero, 0, 0),
+            Class::Normal => (Kind::Finite, field, a.significand),
+            Class::Denormal => (Kind::Finite, 1 - zeros as i32, a.significand << zeros),
+            Class::Infinity => (Kind::Infinity, field, a.significand),
+            Class::Nan => (Kind::Nan, field, a.significand),
+            Class::Unsupported => (Kind::Unsupported, field, a.significand),
+        };
+        let denormal = kind == Kind::Finite && field == 0;
+        Self { kind, negative: a.is_negative(), exp, sig, denormal }
     }
+}
+
+/// What the operands decide without arithmetic: an unsupported encoding or a NaN. In x87's order:
+/// a quiet NaN before a signalling one, then the larger significand, then the positive one.
+pub(super) fn special<const N: usize>(env: &mut Env, operands: [Operand; N]) -> Option<F80> {
+    if operands.iter().any(|a| a.kind == Kind::Unsupported) {
+        return Some(invalid(env));
+    }
+    let nans = operands.into_iter().filter(|a| a.kind == Kind::Nan);
+    let nan = nans.max_by_key(|a| (!a.is_signalling(), a.sig, !a.negative))?;
+    if operands.iter().any(|a| a.is_signalling()) {
+        env.raise(Flags::IE);
+    }
+    Some(nan.pack())
+}
+
+/// Raises IE and delivers the real indefinite.
+pub(super) fn invalid(env: &mut Env) -> F80 {
+    env.raise(Flags::IE);
+    F80::INDEFINITE
+}
+
+/// Raises DE if any operand is a denormal; true if that is unmasked and the operation ends.
+pub(super) fn denormal_operand<const N: usize>(env: &mut Env, operands: [Operand; N]) -> bool {
+    operands.iter().any(|a| a.denormal) && env.raise_denormal()
 }

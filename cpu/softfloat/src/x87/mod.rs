@@ -13,6 +13,7 @@ mod constants;
 mod convert;
 mod f80;
 mod remainder;
+mod round;
 mod scale;
 mod transcendental;
 
