@@ -52,11 +52,16 @@ fn store<F: Float>(env: &mut Env, a: Operand) -> F {
             F::from_bits(sign | F::INFINITY | F::QUIET | fraction)
         }
         Kind::Finite => {
-            let mut own = Env { daz: false, ftz: false, ..*env };
+            let mut own = Env { flags: Flags::NONE, daz: false, ftz: false, ..*env };
             let exp = a.exp - BIAS + F::BIAS;
             let result: F = float::round(&mut own, a.negative, exp, shift_right_jam(a.sig, 1));
-            env.flags = own.flags;
-            env.rounded_up = is_larger(result, a);
+            if own.unmasked().intersects(Flags::OE | Flags::UE) {
+                // Nothing is stored, so nothing was rounded.
+                env.raise(own.flags - Flags::PE);
+            } else {
+                env.raise(own.flags);
+                env.rounded_up = is_larger(result, a);
+            }
             result
         }
     }

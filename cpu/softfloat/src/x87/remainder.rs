@@ -38,11 +38,8 @@ fn partial(env: &mut Env, a: Operand, b: Operand, nearest: bool) -> Remainder {
     if a.kind == Kind::Infinity || b.kind == Kind::Zero {
         return complete(invalid(env));
     }
-    if denormal_operand(env, [a, b]) || a.kind == Kind::Zero {
+    if denormal_operand(env, [a, b]) || a.kind == Kind::Zero || b.kind == Kind::Infinity {
         return complete(a.pack());
-    }
-    if b.kind == Kind::Infinity {
-        return complete(deliver(env, a.negative, a.exp, a.sig));
     }
     let difference = a.exp - b.exp;
     if difference >= 64 {

@@ -93,12 +93,15 @@ fn underflow(
     let tiny = rounded_exp < 1;
     if tiny && !env.masks.contains(Flags::UE) {
         env.raise(Flags::UE);
-        if rounded.inexact {
-            env.raise(Flags::PE);
-        }
         let adjusted = rounded_exp + EXPONENT_ADJUST;
         if adjusted < 1 {
+            // Only FSCALE comes here: a massive underflow.
+            env.raise(Flags::PE);
+            env.rounded_up = false;
             return F80::zero(negative);
+        }
+        if rounded.inexact {
+            env.raise(Flags::PE);
         }
         return F80::with_sign(negative, adjusted, rounded.sig);
     }
@@ -119,6 +122,9 @@ fn overflow(env: &mut Env, precision: Precision, negative: bool, exp: i32, sig: 
     if !env.masks.contains(Flags::OE) {
         let adjusted = exp - EXPONENT_ADJUST;
         if adjusted >= EXPONENT_MAX {
+            // Only FSCALE comes here: a massive overflow.
+            env.raise(Flags::PE);
+            env.rounded_up = true;
             return F80::infinity(negative);
         }
         return F80::with_sign(negative, adjusted, sig);

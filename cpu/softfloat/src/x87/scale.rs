@@ -24,7 +24,7 @@ pub fn scale(env: &mut Env, a: F80, b: F80) -> F80 {
     if denormal_operand(env, [a, b]) {
         return a.pack();
     }
-    if a.kind != Kind::Finite {
+    if a.kind != Kind::Finite || b.kind == Kind::Zero {
         return a.pack();
     }
     if b.kind == Kind::Infinity {
