@@ -7,16 +7,21 @@
 //!
 //! Source: Intel SDM volume 1, chapter 8.
 
+mod arctangent;
 mod arith;
 mod compare;
 mod constants;
 mod convert;
+mod exponential;
 mod f80;
+mod logarithm;
 mod remainder;
 mod round;
 mod scale;
-mod transcendental;
+mod trigonometric;
+mod working;
 
+pub use arctangent::arctangent;
 pub use arith::{add, div, mul, round_to_integral, sqrt, sub};
 pub use compare::{compare, compare_signalling};
 pub use constants::{Constant, constant};
@@ -24,8 +29,9 @@ pub use convert::{
     from_bcd, from_f32, from_f64, from_i16, from_i32, from_i64, to_bcd, to_f32, to_f64, to_i16,
     to_i32, to_i64,
 };
+pub use exponential::exp2_minus_1;
 pub use f80::{Class, F80, Operand};
+pub use logarithm::{log2, log2_plus_1};
 pub use remainder::{Remainder, remainder, remainder_nearest};
 pub use scale::{extract, scale};
-pub use transcendental::{arctangent, cosine, exp2_minus_1, log2, log2_plus_1};
-pub use transcendental::{sine, sine_cosine, tangent};
+pub use trigonometric::{cosine, sine, sine_cosine, tangent};
