@@ -21,24 +21,35 @@ pub fn sub(env: &mut Env, a: impl Into<Operand>, b: impl Into<Operand>) -> F80 {
 
 fn sum(env: &mut Env, a: Operand, b: Operand) -> F80 {
     env.rounded_up = false;
-    if let Some(result) = special(env, [a, b]) {
+    if !(a.is_normal() && b.is_normal())
+        && let Some(result) = sum_special(env, a, b)
+    {
         return result;
     }
+    sum_finite(env, a, b)
+}
+
+/// The sum where an operand decides it; `None` of two finite numbers.
+#[cold]
+fn sum_special(env: &mut Env, a: Operand, b: Operand) -> Option<F80> {
+    if let Some(result) = special(env, [a, b]) {
+        return Some(result);
+    }
     if a.kind == Kind::Infinity && b.kind == Kind::Infinity && a.negative != b.negative {
-        return invalid(env);
+        return Some(invalid(env));
     }
     if denormal_operand(env, [a, b]) {
-        return a.pack();
+        return Some(a.pack());
     }
-    match (a.kind, b.kind) {
+    Some(match (a.kind, b.kind) {
         (Kind::Infinity, _) => a.pack(),
         (_, Kind::Infinity) => b.pack(),
         (Kind::Zero, Kind::Zero) if a.negative == b.negative => a.pack(),
         (Kind::Zero, Kind::Zero) => F80::zero(env.rounding == Rounding::Down),
         (Kind::Zero, _) => round_exact(env, b),
         (_, Kind::Zero) => round_exact(env, a),
-        _ => sum_finite(env, a, b),
-    }
+        _ => return None,
+    })
 }
 
 /// Rounds an operand to the precision.
@@ -70,28 +81,37 @@ pub fn mul(env: &mut Env, a: impl Into<Operand>, b: impl Into<Operand>) -> F80 {
 
 fn product(env: &mut Env, a: Operand, b: Operand) -> F80 {
     env.rounded_up = false;
-    if let Some(result) = special(env, [a, b]) {
+    if !(a.is_normal() && b.is_normal())
+        && let Some(result) = product_special(env, a, b)
+    {
         return result;
-    }
-    let zero = a.kind == Kind::Zero || b.kind == Kind::Zero;
-    let infinite = a.kind == Kind::Infinity || b.kind == Kind::Infinity;
-    if zero && infinite {
-        return invalid(env);
-    }
-    if denormal_operand(env, [a, b]) {
-        return a.pack();
-    }
-    let negative = a.negative != b.negative;
-    if infinite {
-        return F80::infinity(negative);
-    }
-    if zero {
-        return F80::zero(negative);
     }
     let sig = u128::from(a.sig) * u128::from(b.sig);
     let zeros = sig.leading_zeros();
     let exp = a.exp + b.exp - BIAS + 1 - zeros as i32;
-    round(env, env.precision, negative, exp, sig << zeros)
+    round(env, env.precision, a.negative != b.negative, exp, sig << zeros)
+}
+
+/// The product where an operand decides it; `None` of two finite numbers.
+#[cold]
+fn product_special(env: &mut Env, a: Operand, b: Operand) -> Option<F80> {
+    if let Some(result) = special(env, [a, b]) {
+        return Some(result);
+    }
+    let zero = a.kind == Kind::Zero || b.kind == Kind::Zero;
+    let infinite = a.kind == Kind::Infinity || b.kind == Kind::Infinity;
+    if zero && infinite {
+        return Some(invalid(env));
+    }
+    if denormal_operand(env, [a, b]) {
+        return Some(a.pack());
+    }
+    let negative = a.negative != b.negative;
+    match (infinite, zero) {
+        (true, _) => Some(F80::infinity(negative)),
+        (_, true) => Some(F80::zero(negative)),
+        _ => None,
+    }
 }
 
 /// a / b (FDIV; FDIVR with the operands exchanged).
@@ -101,32 +121,41 @@ pub fn div(env: &mut Env, a: impl Into<Operand>, b: impl Into<Operand>) -> F80 {
 
 fn quotient(env: &mut Env, a: Operand, b: Operand) -> F80 {
     env.rounded_up = false;
-    if let Some(result) = special(env, [a, b]) {
+    if !(a.is_normal() && b.is_normal())
+        && let Some(result) = quotient_special(env, a, b)
+    {
         return result;
-    }
-    if a.kind == b.kind && (a.kind == Kind::Zero || a.kind == Kind::Infinity) {
-        return invalid(env);
-    }
-    let negative = a.negative != b.negative;
-    if b.kind == Kind::Zero && a.kind == Kind::Finite {
-        env.raise(Flags::ZE);
-        return F80::infinity(negative);
-    }
-    if denormal_operand(env, [a, b]) {
-        return a.pack();
-    }
-    if a.kind == Kind::Infinity {
-        return F80::infinity(negative);
-    }
-    if a.kind == Kind::Zero || b.kind == Kind::Infinity {
-        return F80::zero(negative);
     }
     let below_one = a.sig < b.sig;
     let (hi, lo) = if below_one { (a.sig, 0) } else { (a.sig >> 1, a.sig << 63) };
     let (q, rest) = divide_by_normalized(hi, lo, b.sig);
     let exp = a.exp - b.exp + BIAS - i32::from(below_one);
     let sig = u128::from(q) << 64 | remaining(rest, b.sig);
-    round(env, env.precision, negative, exp, sig)
+    round(env, env.precision, a.negative != b.negative, exp, sig)
+}
+
+/// The quotient where an operand decides it; `None` of two finite numbers.
+#[cold]
+fn quotient_special(env: &mut Env, a: Operand, b: Operand) -> Option<F80> {
+    if let Some(result) = special(env, [a, b]) {
+        return Some(result);
+    }
+    if a.kind == b.kind && (a.kind == Kind::Zero || a.kind == Kind::Infinity) {
+        return Some(invalid(env));
+    }
+    let negative = a.negative != b.negative;
+    if b.kind == Kind::Zero && a.kind == Kind::Finite {
+        env.raise(Flags::ZE);
+        return Some(F80::infinity(negative));
+    }
+    if denormal_operand(env, [a, b]) {
+        return Some(a.pack());
+    }
+    match (a.kind, b.kind) {
+        (Kind::Infinity, _) => Some(F80::infinity(negative)),
+        (Kind::Zero, _) | (_, Kind::Infinity) => Some(F80::zero(negative)),
+        _ => None,
+    }
 }
 
 /// The fraction that a remainder stands for, as far as rounding needs it: zero, below, at or above

@@ -202,6 +202,12 @@ impl Operand {
         }
     }
 
+    /// Whether the operand is a finite number, not zero, that raises no DE.
+    #[inline(always)]
+    pub(super) fn is_normal(self) -> bool {
+        self.kind == Kind::Finite && !self.denormal
+    }
+
     /// Whether the operand is a signalling NaN.
     pub(super) fn is_signalling(self) -> bool {
         self.kind == Kind::Nan && self.sig & QUIET == 0
@@ -209,7 +215,21 @@ impl Operand {
 }
 
 impl From<F80> for Operand {
+    #[inline]
     fn from(a: F80) -> Self {
+        let field = i32::from(a.sign_exp & 0x7fff);
+        if field != 0 && field != EXPONENT_MAX && a.significand >> 63 != 0 {
+            let (negative, sig) = (a.is_negative(), a.significand);
+            return Self { kind: Kind::Finite, negative, exp: field, sig, denormal: false };
+        }
+        Self::from_special(a)
+    }
+}
+
+impl Operand {
+    /// Any operand but a normal number.
+    #[cold]
+    fn from_special(a: F80) -> Self {
         let field = i32::from(a.sign_exp & 0x7fff);
         let zeros = a.significand.leading_zeros();
         let (kind, exp, sig) = match a.classify() {
@@ -227,6 +247,7 @@ impl From<F80> for Operand {
 
 /// What the operands decide without arithmetic: an unsupported encoding or a NaN. In x87's order:
 /// a quiet NaN before a signalling one, then the larger significand, then the positive one.
+#[inline]
 pub(super) fn special<const N: usize>(env: &mut Env, operands: [Operand; N]) -> Option<F80> {
     if operands.iter().any(|a| a.kind == Kind::Unsupported) {
         return Some(invalid(env));

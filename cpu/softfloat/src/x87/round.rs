@@ -63,6 +63,9 @@ pub(super) fn round(
     exp: i32,
     sig: u128,
 ) -> F80 {
+    if precision == Precision::Extended64 && (exp as u32).wrapping_sub(1) < 0x7ffd {
+        return round_in_range(env, negative, exp, sig);
+    }
     let rounded = round_significand(env.rounding, negative, sig, precision);
     let rounded_exp = exp + i32::from(rounded.carry);
     env.rounded_up = rounded.up;
@@ -76,6 +79,26 @@ pub(super) fn round(
         return overflow(env, precision, negative, rounded_exp, rounded.sig);
     }
     F80::with_sign(negative, rounded_exp, rounded.sig)
+}
+
+/// Rounds to 64 bits what neither overflows nor underflows.
+#[inline(always)]
+fn round_in_range(env: &mut Env, negative: bool, exp: i32, sig: u128) -> F80 {
+    let (kept, rest) = ((sig >> 64) as u64, sig as u64);
+    let up = match env.rounding {
+        Rounding::NearestEven => rest > 1 << 63 || rest == 1 << 63 && kept & 1 != 0,
+        Rounding::Down => negative && rest != 0,
+        Rounding::Up => !negative && rest != 0,
+        Rounding::TowardZero => false,
+    };
+    env.rounded_up = up;
+    if rest != 0 {
+        env.raise(Flags::PE);
+    }
+    match kept.checked_add(u64::from(up)) {
+        Some(kept) => F80::with_sign(negative, exp, kept),
+        None => F80::with_sign(negative, exp + 1, 1 << 63),
+    }
 }
 
 /// Delivers what a masked underflow does, a denormal or zero, or the adjusted exponent.
