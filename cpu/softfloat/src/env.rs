@@ -165,6 +165,29 @@ pub enum Relation {
     Unordered,
 }
 
+impl Relation {
+    /// The condition codes of FCOM and FUCOM, C3, C2 and C0, at their places in the status word
+    /// (bits 14, 10 and 8). C1 is cleared.
+    pub const fn condition_codes(self) -> u16 {
+        match self {
+            Self::Greater => 0,
+            Self::Less => 0x0100,
+            Self::Equal => 0x4000,
+            Self::Unordered => 0x4500,
+        }
+    }
+
+    /// ZF, PF and CF as COMISS and FCOMI set them, at their places in EFLAGS (bits 6, 2 and 0).
+    pub const fn eflags(self) -> u32 {
+        match self {
+            Self::Greater => 0,
+            Self::Less => 0x01,
+            Self::Equal => 0x40,
+            Self::Unordered => 0x45,
+        }
+    }
+}
+
 /// What an operation is done under, and what it reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Env {

@@ -1,5 +1,8 @@
 //! Comparison.
 //!
+//! The hardware sets the condition codes even where an unmasked IE or DE follows (it only does not
+//! pop), so the relation counts in any case.
+//!
 //! Source: Intel SDM volume 2, FCOM and FUCOM.
 
 use super::Operand;

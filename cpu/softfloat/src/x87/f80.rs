@@ -116,7 +116,7 @@ pub enum Class {
 
 impl Class {
     /// The condition codes C3, C2 and C0 as FXAM sets them, at their places in the status word
-    /// (bits 14, 10 and 8). C1 is the sign. An empty register would be 0x4100.
+    /// (bits 14, 10 and 8). C1 is the sign, even of an empty register, whose codes are 0x4100.
     pub const fn condition_codes(self) -> u16 {
         match self {
             Self::Unsupported => 0,
