@@ -260,6 +260,18 @@ impl Env {
         self.flags - self.masks
     }
 
+    /// The flags that the instruction reports once all elements are done. An unmasked
+    /// pre-computation exception of one element keeps the others from being computed, so that
+    /// their overflow, underflow and inexactness are not found (SDM volume 1, section 11.5.2).
+    #[inline]
+    pub fn reported(&self) -> Flags {
+        if self.unmasked().intersects(Flags::PRE_COMPUTATION) {
+            self.flags & Flags::PRE_COMPUTATION
+        } else {
+            self.flags
+        }
+    }
+
     /// Adds to the flags.
     #[inline]
     pub(crate) fn raise(&mut self, flags: Flags) {
@@ -271,5 +283,31 @@ impl Env {
     pub(crate) fn raise_denormal(&mut self) -> bool {
         self.flags |= Flags::DE;
         !self.masks.contains(Flags::DE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_the_control_registers() {
+        let env = Env::from_control_word(0x0f7b);
+        assert_eq!((env.rounding, env.precision), (Rounding::TowardZero, Precision::Extended64));
+        assert_eq!(env.masks, Flags::ALL - Flags::ZE);
+        assert_eq!(Env::from_control_word(0x037f), Env::default());
+        let env = Env::from_mxcsr(0x1f80 | 1 << 15 | 1 << 6 | 2 << 13 | 0x3f);
+        assert_eq!((env.rounding, env.daz, env.ftz), (Rounding::Up, true, true));
+        assert_eq!((env.masks, env.flags), (Flags::ALL, Flags::NONE));
+    }
+
+    #[test]
+    fn an_unmasked_pre_computation_exception_hides_the_others() {
+        let mut env = Env { masks: Flags::ALL - Flags::IE, ..Env::default() };
+        env.raise(Flags::DE | Flags::PE | Flags::OE);
+        assert_eq!(env.reported(), Flags::DE | Flags::PE | Flags::OE);
+        env.raise(Flags::IE);
+        assert_eq!(env.reported(), Flags::DE | Flags::IE);
+        assert_eq!(env.unmasked(), Flags::IE);
     }
 }

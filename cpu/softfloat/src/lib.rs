@@ -9,11 +9,19 @@
 //!
 //! # Use
 //!
-//! Make an [`Env`] with empty flags for each instruction ([`Env::from_mxcsr`],
-//! [`Env::from_control_word`]), do the operation on each element, then look at
-//! [`Env::unmasked`]: when a [`Flags::PRE_COMPUTATION`] exception is in it, the instruction
-//! delivers no result and the value returned means nothing. Then merge the flags into MXCSR or
-//! the status word. Flags only ever accumulate; no operation reads them.
+//! Make an [`Env`] for each instruction ([`Env::from_mxcsr`], [`Env::from_control_word`]), do the
+//! operation on each element, merge [`Env::reported`] into MXCSR or the status word, then look at
+//! [`Env::unmasked`]: when a [`Flags::PRE_COMPUTATION`] exception is in it, and for SSE when any
+//! is, the instruction delivers no result and the values returned mean nothing. Flags only ever
+//! accumulate; no operation reads them.
+//!
+//! ```
+//! use trine_softfloat::{Env, Flags, sse};
+//!
+//! let mut env = Env::from_mxcsr(0x1f80);
+//! let third: u32 = sse::div(&mut env, 0x3f80_0000, 0x4040_0000);
+//! assert_eq!((third, env.reported()), (0x3eaa_aaab, Flags::PE));
+//! ```
 #![forbid(unsafe_code)]
 
 mod env;

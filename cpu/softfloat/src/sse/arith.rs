@@ -297,3 +297,83 @@ fn mul_add_special<F: Float>(env: &mut Env, a: F, b: F, c: F) -> F {
         _ => mul_add_finite(env, unpack(a), unpack(b), unpack(c)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: u32 = 0x3f80_0000;
+    const SIGNALLING: u32 = 0x7fa0_0001;
+    const QUIET: u32 = 0xffc0_0002;
+    const DENORMAL: u32 = 1;
+
+    fn raised<T>(mxcsr: u32, operation: impl FnOnce(&mut Env) -> T) -> (T, Flags) {
+        let mut env = Env::from_mxcsr(mxcsr);
+        let result = operation(&mut env);
+        (result, env.flags)
+    }
+
+    #[test]
+    fn the_first_nan_is_propagated_quiet() {
+        let sum = |a, b| raised(0x1f80, |env| add(env, a, b));
+        assert_eq!(sum(SIGNALLING, QUIET), (0x7fe0_0001, Flags::IE));
+        assert_eq!(sum(QUIET, SIGNALLING), (QUIET, Flags::IE));
+        assert_eq!(sum(ONE, QUIET), (QUIET, Flags::NONE));
+        assert_eq!(sum(DENORMAL, QUIET), (QUIET, Flags::NONE));
+    }
+
+    #[test]
+    fn invalid_operations_deliver_the_indefinite() {
+        let (infinity, zero) = (0x7f80_0000u32, 0);
+        let indefinite = (0xffc0_0000, Flags::IE);
+        assert_eq!(raised(0x1f80, |env| sub(env, infinity, infinity)), indefinite);
+        assert_eq!(raised(0x1f80, |env| mul(env, infinity, zero)), indefinite);
+        assert_eq!(raised(0x1f80, |env| div(env, zero, zero)), indefinite);
+        assert_eq!(raised(0x1f80, |env| sqrt(env, ONE | 1 << 31)), indefinite);
+        assert_eq!(raised(0x1f80, |env| mul_add(env, infinity, zero, ONE)), indefinite);
+    }
+
+    #[test]
+    fn division_by_zero_hides_a_denormal_operand() {
+        let quotient = raised(0x1f80, |env| div(env, DENORMAL, 0));
+        assert_eq!(quotient, (0x7f80_0000, Flags::ZE));
+    }
+
+    #[test]
+    fn denormals_can_be_zeros_and_tiny_results_flushed() {
+        let least_normal = 0x0080_0000u32;
+        let half = |mxcsr| raised(mxcsr, |env| mul(env, least_normal, 0x3f00_0000));
+        assert_eq!(half(0x1f80), (0x0040_0000, Flags::NONE));
+        assert_eq!(half(0x9f80), (0, Flags::UE | Flags::PE));
+        // With underflow unmasked it is raised even though the result is exact.
+        assert_eq!(half(0x1780).1, Flags::UE);
+        let sum = |mxcsr| raised(mxcsr, |env| add(env, DENORMAL, ONE));
+        assert_eq!(sum(0x1f80), (ONE, Flags::DE | Flags::PE));
+        assert_eq!(sum(0x1fc0), (ONE, Flags::NONE));
+    }
+
+    #[test]
+    fn tininess_is_detected_after_rounding() {
+        // (1 - 2^-24) * 2^-126 rounds to the least normal number: with an unbounded exponent the
+        // product of 24 bits is 1 - 2^-24 and tiny; one bit more rounds up and is not.
+        let tiny = raised(0x1f80, |env| mul(env, 0x3f7f_ffffu32, 0x0080_0000));
+        assert_eq!(tiny, (0x0080_0000, Flags::UE | Flags::PE));
+        let not_tiny = raised(0x1f80, |env| mul(env, 0x3f80_0001u32, 0x007f_ffff));
+        assert_eq!(not_tiny, (0x0080_0000, Flags::DE | Flags::PE));
+    }
+
+    #[test]
+    fn a_fused_multiply_add_rounds_once() {
+        // (1 + 2^-12)^2 - (1 + 2^-11) = 2^-24.
+        let a = 0x3f80_0800u32;
+        let exact = raised(0x1f80, |env| mul_add(env, a, a, 0xbf80_1000));
+        assert_eq!(exact, (0x3380_0000, Flags::NONE));
+    }
+
+    #[test]
+    fn an_exact_zero_has_the_sign_of_the_rounding() {
+        let difference = |mxcsr| raised(mxcsr, |env| sub(env, ONE, ONE));
+        assert_eq!(difference(0x1f80), (0, Flags::NONE));
+        assert_eq!(difference(0x3f80), (0x8000_0000, Flags::NONE));
+    }
+}

@@ -60,3 +60,32 @@ fn select<F: Float>(env: &mut Env, a: F, b: F, relation: Relation) -> F {
     let found = compare_signalling(env, a, b);
     if found == relation { daz(env, a) } else { daz(env, b) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn minimum_and_maximum_favour_the_second_operand() {
+        let (zero, minus_zero, one, quiet) = (0u32, 1u32 << 31, 0x3f80_0000u32, 0x7fc0_0000u32);
+        let mut env = Env::default();
+        assert_eq!(min(&mut env, zero, minus_zero), minus_zero);
+        assert_eq!(max(&mut env, minus_zero, zero), zero);
+        assert_eq!(max(&mut env, zero, minus_zero), minus_zero);
+        assert_eq!(env.flags, Flags::NONE);
+        assert_eq!(min(&mut env, quiet, one), one);
+        assert_eq!(min(&mut env, one, quiet), quiet);
+        assert_eq!(env.flags, Flags::IE);
+        // Even a signalling NaN stays as it is.
+        assert_eq!(max(&mut env, one, 0x7f80_0001), 0x7f80_0001);
+    }
+
+    #[test]
+    fn only_the_signalling_comparison_minds_quiet_nans() {
+        let mut env = Env::default();
+        assert_eq!(compare(&mut env, f64::NAN.to_bits(), 0), Relation::Unordered);
+        assert_eq!(env.flags, Flags::NONE);
+        assert_eq!(compare_signalling(&mut env, f64::NAN.to_bits(), 0), Relation::Unordered);
+        assert_eq!(env.flags, Flags::IE);
+    }
+}

@@ -162,3 +162,36 @@ pub fn f32_to_f16(env: &mut Env, a: u32, rounding: Rounding) -> u16 {
     env.raise(own.flags);
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_the_integer_indefinite() {
+        for (a, value, flags) in [
+            (2147483647.5f64, i32::MIN, Flags::IE),
+            (2147483647.25, i32::MAX, Flags::PE),
+            (-2147483648.5, i32::MIN, Flags::PE),
+            (-2147483649.0, i32::MIN, Flags::IE),
+            (f64::NAN, i32::MIN, Flags::IE),
+            (f64::INFINITY, i32::MIN, Flags::IE),
+            (-0.0, 0, Flags::NONE),
+        ] {
+            let mut env = Env::default();
+            let result = to_i32(&mut env, a.to_bits(), Rounding::NearestEven);
+            assert_eq!((result, env.flags), (value, flags), "{a}");
+        }
+    }
+
+    #[test]
+    fn binary16_to_f32_and_back_is_the_identity() {
+        for a in 0..=u16::MAX {
+            let mut env = Env::default();
+            let wide = f16_to_f32(&mut env, a);
+            let back = f32_to_f16(&mut env, wide, Rounding::NearestEven);
+            let expected = if is_nan(a) { a | u16::QUIET as u16 } else { a };
+            assert_eq!(back, expected);
+        }
+    }
+}
