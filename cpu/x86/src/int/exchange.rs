@@ -101,60 +101,58 @@ pub(crate) fn cmpxchg_locked<S: Sem, W: Size, M: Reach>(
     Ok(())
 }
 
-/// CMPXCHG8B, always as one atomic step.
-pub(crate) fn cmpxchg8b(core: &mut Core, i: &Insn) -> Result<(), Raised> {
-    let place = place(core, i, 8)?;
-    let pair =
-        |core: &Core, high, low| core.get(Width::W32, high) << 32 | core.get(Width::W32, low);
-    let expected = pair(core, RDX, RAX);
-    let new = pair(core, RCX, RBX);
-    let old = core.update_place::<u64>(
-        place,
-        |old| if old == expected { new } else { old },
-        (
-            |bytes| u64::from_le_bytes(bytes.try_into().unwrap_or_default()),
-            |value, bytes| bytes.copy_from_slice(&value.to_le_bytes()),
-        ),
-    );
+/// A pair of registers as one word of `2 * w` bits.
+fn pair(core: &Core, w: Width, high: u8, low: u8) -> u128 {
+    u128::from(core.get(w, high)) << w.bits() | u128::from(core.get(w, low))
+}
+
+/// ZF, and RDX and RAX if the comparison failed.
+fn compared_pair(core: &mut Core, w: Width, expected: u128, old: u128) {
     core.flags.set_masked(rflags::ZF, if old == expected { rflags::ZF } else { 0 });
     if old != expected {
-        core.set(Width::W32, RAX, old & 0xffff_ffff);
-        core.set(Width::W32, RDX, old >> 32);
+        core.set(w, RAX, old as u64 & w.mask());
+        core.set(w, RDX, (old >> w.bits()) as u64 & w.mask());
     }
+}
+
+/// CMPXCHG8B, always as one atomic step.
+pub(crate) fn cmpxchg8b(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    let lin = core.linear(i.seg(), core.address(i), 8, true)?;
+    let place = core.place(core.class, i.seg(), lin, 8)?;
+    core.watch(lin, 8, true);
+    let expected = pair(core, Width::W32, RDX, RAX);
+    let new = pair(core, Width::W32, RCX, RBX) as u64;
+    let replace = |old| if u128::from(old) == expected { new } else { old };
+    let old = core.update_place(Width::W64, place, replace);
+    compared_pair(core, Width::W32, expected, u128::from(old));
     Ok(())
 }
 
-/// CMPXCHG16B: #GP(0) if the operand is not aligned.
+/// CMPXCHG16B, always as one atomic step: #GP(0) if the operand is not aligned.
 pub(crate) fn cmpxchg16b(core: &mut Core, i: &Insn) -> Result<(), Raised> {
-    let lin = core.linear(i.seg(), core.address(i), 16, true)?;
+    let offset = core.address(i);
+    let lin = core.linear(i.seg(), offset, 1, true)?;
     if lin & 15 != 0 {
         return Err(core.gp(0));
     }
-    let place = place(core, i, 16)?;
-    let pair = |core: &Core, high: u8, low: u8| {
-        u128::from(core.get(Width::W64, high)) << 64 | u128::from(core.get(Width::W64, low))
+    let place = core.place(core.class, i.seg(), lin, 16)?;
+    let expected = pair(core, Width::W64, RDX, RAX);
+    let new = pair(core, Width::W64, RCX, RBX);
+    let replace = |old| if old == expected { new } else { old };
+    let old = if let Place::Ram(at) = place {
+        let (old, code) = core.ram.update(at, replace);
+        core.leave_block |= code;
+        core.watch(lin, 16, true);
+        old
+    } else {
+        // A device or ROM: nobody races for it.
+        let mut data = [0; 16];
+        core.load_linear_bytes(core.class, i.seg(), lin, &mut data)?;
+        core.watch(lin, 16, true);
+        let old = u128::from_le_bytes(data);
+        core.store_place(place, &replace(old).to_le_bytes());
+        old
     };
-    let expected = pair(core, RDX, RAX);
-    let new = pair(core, RCX, RBX);
-    let old = core.update_place::<u128>(
-        place,
-        |old| if old == expected { new } else { old },
-        (
-            |bytes| u128::from_le_bytes(bytes.try_into().unwrap_or_default()),
-            |value, bytes| bytes.copy_from_slice(&value.to_le_bytes()),
-        ),
-    );
-    core.flags.set_masked(rflags::ZF, if old == expected { rflags::ZF } else { 0 });
-    if old != expected {
-        core.set(Width::W64, RAX, old as u64);
-        core.set(Width::W64, RDX, (old >> 64) as u64);
-    }
+    compared_pair(core, Width::W64, expected, old);
     Ok(())
-}
-
-fn place(core: &mut Core, i: &Insn, size: u64) -> Result<Place, Raised> {
-    let lin = core.linear(i.seg(), core.address(i), size, true)?;
-    let place = core.place(core.class, i.seg(), lin, size)?;
-    core.watch(lin, size, true);
-    Ok(place)
 }
