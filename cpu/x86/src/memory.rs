@@ -120,6 +120,7 @@ impl Core {
         lin: u64,
     ) -> Result<(Place, u64), Raised> {
         let place = self.place(class, seg, lin, w.bytes())?;
+        // It will be written, too, and `commit` no longer knows the address.
         self.watch(lin, w.bytes(), true);
         Ok((place, self.load_place(w, place)))
     }
@@ -350,7 +351,7 @@ impl Core {
 
     /// Data breakpoints (SDM vol. 3B, section 18.2.5): those that `size` bytes at `lin` touch are
     /// remembered for the trap after this instruction.
-    fn watch(&mut self, lin: u64, size: u64, write: bool) {
+    pub(crate) fn watch(&mut self, lin: u64, size: u64, write: bool) {
         if self.debug.dr7 & crate::dr7::ENABLES != 0 {
             let hit = self.data_breakpoints(lin, size, write);
             if hit != 0 {

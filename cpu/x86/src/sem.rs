@@ -282,7 +282,8 @@ pub trait Sem: Sized {
 
     /// The address of the next instruction, of the code's width.
     fn next_ip(&mut self, i: &Insn) -> Self::Value;
-    /// Goes to `target`, which a near branch of operand size `w` has computed.
+    /// Goes to `target`, which a near branch of operand size `w` has computed. The transfer takes
+    /// effect with the end of the instruction: a fault that comes after it (CALL's push) undoes it.
     ///
     /// # Errors
     /// #GP if it is outside of CS or not canonical.

@@ -1,0 +1,210 @@
+//! PUSH, POP, PUSHA, POPA, ENTER and LEAVE.
+//!
+//! The operand size says how much is pushed, the stack size how wide the stack pointer is.
+//! Source: SDM vol. 1, section 6.2; vol. 2.
+
+use super::{RBP, RSP};
+use crate::{
+    Core, Raised,
+    insn::{Insn, Seg, Width},
+    operand::Source,
+    sem::{Checked, Flat, Reach, Sem, Size},
+};
+
+/// How the stack is reached, as a type.
+pub(crate) trait Stack: 'static {
+    /// Through SS.
+    type Reach: Reach;
+    /// The width of the stack pointer.
+    fn width(i: &Insn) -> Width;
+}
+
+/// The stack of 64-bit mode.
+pub(crate) struct Flat64;
+impl Stack for Flat64 {
+    type Reach = Flat;
+    #[inline(always)]
+    fn width(_: &Insn) -> Width {
+        Width::W64
+    }
+}
+
+/// A flat stack with ESP.
+pub(crate) struct Flat32;
+impl Stack for Flat32 {
+    type Reach = Flat;
+    #[inline(always)]
+    fn width(_: &Insn) -> Width {
+        Width::W32
+    }
+}
+
+/// Any stack.
+pub(crate) struct AnyStack;
+impl Stack for AnyStack {
+    type Reach = Checked;
+    #[inline(always)]
+    fn width(i: &Insn) -> Width {
+        i.mode.stack()
+    }
+}
+
+/// Pushes `value`. Must be the last thing that can fault.
+#[inline(always)]
+pub(super) fn push_value<S: Sem, K: Stack>(
+    s: &mut S,
+    i: &Insn,
+    w: Width,
+    value: S::Value,
+) -> Result<(), S::Stop> {
+    let sw = K::width(i);
+    let sp = s.get(sw, RSP);
+    let size = s.imm(w.bytes());
+    let sp = s.sub(sw, sp, size);
+    s.store::<K::Reach>(w, i, Seg::Ss, sp, value)?;
+    s.set(sw, RSP, sp);
+    Ok(())
+}
+
+/// The top of the stack, and the stack pointer behind it.
+#[inline(always)]
+pub(super) fn top<S: Sem, K: Stack>(
+    s: &mut S,
+    i: &Insn,
+    w: Width,
+) -> Result<(S::Value, S::Value), S::Stop> {
+    let sw = K::width(i);
+    let sp = s.get(sw, RSP);
+    let value = s.load::<K::Reach>(w, i, Seg::Ss, sp)?;
+    let size = s.imm(w.bytes());
+    let sp = s.add(sw, sp, size);
+    Ok((value, sp))
+}
+
+/// PUSH. The stack pointer itself is pushed as it was before.
+#[inline(always)]
+pub(crate) fn push<S: Sem, W: Size, K: Stack, R: Source>(
+    s: &mut S,
+    i: &Insn,
+) -> Result<(), S::Stop> {
+    let value = R::read(s, i, W::W)?;
+    push_value::<S, K>(s, i, W::W, value)
+}
+
+/// POP of a register. The stack pointer itself gets what was popped.
+#[inline(always)]
+pub(crate) fn pop<S: Sem, W: Size, K: Stack>(s: &mut S, i: &Insn) -> Result<(), S::Stop> {
+    let (value, sp) = top::<S, K>(s, i, W::W)?;
+    s.set(K::width(i), RSP, sp);
+    s.set(W::W, i.ops[0], value);
+    Ok(())
+}
+
+/// POP to memory: an address that is based on the stack pointer sees it incremented.
+#[inline(always)]
+pub(crate) fn pop_memory<S: Sem, W: Size, K: Stack, M: Reach>(
+    s: &mut S,
+    i: &Insn,
+) -> Result<(), S::Stop> {
+    let (value, sp) = top::<S, K>(s, i, W::W)?;
+    let mut offset = s.address(i);
+    if i.base == RSP {
+        let (aw, sw) = (i.address_width(), K::width(i));
+        let old = s.get(aw, RSP);
+        let part = if sw < aw {
+            let above = s.imm(aw.mask() & !sw.mask());
+            let kept = s.and(old, above);
+            s.or(kept, sp)
+        } else {
+            s.truncate(aw, sp)
+        };
+        let moved = s.sub(aw, part, old);
+        offset = s.add(aw, offset, moved);
+    }
+    s.store::<M>(W::W, i, i.seg(), offset, value)?;
+    s.set(K::width(i), RSP, sp);
+    Ok(())
+}
+
+/// LEAVE.
+#[inline(always)]
+pub(crate) fn leave<S: Sem, W: Size, K: Stack>(s: &mut S, i: &Insn) -> Result<(), S::Stop> {
+    let sw = K::width(i);
+    let sp = s.get(sw, RBP);
+    let value = s.load::<K::Reach>(W::W, i, Seg::Ss, sp)?;
+    let size = s.imm(W::W.bytes());
+    let sp = s.add(sw, sp, size);
+    s.set(sw, RSP, sp);
+    s.set(W::W, RBP, value);
+    Ok(())
+}
+
+/// PUSHA and PUSHAD.
+pub(crate) fn pusha(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    let (w, sw) = (i.width(), i.mode.stack());
+    let sp = core.get(sw, RSP);
+    let mut places = [None; 8];
+    for (n, place) in places.iter_mut().enumerate() {
+        let at = sp.wrapping_sub(w.bytes() * (n as u64 + 1)) & sw.mask();
+        let lin = core.linear(Seg::Ss, at, w.bytes(), true)?;
+        *place = Some((lin, core.place(core.class, Seg::Ss, lin, w.bytes())?));
+    }
+    for (n, (lin, place)) in places.into_iter().flatten().enumerate() {
+        core.watch(lin, w.bytes(), true);
+        core.commit(w, place, core.get(w, n as u8));
+    }
+    core.set(sw, RSP, sp.wrapping_sub(8 * w.bytes()));
+    Ok(())
+}
+
+/// POPA and POPAD: all but the stack pointer, whose image is skipped.
+pub(crate) fn popa(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    let (w, sw) = (i.width(), i.mode.stack());
+    let sp = core.get(sw, RSP);
+    let mut values = [0; 8];
+    for (n, value) in values.iter_mut().enumerate() {
+        let at = sp.wrapping_add(w.bytes() * n as u64) & sw.mask();
+        *value = core.load(w, Seg::Ss, at)?;
+    }
+    for (n, value) in (0..8).rev().zip(values) {
+        if n != RSP {
+            core.set(w, n, value);
+        }
+    }
+    core.set(sw, RSP, sp.wrapping_add(8 * w.bytes()));
+    Ok(())
+}
+
+/// ENTER: up to 32 words are pushed, the last of which must be writable at the new top, too.
+pub(crate) fn enter(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    let (w, sw) = (i.width(), i.mode.stack());
+    let level = u64::from(i.imm2 & 31);
+    let size = u64::from(i.imm as u16);
+    let sp = core.get(sw, RSP);
+    let at = |n: u64| sp.wrapping_sub(w.bytes() * (n + 1)) & sw.mask();
+    let frame = at(0);
+    let mut pushed = [None; 33];
+    for (n, entry) in (0..).zip(pushed.iter_mut()).take(level as usize + 1) {
+        let lin = core.linear(Seg::Ss, at(n), w.bytes(), true)?;
+        let place = core.place(core.class, Seg::Ss, lin, w.bytes())?;
+        let value = match n {
+            0 => core.get(w, RBP),
+            n if n == level => frame & w.mask(),
+            n => {
+                let from = core.get(sw, RBP).wrapping_sub(w.bytes() * n) & sw.mask();
+                core.load(w, Seg::Ss, from)?
+            }
+        };
+        *entry = Some((lin, place, value));
+    }
+    let top = at(level).wrapping_sub(size) & sw.mask();
+    let lin = core.linear(Seg::Ss, top, w.bytes(), true)?;
+    core.place(core.class, Seg::Ss, lin, w.bytes())?;
+    for (lin, place, value) in pushed.into_iter().flatten() {
+        core.watch(lin, w.bytes(), true);
+        core.commit(w, place, value);
+    }
+    core.set(w, RBP, frame);
+    core.set(sw, RSP, top);
+    Ok(())
+}
