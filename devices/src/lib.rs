@@ -12,6 +12,9 @@ mod backplane;
 mod bench;
 mod hpet;
 mod ioapic;
+mod i8254;
+mod i8259;
+mod mc146818;
 mod saved;
 #[cfg(test)]
 mod stress;
@@ -25,6 +28,9 @@ pub use backplane::{
 pub use bench::Bench;
 pub use hpet::Hpet;
 pub use ioapic::{IoApic, PINS as IOAPIC_PINS};
+pub use i8254::I8254;
+pub use i8259::I8259;
+pub use mc146818::Mc146818;
 pub use saved::{LoadError, Saved};
 
 /// What a device is lent while it is called.
