@@ -12,12 +12,19 @@ mod backplane;
 mod bench;
 mod hpet;
 mod ioapic;
+mod debug_console;
+mod debug_exit;
 mod i8254;
 mod i8259;
 mod mc146818;
+mod port92;
+mod post_code;
+mod reset_control;
 mod saved;
 #[cfg(test)]
 mod stress;
+mod serial_peer;
+mod uart16550;
 
 use trine_guest::{Ram, VmTime};
 
@@ -28,10 +35,17 @@ pub use backplane::{
 pub use bench::Bench;
 pub use hpet::Hpet;
 pub use ioapic::{IoApic, PINS as IOAPIC_PINS};
+pub use debug_console::DebugConsole;
+pub use debug_exit::DebugExit;
 pub use i8254::I8254;
 pub use i8259::I8259;
 pub use mc146818::Mc146818;
+pub use port92::Port92;
+pub use post_code::PostCode;
+pub use reset_control::ResetControl;
 pub use saved::{LoadError, Saved};
+pub use serial_peer::SerialPeer;
+pub use uart16550::Uart16550;
 
 /// What a device is lent while it is called.
 pub struct Cx<'a> {
