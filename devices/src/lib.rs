@@ -8,12 +8,14 @@
 #![forbid(unsafe_code)]
 
 mod apic;
+mod acpi_pm;
 mod backplane;
 mod bench;
 mod hpet;
 mod ioapic;
 mod debug_console;
 mod debug_exit;
+mod i8042;
 mod i8254;
 mod i8259;
 mod mc146818;
@@ -29,6 +31,7 @@ mod uart16550;
 use trine_guest::{Ram, VmTime};
 
 pub use apic::{Ack, Gp, LocalApics, LocalSource, WINDOW as APIC_WINDOW, msi_message};
+pub use acpi_pm::AcpiPm;
 pub use backplane::{
     Backplane, CpuSignal, DeliveryMode, Destination, Line, Message, Power, Signal, TriggerMode,
 };
@@ -37,6 +40,7 @@ pub use hpet::Hpet;
 pub use ioapic::{IoApic, PINS as IOAPIC_PINS};
 pub use debug_console::DebugConsole;
 pub use debug_exit::DebugExit;
+pub use i8042::I8042;
 pub use i8254::I8254;
 pub use i8259::I8259;
 pub use mc146818::Mc146818;
