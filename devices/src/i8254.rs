@@ -121,7 +121,7 @@ impl I8254 {
                 self.state.counters[usize::from(reg)].read(tick)
             }
             Self::PORT_61 => {
-                let refresh = tick / REFRESH_TICKS % 2 != 0;
+                let refresh = !(tick / REFRESH_TICKS).is_multiple_of(2);
                 let out2 = self.state.counters[2].output(tick);
                 self.state.port61 | if refresh { REFRESH } else { 0 } | if out2 { OUT2 } else { 0 }
             }

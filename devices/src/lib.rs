@@ -15,6 +15,8 @@ mod hpet;
 mod ioapic;
 mod debug_console;
 mod debug_exit;
+#[cfg(test)]
+mod fuzz;
 mod i440fx;
 mod i8042;
 mod i8254;

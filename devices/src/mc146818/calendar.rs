@@ -37,7 +37,7 @@ impl Format {
 
     fn encode(self, number: u64) -> u8 {
         let number = (number % 100) as u8;
-        if self.binary { number } else { number / 10 << 4 | number % 10 }
+        if self.binary { number } else { ((number / 10) << 4) | (number % 10) }
     }
 
     fn decode_hours(self, byte: u8) -> u8 {
@@ -51,7 +51,7 @@ impl Format {
         if self.hours_24 {
             return self.encode(hours);
         }
-        let hour = if hours % 12 == 0 { 12 } else { hours % 12 };
+        let hour = if hours.is_multiple_of(12) { 12 } else { hours % 12 };
         self.encode(hour) | if hours >= 12 { PM } else { 0 }
     }
 }
