@@ -7,25 +7,55 @@
 //! the board's.
 #![forbid(unsafe_code)]
 
+mod acpi_pm;
 mod apic;
 mod backplane;
 mod bench;
+mod debug_console;
+mod debug_exit;
+#[cfg(test)]
+mod fuzz;
 mod hpet;
+mod i440fx;
+mod i8042;
+mod i8254;
+mod i8259;
 mod ioapic;
+mod mc146818;
+mod pci;
+mod port92;
+mod post_code;
+mod reset_control;
 mod saved;
+mod serial_peer;
 #[cfg(test)]
 mod stress;
+mod uart16550;
 
 use trine_guest::{Ram, VmTime};
 
+pub use acpi_pm::AcpiPm;
 pub use apic::{Ack, Gp, LocalApics, LocalSource, WINDOW as APIC_WINDOW, msi_message};
 pub use backplane::{
     Backplane, CpuSignal, DeliveryMode, Destination, Line, Message, Power, Signal, TriggerMode,
 };
 pub use bench::Bench;
+pub use debug_console::DebugConsole;
+pub use debug_exit::DebugExit;
 pub use hpet::Hpet;
+pub use i440fx::{I440fx, Piix3Isa};
+pub use i8042::I8042;
+pub use i8254::I8254;
+pub use i8259::I8259;
 pub use ioapic::{IoApic, PINS as IOAPIC_PINS};
+pub use mc146818::Mc146818;
+pub use pci::{Bar, ConfigSpace, Identity, PciBus, PciFunction, Slot, Space};
+pub use port92::Port92;
+pub use post_code::PostCode;
+pub use reset_control::ResetControl;
 pub use saved::{LoadError, Saved};
+pub use serial_peer::SerialPeer;
+pub use uart16550::Uart16550;
 
 /// What a device is lent while it is called.
 pub struct Cx<'a> {

@@ -1,0 +1,298 @@
+//! The 256 bytes of configuration space of a conventional PCI function.
+
+use super::Space;
+
+/// Bytes of configuration space.
+const SIZE: usize = 256;
+const COMMAND: usize = 0x04;
+const STATUS: usize = 0x06;
+const HEADER_TYPE: usize = 0x0e;
+const BAR_0: usize = 0x10;
+const CAPABILITIES: usize = 0x34;
+const INTERRUPT_LINE: usize = 0x3c;
+const INTERRUPT_PIN: usize = 0x3d;
+/// The first byte that the standard header does not use.
+const FREE: usize = 0x40;
+
+/// Command: ports are decoded.
+const COMMAND_IO: u16 = 1 << 0;
+/// Command: memory is decoded.
+const COMMAND_MEMORY: u16 = 1 << 1;
+/// Command: I/O, memory, bus master, parity response, SERR#, interrupt disable.
+const COMMAND_WRITABLE: u16 = 0x0547;
+/// Status: there is a capabilities list.
+const STATUS_CAPABILITIES: u16 = 1 << 4;
+/// Status: the error bits, which a 1 clears.
+const STATUS_W1C: u16 = 0xf900;
+const MULTI_FUNCTION: u8 = 1 << 7;
+const BAR_IO: u32 = 1 << 0;
+const BAR_64: u32 = 1 << 2;
+const BAR_PREFETCHABLE: u32 = 1 << 3;
+
+/// Who a function says it is (PCI 3.0, section 6.2.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Identity {
+    /// The vendor, as the PCI SIG numbers it.
+    pub vendor: u16,
+    /// The device, as the vendor numbers it.
+    pub device: u16,
+    /// The revision.
+    pub revision: u8,
+    /// Base class, subclass and programming interface: bits 23-16, 15-8, 7-0.
+    pub class: u32,
+    /// The subsystem's vendor; 0 if it has none.
+    pub subsystem_vendor: u16,
+    /// The subsystem.
+    pub subsystem: u16,
+}
+
+/// What a base address register maps. Sizes are powers of two.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bar {
+    /// Ports: 4 to 256 of them.
+    Io {
+        /// How many.
+        size: u32,
+    },
+    /// Memory below 4 GiB, 16 bytes at least.
+    Memory32 {
+        /// Bytes.
+        size: u32,
+        /// Reads have no side effects.
+        prefetchable: bool,
+    },
+    /// Memory anywhere; takes this register and the next one.
+    Memory64 {
+        /// Bytes.
+        size: u64,
+        /// Reads have no side effects.
+        prefetchable: bool,
+    },
+}
+
+/// Configuration space of header type 0: registers, and what a write to them can change.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ConfigSpace {
+    registers: Vec<u8>,
+    /// The registers after RST#.
+    initial: Vec<u8>,
+    /// Bits that keep what is written.
+    writable: Vec<u8>,
+    /// Bits that a written 1 clears.
+    clearable: Vec<u8>,
+    bars: [Option<Bar>; 6],
+    /// Where the next capability goes.
+    free: usize,
+    /// Where the offset of the next capability is to be written.
+    link: usize,
+}
+
+impl ConfigSpace {
+    /// A function without BARs, capabilities and interrupt pin.
+    #[must_use]
+    pub fn new(identity: Identity) -> Self {
+        let mut config = Self {
+            registers: vec![0; SIZE],
+            initial: vec![0; SIZE],
+            writable: vec![0; SIZE],
+            clearable: vec![0; SIZE],
+            bars: [None; 6],
+            free: FREE,
+            link: CAPABILITIES,
+        };
+        let [interface, subclass, class, _] = identity.class.to_le_bytes();
+        config.set(0x00, &identity.vendor.to_le_bytes());
+        config.set(0x02, &identity.device.to_le_bytes());
+        config.set(0x08, &[identity.revision, interface, subclass, class]);
+        config.set(0x2c, &identity.subsystem_vendor.to_le_bytes());
+        config.set(0x2e, &identity.subsystem.to_le_bytes());
+        config.set_writable(COMMAND, &COMMAND_WRITABLE.to_le_bytes());
+        config.clearable[STATUS..STATUS + 2].copy_from_slice(&STATUS_W1C.to_le_bytes());
+        // Cache line size and latency timer are memory for the guest.
+        config.set_writable(0x0c, &[0xff, 0xff]);
+        config
+    }
+
+    /// Sets the power-on value of registers from `offset` on.
+    ///
+    /// # Panics
+    /// If they leave configuration space: the device is built wrongly.
+    pub fn set(&mut self, offset: usize, bytes: &[u8]) {
+        let range = offset..offset + bytes.len();
+        self.registers[range.clone()].copy_from_slice(bytes);
+        self.initial[range].copy_from_slice(bytes);
+    }
+
+    /// Sets which bits of the registers from `offset` on keep what the guest writes.
+    ///
+    /// # Panics
+    /// If they leave configuration space: the device is built wrongly.
+    pub fn set_writable(&mut self, offset: usize, masks: &[u8]) {
+        self.writable[offset..offset + masks.len()].copy_from_slice(masks);
+    }
+
+    /// Gives the function interrupt pin `pin` (1 is INTA#) and an interrupt line register.
+    pub fn set_interrupt_pin(&mut self, pin: u8) {
+        self.set(INTERRUPT_PIN, &[pin]);
+        self.set_writable(INTERRUPT_LINE, &[0xff]);
+    }
+
+    /// Marks the device as one with more functions than 0.
+    pub fn set_multi_function(&mut self) {
+        self.registers[HEADER_TYPE] |= MULTI_FUNCTION;
+        self.initial[HEADER_TYPE] |= MULTI_FUNCTION;
+    }
+
+    /// Makes base address register `index` map `bar`.
+    ///
+    /// # Panics
+    /// If there is no such register, it is taken or the size is not possible: the device is built
+    /// wrongly.
+    pub fn add_bar(&mut self, index: usize, bar: Bar) {
+        assert!(self.bars[index].is_none(), "BAR {index} is taken");
+        let offset = BAR_0 + 4 * index;
+        let (size, smallest, largest, kind) = match bar {
+            Bar::Io { size } => (u64::from(size), 4, 256, BAR_IO),
+            Bar::Memory32 { size, prefetchable } => {
+                let kind = if prefetchable { BAR_PREFETCHABLE } else { 0 };
+                (u64::from(size), 16, 1 << 31, kind)
+            }
+            Bar::Memory64 { size, prefetchable } => {
+                assert!(self.bars[index + 1].is_none(), "BAR {index} needs the next one");
+                (size, 16, 1 << 63, BAR_64 | if prefetchable { BAR_PREFETCHABLE } else { 0 })
+            }
+        };
+        let is_possible = size.is_power_of_two() && (smallest..=largest).contains(&size);
+        assert!(is_possible, "BAR {index} cannot map {size} bytes");
+        let [low, high] = [!(size - 1) as u32, (!(size - 1) >> 32) as u32];
+        self.set(offset, &kind.to_le_bytes());
+        self.set_writable(offset, &low.to_le_bytes());
+        if matches!(bar, Bar::Memory64 { .. }) {
+            self.set_writable(offset + 4, &high.to_le_bytes());
+        }
+        self.bars[index] = Some(bar);
+    }
+
+    /// Appends a capability: `body` follows its ID and link bytes, `writable` says which bits of
+    /// the body keep what the guest writes (what is missing is read-only). Returns its offset.
+    ///
+    /// # Panics
+    /// If configuration space is full: the device is built wrongly.
+    pub fn add_capability(&mut self, id: u8, body: &[u8], writable: &[u8]) -> u8 {
+        let offset = self.free;
+        self.set(offset, &[id, 0]);
+        self.set(offset + 2, body);
+        self.set_writable(offset + 2, writable);
+        let link = self.link;
+        self.set(link, &[offset as u8]);
+        let status = self.word(STATUS) | STATUS_CAPABILITIES;
+        self.set(STATUS, &status.to_le_bytes());
+        self.link = offset + 1;
+        self.free = (offset + 2 + body.len()).next_multiple_of(4);
+        offset as u8
+    }
+
+    /// Reads registers from `offset` on; beyond the end nothing is read.
+    pub fn read(&self, offset: u8, data: &mut [u8]) {
+        for (byte, register) in data.iter_mut().zip(&self.registers[usize::from(offset)..]) {
+            *byte = *register;
+        }
+    }
+
+    /// The guest writes registers from `offset` on.
+    pub fn write(&mut self, offset: u8, data: &[u8]) {
+        for (at, value) in (usize::from(offset)..SIZE).zip(data) {
+            let writable = self.writable[at];
+            let register = &mut self.registers[at];
+            *register = *register & !writable | value & writable;
+            *register &= !(value & self.clearable[at]);
+        }
+    }
+
+    /// A byte, as the guest would read it.
+    #[must_use]
+    pub fn byte(&self, offset: u8) -> u8 {
+        self.registers[usize::from(offset)]
+    }
+
+    fn word(&self, offset: usize) -> u16 {
+        u16::from_le_bytes([self.registers[offset], self.registers[offset + 1]])
+    }
+
+    fn doubleword(&self, offset: usize) -> u32 {
+        u32::from(self.word(offset)) | u32::from(self.word(offset + 2)) << 16
+    }
+
+    /// Sets bits of the status register that the device reports errors with, or its INTx# state.
+    pub fn set_status(&mut self, bits: u16, on: bool) {
+        let status = if on { self.word(STATUS) | bits } else { self.word(STATUS) & !bits };
+        self.registers[STATUS..STATUS + 2].copy_from_slice(&status.to_le_bytes());
+    }
+
+    /// Whether the guest lets the function master the bus.
+    #[must_use]
+    pub fn is_bus_master(&self) -> bool {
+        self.word(COMMAND) & 1 << 2 != 0
+    }
+
+    /// Whether the guest keeps the function from asserting INTx#.
+    #[must_use]
+    pub fn is_interrupt_disabled(&self) -> bool {
+        self.word(COMMAND) & 1 << 10 != 0
+    }
+
+    /// What base address register `index` maps, and where; `None` while it maps nothing (it does
+    /// not exist, its space is off in the command register, or it was never set).
+    #[must_use]
+    pub fn mapped(&self, index: usize) -> Option<(Space, u64, u64)> {
+        let bar = *self.bars.get(index)?;
+        let low = u64::from(self.doubleword(BAR_0 + 4 * index));
+        let (space, base, size, enable) = match bar? {
+            Bar::Io { size } => (Space::Io, low & !3, u64::from(size), COMMAND_IO),
+            Bar::Memory32 { size, .. } => {
+                (Space::Memory, low & !15, u64::from(size), COMMAND_MEMORY)
+            }
+            Bar::Memory64 { size, .. } => {
+                let high = u64::from(self.doubleword(BAR_0 + 4 * index + 4));
+                (Space::Memory, high << 32 | low & !15, size, COMMAND_MEMORY)
+            }
+        };
+        (self.word(COMMAND) & enable != 0 && base != 0).then_some((space, base, size))
+    }
+
+    /// Which BAR claims `address`, and how far into its region that is.
+    #[must_use]
+    pub fn decode(&self, space: Space, address: u64) -> Option<(u8, u64)> {
+        (0..self.bars.len()).find_map(|index| {
+            let (of, base, size) = self.mapped(index)?;
+            let offset = address.checked_sub(base)?;
+            (of == space && offset < size).then_some((index as u8, offset))
+        })
+    }
+
+    /// RST#: every register as at power-on.
+    pub fn reset(&mut self) {
+        self.registers.clone_from(&self.initial);
+    }
+
+    /// A copy of the registers, to be saved.
+    #[must_use]
+    pub fn registers(&self) -> Vec<u8> {
+        self.registers.clone()
+    }
+
+    /// Replaces the registers; `false`, and nothing is changed, if these cannot be its registers:
+    /// too many or few, or a difference in a bit that neither guest nor device can change.
+    pub fn load_registers(&mut self, registers: &[u8]) -> bool {
+        let may_differ = |at: usize| match at {
+            STATUS => self.writable[at] | self.clearable[at] | 1 << 3,
+            _ => self.writable[at] | self.clearable[at],
+        };
+        let fits = registers.len() == SIZE
+            && (0..SIZE).all(|at| (registers[at] ^ self.initial[at]) & !may_differ(at) == 0);
+        if fits {
+            self.registers.copy_from_slice(registers);
+        }
+        fits
+    }
+}

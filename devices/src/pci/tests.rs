@@ -1,0 +1,198 @@
+use super::{Bar, ConfigSpace, Identity, PciBus, PciFunction, Slot, Space};
+use crate::{Bench, Device, I440fx, Piix3Isa, Ports};
+
+/// A function with one BAR of each kind and two capabilities.
+struct Card {
+    config: ConfigSpace,
+    written: Vec<(u8, u8)>,
+}
+
+impl Card {
+    fn new() -> Self {
+        let mut config = ConfigSpace::new(Identity {
+            vendor: 0x1234,
+            device: 0x5678,
+            class: 0xff_00_00,
+            ..Identity::default()
+        });
+        config.add_bar(0, Bar::Io { size: 32 });
+        config.add_bar(1, Bar::Memory32 { size: 4096, prefetchable: false });
+        config.add_bar(2, Bar::Memory64 { size: 1 << 33, prefetchable: true });
+        config.set_interrupt_pin(1);
+        assert_eq!(config.add_capability(0x09, &[1, 2, 3], &[]), 0x40);
+        assert_eq!(config.add_capability(0x05, &[0; 8], &[0x71, 0]), 0x48);
+        Self { config, written: Vec::new() }
+    }
+}
+
+impl PciFunction for Card {
+    fn name(&self) -> &'static str {
+        "card"
+    }
+
+    fn config(&self) -> &ConfigSpace {
+        &self.config
+    }
+
+    fn config_mut(&mut self) -> &mut ConfigSpace {
+        &mut self.config
+    }
+
+    fn config_written(&mut self, _cx: &mut crate::Cx<'_>, offset: u8, len: u8) {
+        self.written.push((offset, len));
+    }
+}
+
+fn slot(device: u8, function: u8) -> Slot {
+    Slot::new(device, function).expect("in range")
+}
+
+struct Bus {
+    bench: Bench,
+    pci: PciBus,
+}
+
+impl Bus {
+    fn new() -> Self {
+        let mut pci = PciBus::new();
+        pci.add(slot(0, 0), Box::new(I440fx::new()));
+        pci.add(slot(1, 0), Box::new(Piix3Isa::new()));
+        pci.add(slot(4, 0), Box::new(Card::new()));
+        Self { bench: Bench::new(), pci }
+    }
+
+    fn address(&mut self, device: u32, register: u32) {
+        let address: u32 = 0x8000_0000 | device << 11 | register & 0xfc;
+        self.bench.with(|cx| self.pci.port_out(cx, 0, &address.to_le_bytes()));
+    }
+
+    fn read<const N: usize>(&mut self, device: u32, register: u32) -> [u8; N] {
+        self.address(device, register);
+        self.bench.port_in(&mut self.pci, 4 + (register & 3) as u16)
+    }
+
+    fn read32(&mut self, device: u32, register: u32) -> u32 {
+        u32::from_le_bytes(self.read(device, register))
+    }
+
+    fn write(&mut self, device: u32, register: u32, data: &[u8]) {
+        self.address(device, register);
+        self.bench.with(|cx| self.pci.port_out(cx, 4 + (register & 3) as u16, data));
+    }
+}
+
+#[test]
+fn linux_finds_mechanism_1_and_the_bridges() {
+    let mut b = Bus::new();
+    // pci_check_type1: a byte written to CFBh must not disturb the address.
+    b.bench.port_out(&mut b.pci, 3, 0x01);
+    b.address(0, 0);
+    assert_eq!(b.bench.port_in::<4>(&mut b.pci, 0), 0x8000_0000_u32.to_le_bytes());
+    assert_eq!(b.read32(0, 0), 0x1237_8086);
+    assert_eq!(b.read::<2>(0, 0x0a), [0x00, 0x06]);
+    assert_eq!(b.read32(1, 0), 0x7000_8086);
+    assert_eq!(b.read::<2>(1, 0x0a), [0x01, 0x06]);
+    assert_eq!(b.read32(2, 0), 0xffff_ffff, "an empty slot");
+    assert_eq!(b.read32(1 << 5, 0), 0xffff_ffff, "another bus");
+    b.bench.with(|cx| b.pci.port_out(cx, 0, &[0; 4]));
+    assert_eq!(b.bench.port_in::<4>(&mut b.pci, 4), [0xff; 4], "disabled");
+}
+
+#[test]
+fn accesses_of_every_width_and_offset() {
+    let mut b = Bus::new();
+    assert_eq!(b.read::<1>(0, 1), [0x80]);
+    assert_eq!(b.read::<2>(0, 2), [0x37, 0x12]);
+    assert_eq!(b.read::<4>(0, 2), [0x37, 0x12, 0xff, 0xff], "never beyond the doubleword");
+    b.write(4, 0x3c, &[11]);
+    b.write(4, 0x0d, &[0x40, 0x55]);
+    assert_eq!((b.read::<2>(4, 0x3c), b.read32(4, 0x0c)), ([11, 1], 0x4000));
+}
+
+#[test]
+fn bars_are_sized_and_decoded() {
+    let mut b = Bus::new();
+    for register in [0x10, 0x14, 0x18, 0x1c, 0x20] {
+        b.write(4, register, &[0xff; 4]);
+    }
+    let sizes = [0x10, 0x14, 0x18, 0x1c, 0x20].map(|register| b.read32(4, register));
+    assert_eq!(sizes, [0xffff_ffe1, 0xffff_f000, 0x0000_000c, 0xffff_fffe, 0]);
+    b.write(4, 0x10, &0xc040_u32.to_le_bytes());
+    b.write(4, 0x14, &0xfebf_0000_u32.to_le_bytes());
+    b.write(4, 0x18, &0_u32.to_le_bytes());
+    b.write(4, 0x1c, &4_u32.to_le_bytes());
+    assert_eq!(b.pci.decode(Space::Io, 0xc041), None, "not enabled");
+    b.write(4, 0x04, &[0x03, 0x00]);
+    assert_eq!(b.pci.decode(Space::Io, 0xc05f), Some((slot(4, 0), 0, 31)));
+    assert_eq!(b.pci.decode(Space::Io, 0xc060), None);
+    assert_eq!(b.pci.decode(Space::Memory, 0xfebf_0ffc), Some((slot(4, 0), 1, 0xffc)));
+    assert_eq!(b.pci.decode(Space::Memory, 5 << 32), Some((slot(4, 0), 2, 1 << 32)));
+}
+
+#[test]
+fn capabilities_form_a_list() {
+    let mut b = Bus::new();
+    assert_eq!(b.read::<2>(4, 0x06)[0] & 0x10, 0x10);
+    assert_eq!(b.read::<1>(4, 0x34), [0x40]);
+    assert_eq!(b.read32(4, 0x40), 0x0201_4809);
+    assert_eq!(b.read::<2>(4, 0x48), [0x05, 0x00]);
+    b.write(4, 0x48, &[0xff; 4]);
+    assert_eq!(b.read32(4, 0x48), 0x0071_0005);
+}
+
+#[test]
+fn the_isa_bridge_routes_interrupts() {
+    let mut b = Bus::new();
+    assert_eq!(b.read32(1, 0x60), 0x8080_8080);
+    b.write(1, 0x60, &[10, 11, 0xff, 0x80]);
+    assert_eq!(b.read32(1, 0x60), 0x808f_0b0a);
+    let bridge = b.pci.function(slot(1, 0)).expect("the bridge").config();
+    let routes = [0, 1, 2, 3].map(|pirq| Piix3Isa::pirq_route(bridge, pirq));
+    assert_eq!(routes, [Some(10), Some(11), None, None]);
+    b.bench.with(|cx| b.pci.reset(cx));
+    assert_eq!(b.read32(1, 0x60), 0x8080_8080);
+}
+
+#[test]
+fn ecam_is_another_view_of_the_same_registers() {
+    let mut b = Bus::new();
+    let mut data = [0xff; 8];
+    b.pci.ecam_read(1 << 15, &mut data);
+    assert_eq!(data, [0x86, 0x80, 0x00, 0x70, 0x07, 0x00, 0x00, 0x02]);
+    b.bench.with(|cx| b.pci.ecam_write(cx, 4 << 15 | 0x3c, &[9]));
+    assert_eq!(b.read::<1>(4, 0x3c), [9]);
+    for nowhere in [1 << 15 | 0x100, 2 << 15, 1 << 20, u64::MAX - 3] {
+        let mut data = [0xff; 4];
+        b.pci.ecam_read(nowhere, &mut data);
+        assert_eq!(data, [0xff; 4], "{nowhere:x}");
+    }
+}
+
+#[test]
+fn a_second_function_marks_the_first() {
+    let mut b = Bus::new();
+    assert_eq!(b.read::<1>(1, 0x0e), [0x00]);
+    b.pci.add(slot(1, 3), Box::new(Card::new()));
+    assert_eq!(b.read::<1>(1, 0x0e), [0x80]);
+    b.bench.with(|cx| b.pci.reset(cx));
+    assert_eq!(b.read::<1>(1, 0x0e), [0x80]);
+}
+
+#[test]
+fn a_load_is_all_or_nothing() {
+    let mut b = Bus::new();
+    b.write(1, 0x60, &[5]);
+    b.write(4, 0x3c, &[7]);
+    let saved = b.pci.save();
+    let mut other = Bus::new();
+    other.pci.load(&saved).expect("the same board");
+    assert_eq!(other.pci.save(), saved);
+    let mut damaged = saved.clone();
+    damaged.state["functions"][0][2]["state"][0x59] = 0x33.into();
+    damaged.state["functions"][2][2]["state"][0] = 0xff.into();
+    other.pci.load(&damaged).expect_err("the vendor cannot change");
+    assert_eq!(other.pci.save(), saved);
+    let mut smaller = Bus::new();
+    smaller.pci = PciBus::new();
+    smaller.pci.load(&saved).expect_err("another board");
+}
