@@ -69,7 +69,7 @@ fn step<T: Semantics>(x: &mut Exec, chain: &[Record]) -> Flow {
         x.left = chain.len();
         return Flow::Faulted;
     }
-    if T::ENDS {
+    if T::ENDS || T::CONDITIONAL && x.taken {
         x.left = rest.len();
         return if T::COLD { Flow::Ended } else { Flow::Branched };
     }
@@ -95,11 +95,26 @@ pub(crate) struct Span {
     pub(crate) rest: Option<u64>,
 }
 
+/// What tells whether a block's bytes may have changed.
+#[derive(Clone, Copy)]
+pub(crate) struct Freshness {
+    pub(crate) span: Span,
+    /// The versions of its pages when the bytes were last compared.
+    versions: (u32, u32),
+}
+
+impl Freshness {
+    /// Whether nobody has stored to its pages since. False is only a reason to look closer.
+    #[inline(always)]
+    pub(crate) fn is_quiet(&self, ram: &Ram) -> bool {
+        self.span.rest.is_none() && ram.code_version(self.span.offset) == self.versions.0
+    }
+}
+
 /// Decoded instructions that follow each other.
 pub(crate) struct Block {
     pub(crate) records: Box<[Record]>,
-    pub(crate) span: Span,
-    versions: (u32, u32),
+    pub(crate) freshness: Freshness,
     bytes: Box<[u8]>,
 }
 
@@ -111,7 +126,11 @@ impl Block {
         versions: (u32, u32),
         bytes: &[u8],
     ) -> Self {
-        Self { records: records.into(), span, versions, bytes: bytes.into() }
+        Self {
+            records: records.into(),
+            freshness: Freshness { span, versions },
+            bytes: bytes.into(),
+        }
     }
 
     /// Bytes of code.
@@ -120,27 +139,19 @@ impl Block {
     }
 
     /// Whether its bytes are still what was decoded.
-    #[inline(always)]
-    pub(crate) fn is_fresh(&mut self, ram: &Ram) -> bool {
-        if self.span.rest.is_none() && ram.code_version(self.span.offset) == self.versions.0 {
-            return true;
-        }
-        self.compare(ram)
-    }
-
     #[cold]
-    fn compare(&mut self, ram: &Ram) -> bool {
-        let versions = versions(ram, self.span);
-        if versions == self.versions {
+    pub(crate) fn is_fresh(&mut self, ram: &Ram) -> bool {
+        let versions = versions(ram, self.freshness.span);
+        if versions == self.freshness.versions {
             return true;
         }
         let mut now = [0; 256];
         let now = &mut now[..self.bytes.len().min(256)];
-        read(ram, self.span, now);
+        read(ram, self.freshness.span, now);
         if *now != *self.bytes {
             return false;
         }
-        self.versions = versions;
+        self.freshness.versions = versions;
         true
     }
 }
@@ -163,17 +174,14 @@ pub(crate) fn read(ram: &Ram, span: Span, bytes: &mut [u8]) {
 /// Blocks kept at once; when it is full, all go.
 const CAPACITY: usize = 1 << 16;
 /// Entries of the table from addresses to blocks.
-const RECENT: usize = 1 << 13;
+const RECENT: usize = 1 << 12;
 
-/// A block that was entered at a linear address lately, and under which conditions that still
-/// holds.
+/// A block that was entered at an address lately, and in which [`Core::context`].
 #[derive(Clone, Copy)]
 struct Recent {
     lin: u64,
     ip: u64,
-    epoch: u32,
-    mode: Mode,
-    user: bool,
+    context: u64,
     block: u32,
 }
 
@@ -186,8 +194,7 @@ pub(crate) struct Cache {
 
 impl Cache {
     pub(crate) fn new() -> Self {
-        let none =
-            Recent { lin: 0, ip: 0, epoch: 0, mode: Mode::default(), user: false, block: u32::MAX };
+        let none = Recent { lin: 0, ip: 0, context: 0, block: u32::MAX };
         Self { blocks: Vec::new(), by_span: HashMap::default(), recent: vec![none; RECENT].into() }
     }
 
@@ -195,24 +202,12 @@ impl Cache {
     #[inline(always)]
     pub(crate) fn recent(&self, core: &Core, lin: u64) -> Option<u32> {
         let r = &self.recent[Self::slot(lin)];
-        (r.lin == lin
-            && r.epoch == core.tlb.epoch()
-            && r.mode == core.mode
-            && r.user == (core.cpl == 3)
-            && r.ip == core.rip)
-            .then_some(r.block)
+        (r.lin == lin && r.ip == core.rip && r.context == core.context).then_some(r.block)
     }
 
     /// Remembers that `block` is what is entered here.
     pub(crate) fn remember(&mut self, core: &Core, lin: u64, block: u32) {
-        self.recent[Self::slot(lin)] = Recent {
-            lin,
-            ip: core.rip,
-            epoch: core.tlb.epoch(),
-            mode: core.mode,
-            user: core.cpl == 3,
-            block,
-        };
+        self.recent[Self::slot(lin)] = Recent { lin, ip: core.rip, context: core.context, block };
     }
 
     /// The block decoded from `offset` for `mode`.
@@ -222,7 +217,7 @@ impl Cache {
 
     /// Keeps a block, in place of an older one from there. Numbers of other blocks may change.
     pub(crate) fn keep(&mut self, block: Block, mode: Mode) -> u32 {
-        let key = (block.span.offset, mode.bits());
+        let key = (block.freshness.span.offset, mode.bits());
         if let Some(&id) = self.by_span.get(&key) {
             self.blocks[id as usize] = block;
             return id;
@@ -242,8 +237,6 @@ impl Cache {
         self.by_span.clear();
         for r in &mut self.recent {
             r.block = u32::MAX;
-            r.lin = 1;
-            r.ip = 0;
         }
     }
 

@@ -10,6 +10,8 @@ pub(crate) struct Exec {
     pub(crate) core: Core,
     /// How many records of the chain were not completed when it stopped.
     pub(crate) left: usize,
+    /// Whether the last conditional branch was taken.
+    pub(crate) taken: bool,
 }
 
 impl Exec {
@@ -379,11 +381,11 @@ impl Sem for Exec {
 
     #[inline(always)]
     fn branch(&mut self, w: Width, i: &Insn, condition: Option<u64>) -> Result<(), Raised> {
-        let next = self.behind(i);
-        if condition == Some(0) {
-            self.core.rip = next;
+        self.taken = condition != Some(0);
+        if !self.taken {
             return Ok(());
         }
+        let next = self.behind(i);
         self.jump(w, i, next.wrapping_add(i64::from(i.imm) as u64))
     }
 

@@ -46,7 +46,7 @@ enum Fetched {
 impl InterpVcpu {
     pub(crate) fn new(id: u32, model: &CpuModel, ram: Arc<Ram>, bus: Arc<dyn Bus>) -> Self {
         Self {
-            exec: Exec { core: Core::new(id, model, ram, bus), left: 0 },
+            exec: Exec { core: Core::new(id, model, ram, bus), left: 0, taken: false },
             cache: Cache::new(),
             decoder: Decoder::new(model),
             kicker: Kicker::default(),
@@ -88,10 +88,9 @@ impl InterpVcpu {
     /// Runs blocks until something has to be looked at.
     fn run_blocks(&mut self, end: u64) -> Result<(), TripleFault> {
         while !self.kicker.is_raised() && self.exec.core.retired < end {
-            let room = end - self.exec.core.retired;
             let flow = match self.fetch() {
                 Err(Raised { .. }) => Flow::Faulted,
-                Ok(fetched) => self.execute(&fetched, room),
+                Ok(fetched) => self.execute(&fetched, end),
             };
             match flow {
                 Flow::Fell | Flow::Branched => {}
@@ -102,37 +101,56 @@ impl InterpVcpu {
         Ok(())
     }
 
-    /// Executes at most `room` instructions of what was fetched; RIP is right afterwards.
+    /// Executes what was fetched until `end` instructions are retired at most, again and again as
+    /// long as it branches to its own start; RIP is right afterwards.
     #[inline(always)]
-    fn execute(&mut self, fetched: &Fetched, room: u64) -> Flow {
-        let records = match fetched {
-            Fetched::Block(id) => match self.cache.blocks.get(*id as usize) {
-                Some(block) => &block.records[..],
+    fn execute(&mut self, fetched: &Fetched, end: u64) -> Flow {
+        let (records, mut block) = match fetched {
+            Fetched::Block(id) => match self.cache.blocks.get_mut(*id as usize) {
+                Some(block) => (&block.records[..], Some(&mut block.freshness)),
                 None => return Flow::Ended,
             },
-            Fetched::Scratch => &self.scratch[..],
+            Fetched::Scratch => (&self.scratch[..], None),
         };
-        let chain = &records[..records.len().min(room.min(1 << 16) as usize)];
-        let Some(first) = chain.first() else { return Flow::Ended };
         let x = &mut self.exec;
-        x.core.regs[usize::from(slot::BLOCK_IP)] = x.core.rip;
+        let start = x.core.rip;
+        x.core.regs[usize::from(slot::BLOCK_IP)] = start;
         x.core.leave_block = false;
-        let flow = (first.run)(x, chain);
-        let done = chain.len() - x.left.min(chain.len());
-        x.core.retired += done as u64;
-        x.core.number = 0;
-        self.blocks_entered += 1;
-        match flow {
-            Flow::Branched | Flow::Ended => {}
-            // Behind the last one completed, which is the start of the one that faulted.
-            Flow::Fell | Flow::Left | Flow::Faulted => {
-                x.core.rip = match done.checked_sub(1).and_then(|last| chain.get(last)) {
-                    Some(last) => x.behind(&last.insn),
-                    None => x.core.regs[usize::from(slot::BLOCK_IP)],
-                };
+        loop {
+            let room = end - x.core.retired;
+            let chain = match records.get(..room as usize) {
+                Some(part) if room < records.len() as u64 => part,
+                _ => records,
+            };
+            let Some(first) = chain.first() else { return Flow::Ended };
+            let flow = (first.run)(x, chain);
+            let done = chain.len() - x.left.min(chain.len());
+            x.core.retired += done as u64;
+            x.core.number = 0;
+            self.blocks_entered += 1;
+            match flow {
+                Flow::Branched => {
+                    let again = x.core.rip == start
+                        && x.core.retired < end
+                        && !x.core.leave_block
+                        && !self.kicker.is_raised()
+                        && block.as_mut().is_some_and(|b| b.is_quiet(&x.core.ram));
+                    if again {
+                        continue;
+                    }
+                    return if x.core.leave_block { Flow::Ended } else { flow };
+                }
+                Flow::Ended => {}
+                // Behind the last one completed, which is the start of the one that faulted.
+                Flow::Fell | Flow::Left | Flow::Faulted => {
+                    x.core.rip = match done.checked_sub(1).and_then(|last| chain.get(last)) {
+                        Some(last) => x.behind(&last.insn),
+                        None => start,
+                    };
+                }
             }
+            return flow;
         }
-        flow
     }
 
     /// Whether the next instruction has to be executed alone.
@@ -161,7 +179,8 @@ impl InterpVcpu {
                 core.events.shadow = Shadow::None;
                 core.system_flags &= !rflags::RF;
                 let delivered = core.counters.exceptions;
-                let flow = self.execute(&fetched, 1);
+                let end = core.retired + 1;
+                let flow = self.execute(&fetched, end);
                 let core = &mut self.exec.core;
                 // INT n and the like enter their handler without a trap: it begins with TF clear.
                 let entered = core.counters.exceptions != delivered;
@@ -231,7 +250,7 @@ impl InterpVcpu {
         let lin = code_address(core);
         if let Some(id) = self.cache.recent(core, lin) {
             if let Some(block) = self.cache.blocks.get_mut(id as usize) {
-                if block.is_fresh(&core.ram) {
+                if block.freshness.is_quiet(&core.ram) || block.is_fresh(&core.ram) {
                     return Ok(Fetched::Block(id));
                 }
             }
@@ -252,11 +271,11 @@ impl InterpVcpu {
         let mode = core.mode;
         if let Some(id) = self.cache.find(spot.offset, mode) {
             let block = &mut self.cache.blocks[id as usize];
-            let rest = match block.span.rest {
+            let rest = match block.freshness.span.rest {
                 None => None,
                 Some(_) => second_page(core, class, lin, block.len())?,
             };
-            if rest == block.span.rest && block.len() as u64 <= window {
+            if rest == block.freshness.span.rest && block.len() as u64 <= window {
                 if block.is_fresh(&core.ram) {
                     self.cache.remember(core, lin, id);
                     return Ok(Fetched::Block(id));

@@ -83,6 +83,9 @@ pub struct Core {
     pub mode: Mode,
     /// Derived: the class of explicit data accesses.
     pub class: Class,
+    /// Derived: changes with everything on which the meaning of an instruction address depends:
+    /// mode, privilege, translations.
+    pub context: u64,
     /// Derived: the form of the page tables.
     pub(crate) paging: Paging,
     /// ANDed to physical addresses: the A20 gate.
@@ -124,6 +127,7 @@ impl Core {
             cpl: 0,
             mode: Mode::default(),
             class: Class::Supervisor,
+            context: 0,
             paging: Paging::Off,
             a20_mask: u64::MAX,
             tlb: Tlb::new(),
@@ -228,12 +232,20 @@ impl Core {
             () => Class::Supervisor,
         };
         self.paging = Paging::of(c);
+        self.renew_context();
+    }
+
+    pub(crate) fn renew_context(&mut self) {
+        self.context = u64::from(self.tlb.epoch()) << 32
+            | u64::from(self.mode.bits()) << 1
+            | u64::from(self.cpl == 3);
     }
 
     /// Forgets all translations.
     pub fn flush_tlb(&mut self) {
         self.counters.tlb_flushes += 1;
         self.tlb.flush();
+        self.renew_context();
         self.leave_block = true;
     }
 

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The most instructions in a block.
-pub const BLOCK_INSNS: usize = 64;
+pub const BLOCK_INSNS: usize = 32;
 /// The most bytes in a block.
 pub const BLOCK_BYTES: usize = 240;
 

@@ -386,6 +386,7 @@ impl Core {
     /// Forgets the translations of one page, in every class.
     pub fn flush_page(&mut self, lin: u64) {
         self.tlb.flush_page(lin);
+        self.renew_context();
         self.leave_block = true;
     }
 
@@ -393,6 +394,7 @@ impl Core {
     pub fn flush_tlb_local(&mut self) {
         self.counters.tlb_flushes += 1;
         self.tlb.flush_local();
+        self.renew_context();
         self.leave_block = true;
     }
 

@@ -21,6 +21,24 @@ macro_rules! hot {
     }};
 }
 
+/// A hot branch that may not be taken: `conditional!(p, function::<S, …>)`.
+macro_rules! conditional {
+    ($p:expr, $f:path) => {{
+        struct H;
+        impl $crate::sem::Semantics for H {
+            const ENDS: bool = false;
+            const STORES: bool = false;
+            const CONDITIONAL: bool = true;
+            const COLD: bool = false;
+            #[inline(always)]
+            fn exec<S: $crate::sem::Sem>(s: &mut S, i: &$crate::insn::Insn) -> Result<(), S::Stop> {
+                $f(s, i)
+            }
+        }
+        $p.pick::<H>()
+    }};
+}
+
 /// A cold instruction: `cold!(p, function)`, with `, ends` if it ends its block.
 macro_rules! cold {
     ($p:expr, $f:path) => {

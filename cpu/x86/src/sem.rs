@@ -324,6 +324,8 @@ pub trait Semantics: 'static {
     const ENDS: bool;
     /// It may store to memory (so possibly into the block it is in).
     const STORES: bool;
+    /// It is a branch that may not be taken; if it is not, the block goes on.
+    const CONDITIONAL: bool = false;
     /// It is a plain function over the core, which may change anything that an engine looks at
     /// between blocks.
     const COLD: bool;

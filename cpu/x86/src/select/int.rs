@@ -428,12 +428,12 @@ fn branches<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
             | M::Jo
             | M::Jp
             | M::Js => condition!(i, CC => {
-                hot!(p, true, false, branch::jcc::<S, CC>)
+                conditional!(p, branch::jcc::<S, CC>)
             }),
-            M::Jcxz | M::Jecxz | M::Jrcxz => hot!(p, true, false, branch::jcxz::<S>),
-            M::Loop => hot!(p, true, false, branch::loop_while::<S, 2>),
-            M::Loope => hot!(p, true, false, branch::loop_while::<S, 1>),
-            M::Loopne => hot!(p, true, false, branch::loop_while::<S, 0>),
+            M::Jcxz | M::Jecxz | M::Jrcxz => conditional!(p, branch::jcxz::<S>),
+            M::Loop => conditional!(p, branch::loop_while::<S, 2>),
+            M::Loope => conditional!(p, branch::loop_while::<S, 1>),
+            M::Loopne => conditional!(p, branch::loop_while::<S, 0>),
             _ => return Err(p),
         },
     })
