@@ -143,3 +143,31 @@ fn arctangent_finite(env: &mut Env, y: Operand, x: Operand) -> F80 {
     // At least a quarter of pi remains.
     Working { negative: y.negative, ..angle.unwrap_or(PI) }.deliver(env)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::x87::{Constant, constant, from_i32};
+    use crate::{Flags, Rounding};
+
+    #[test]
+    fn the_eight_directions() {
+        let pi = constant(Constant::Pi, Rounding::NearestEven);
+        let quarters = |n: u16| F80 { sign_exp: pi.sign_exp - n, ..pi };
+        let three_quarters = F80 { sign_exp: 0x4000, significand: 0x96cb_e3f9_990e_91a8 };
+        for (y, x, angle) in [
+            (0, 1, F80::ZERO),
+            (1, 1, quarters(2)),
+            (1, 0, quarters(1)),
+            (1, -1, three_quarters),
+            (0, -1, pi),
+            (-1, -1, three_quarters.negate()),
+            (-1, 0, quarters(1).negate()),
+            (-1, 1, quarters(2).negate()),
+        ] {
+            let mut env = Env::default();
+            assert_eq!(arctangent(&mut env, from_i32(y), from_i32(x)), angle, "{y} {x}");
+            assert_eq!(env.flags.contains(Flags::PE), angle != F80::ZERO);
+        }
+    }
+}

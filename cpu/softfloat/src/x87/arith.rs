@@ -214,3 +214,103 @@ pub fn round_to_integral(env: &mut Env, a: F80) -> F80 {
     }
     from_magnitude(a.negative, kept as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::x87::from_i32;
+
+    const fn nan(significand: u64) -> F80 {
+        F80 { sign_exp: 0x7fff, significand }
+    }
+
+    fn raised(cw: u16, operation: impl FnOnce(&mut Env) -> F80) -> (F80, Flags) {
+        let mut env = Env::from_control_word(cw);
+        let result = operation(&mut env);
+        (result, env.flags)
+    }
+
+    #[test]
+    fn the_larger_significand_is_propagated_but_quiet_before_signalling() {
+        let sum = |a, b| raised(0x37f, |env| add(env, a, b));
+        let (small, large) = (nan(3 << 62 | 1), nan(3 << 62 | 2));
+        let (low, high) = (nan(2 << 62 | 1), nan(2 << 62 | 9));
+        assert_eq!(sum(small, large), (large, Flags::NONE));
+        assert_eq!(sum(large, small), (large, Flags::NONE));
+        assert_eq!(sum(high, small), (small, Flags::IE));
+        assert_eq!(sum(low, high), (nan(3 << 62 | 9), Flags::IE));
+        assert_eq!(sum(low, F80::ONE), (nan(3 << 62 | 1), Flags::IE));
+        assert_eq!(sum(small.negate(), small), (small, Flags::NONE));
+    }
+
+    #[test]
+    fn unsupported_encodings_are_invalid() {
+        let unnormal = F80 { sign_exp: 0x3fff, significand: 1 };
+        let pseudo_infinity = F80 { sign_exp: 0x7fff, significand: 0 };
+        for a in [unnormal, pseudo_infinity, nan(1 << 62)] {
+            assert_eq!(raised(0x37f, |env| mul(env, a, F80::ONE)), (F80::INDEFINITE, Flags::IE));
+            assert_eq!(raised(0x37f, |env| add(env, nan(3 << 62), a)).0, F80::INDEFINITE);
+        }
+    }
+
+    #[test]
+    fn a_pseudo_denormal_counts_as_its_value() {
+        let pseudo = F80 { sign_exp: 0, significand: 1 << 63 };
+        let least_normal = F80 { sign_exp: 1, significand: 1 << 63 };
+        assert_eq!(raised(0x37f, |env| add(env, pseudo, F80::ZERO)), (least_normal, Flags::DE));
+    }
+
+    #[test]
+    fn a_denormal_in_memory_raises_denormal_operand() {
+        let sum = raised(0x37f, |env| add(env, F80::ZERO, Operand::from_f32(1)));
+        assert_eq!(sum, (F80 { sign_exp: 0x3fff - 149, significand: 1 << 63 }, Flags::DE));
+    }
+
+    #[test]
+    fn precision_control_shortens_the_significand() {
+        let third = |cw| raised(cw, |env| div(env, F80::ONE, from_i32(3))).0.significand;
+        assert_eq!(third(0x37f), 0xaaaa_aaaa_aaaa_aaab);
+        assert_eq!(third(0x27f), 0xaaaa_aaaa_aaaa_a800);
+        assert_eq!(third(0x07f), 0xaaaa_ab00_0000_0000);
+        assert_eq!(third(0x17f), 0xaaaa_aaaa_aaaa_aaab);
+    }
+
+    #[test]
+    fn c1_tells_that_the_magnitude_was_rounded_up() {
+        let mut env = Env::default();
+        let (one, three) = (F80::ONE, from_i32(3));
+        div(&mut env, one, three);
+        assert!(env.rounded_up);
+        div(&mut env, one, from_i32(5));
+        assert!(env.rounded_up);
+        div(&mut env, from_i32(2), from_i32(7));
+        assert!(!env.rounded_up);
+        env.rounding = Rounding::Down;
+        div(&mut env, one, from_i32(-7));
+        assert!(env.rounded_up);
+        add(&mut env, one, one);
+        assert!(!env.rounded_up);
+    }
+
+    #[test]
+    fn unmasked_overflow_and_underflow_adjust_the_exponent() {
+        let huge = F80 { sign_exp: 0x7ffe, significand: 1 << 63 };
+        let least = F80 { sign_exp: 1, significand: 1 << 63 };
+        let square = |cw, a| raised(cw, |env| mul(env, a, a));
+        assert_eq!(square(0x37f, huge), (F80::INFINITY, Flags::OE | Flags::PE));
+        let (result, flags) = square(0x377, huge);
+        assert_eq!((i32::from(result.sign_exp), flags), (2 * 0x7ffe - BIAS - 24576, Flags::OE));
+        assert_eq!(square(0x37f, least), (F80::ZERO, Flags::UE | Flags::PE));
+        let (result, flags) = square(0x36f, least);
+        assert_eq!((i32::from(result.sign_exp), flags), (2 - BIAS + 24576, Flags::UE));
+    }
+
+    #[test]
+    fn square_roots() {
+        assert_eq!(raised(0x37f, |env| sqrt(env, from_i32(49))), (from_i32(7), Flags::NONE));
+        let (root, flags) = raised(0x37f, |env| sqrt(env, from_i32(2)));
+        assert_eq!((root.significand, flags), (0xb504_f333_f9de_6484, Flags::PE));
+        let minus_zero = F80::ZERO.negate();
+        assert_eq!(raised(0x37f, |env| sqrt(env, minus_zero)), (minus_zero, Flags::NONE));
+    }
+}

@@ -43,3 +43,18 @@ pub fn constant(constant: Constant, rounding: Rounding) -> F80 {
     };
     F80 { sign_exp, significand: significand + u64::from(up) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_rounding_up_and_nearest_differ_from_truncation() {
+        let pi = |rounding| constant(Constant::Pi, rounding).significand;
+        assert_eq!(pi(Rounding::NearestEven), 0xc90f_daa2_2168_c235);
+        assert_eq!(pi(Rounding::TowardZero), 0xc90f_daa2_2168_c234);
+        let log2_of_10 = |rounding| constant(Constant::Log2Of10, rounding).significand;
+        assert_eq!(log2_of_10(Rounding::NearestEven), 0xd49a_784b_cd1b_8afe);
+        assert_eq!(log2_of_10(Rounding::Up), 0xd49a_784b_cd1b_8aff);
+    }
+}

@@ -187,3 +187,52 @@ pub fn to_bcd(env: &mut Env, a: F80) -> [u8; 10] {
     bytes[9] = u8::from(negative) << 7;
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BCD_INDEFINITE: [u8; 10] = [0, 0, 0, 0, 0, 0, 0, 0xc0, 0xff, 0xff];
+
+    #[test]
+    fn packed_decimal() {
+        let digits = [0x89, 0x67, 0x45, 0x23, 0x01, 0x89, 0x67, 0x45, 0x23, 0x80];
+        let value = from_bcd(digits);
+        assert_eq!(value, from_i64(-234_567_890_123_456_789));
+        let mut env = Env::default();
+        assert_eq!(to_bcd(&mut env, value), digits);
+        assert_eq!(to_bcd(&mut env, from_i64(999_999_999_999_999_999))[8], 0x99);
+        assert_eq!(env.flags, Flags::NONE);
+        assert_eq!(to_bcd(&mut env, from_i64(-1_000_000_000_000_000_000)), BCD_INDEFINITE);
+        assert_eq!(env.flags, Flags::IE);
+    }
+
+    #[test]
+    fn a_signalling_nan_becomes_quiet_both_ways() {
+        let mut env = Env::default();
+        let loaded = from_f32(&mut env, 0xff80_0001);
+        assert_eq!(loaded, F80 { sign_exp: 0xffff, significand: 3 << 62 | 1 << 40 });
+        assert_eq!(env.flags, Flags::IE);
+        let signalling = F80 { sign_exp: 0x7fff, significand: 1 << 63 | 1 << 40 };
+        assert_eq!(to_f32(&mut env, signalling), 0x7fc0_0001);
+    }
+
+    #[test]
+    fn every_normal_f64_survives_the_register() {
+        let mut env = Env::default();
+        for a in [1.0f64, -0.1, f64::MAX, f64::MIN_POSITIVE, -f64::EPSILON] {
+            let loaded = from_f64(&mut env, a.to_bits());
+            assert_eq!(to_f64(&mut env, loaded), a.to_bits());
+        }
+        assert_eq!(env.flags, Flags::NONE);
+    }
+
+    #[test]
+    fn integers_that_do_not_fit_are_indefinite() {
+        let mut env = Env::default();
+        assert_eq!(to_i16(&mut env, from_i32(32768), Rounding::NearestEven), i16::MIN);
+        assert_eq!(env.flags, Flags::IE);
+        assert_eq!(to_i16(&mut env, from_i32(-32768), Rounding::NearestEven), i16::MIN);
+        assert_eq!(to_i64(&mut env, F80::INFINITY, Rounding::NearestEven), i64::MIN);
+    }
+}

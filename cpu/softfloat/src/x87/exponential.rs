@@ -48,3 +48,19 @@ pub fn exp2_minus_1(env: &mut Env, x: F80) -> F80 {
     };
     t.mul(Working::from_integer(false, -127, sum)).deliver(env)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_of_the_range() {
+        let mut env = Env::default();
+        let half = F80 { sign_exp: 0x3ffe, significand: 1 << 63 };
+        assert_eq!(exp2_minus_1(&mut env, F80::ONE), F80::ONE);
+        assert_eq!(exp2_minus_1(&mut env, F80::ONE.negate()), half.negate());
+        let sqrt_2_minus_1 = F80 { sign_exp: 0x3ffd, significand: 0xd413_cccf_e779_9211 };
+        assert_eq!(exp2_minus_1(&mut env, half), sqrt_2_minus_1);
+        assert_eq!(env.flags, Flags::PE);
+    }
+}

@@ -152,3 +152,38 @@ pub fn log2_plus_1(env: &mut Env, x: F80, y: F80) -> F80 {
         None => F80::zero(negative),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::x87::from_i32;
+
+    #[test]
+    fn powers_of_two_have_exact_logarithms() {
+        let mut env = Env::default();
+        assert_eq!(log2(&mut env, from_i32(1 << 20), from_i32(3)), from_i32(60));
+        // The hardware takes them for inexact.
+        assert_eq!(env.flags, Flags::PE);
+    }
+
+    #[test]
+    fn zeros_and_negative_numbers() {
+        let mut env = Env::default();
+        assert_eq!(log2(&mut env, F80::ZERO, F80::ONE), F80::INFINITY.negate());
+        assert_eq!(env.flags, Flags::ZE);
+        env.flags = Flags::NONE;
+        assert_eq!(log2(&mut env, from_i32(-1), F80::ONE), F80::INDEFINITE);
+        assert_eq!(log2(&mut env, F80::ZERO, F80::ZERO), F80::INDEFINITE);
+        assert_eq!(log2(&mut env, F80::ONE, F80::INFINITY), F80::INDEFINITE);
+        assert_eq!(env.flags, Flags::IE);
+    }
+
+    #[test]
+    fn a_small_operand_keeps_its_precision() {
+        // log2(1 + 2^-200) = 2^-200 / ln(2), rounded.
+        let x = F80 { sign_exp: 0x3fff - 200, significand: 1 << 63 };
+        let result = log2_plus_1(&mut Env::default(), x, F80::ONE);
+        let expected = F80 { sign_exp: 0x3fff - 200, significand: 0xb8aa_3b29_5c17_f0bc };
+        assert_eq!(result, expected);
+    }
+}

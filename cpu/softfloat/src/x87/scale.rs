@@ -64,3 +64,41 @@ pub fn extract(env: &mut Env, a: F80) -> (F80, F80) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scaling_truncates_the_exponent() {
+        let mut env = Env::default();
+        let three_and_a_half = F80 { sign_exp: 0x4000, significand: 0xe << 60 };
+        assert_eq!(scale(&mut env, F80::ONE, three_and_a_half), from_i32(8));
+        let negated = three_and_a_half.negate();
+        assert_eq!(scale(&mut env, from_i32(24), negated), from_i32(3));
+        assert_eq!(env.flags, Flags::NONE);
+    }
+
+    #[test]
+    fn scaling_by_infinities() {
+        let mut env = Env::default();
+        let minus_infinity = F80::INFINITY.negate();
+        assert_eq!(scale(&mut env, F80::ONE.negate(), F80::INFINITY), minus_infinity);
+        assert_eq!(scale(&mut env, F80::ONE, minus_infinity), F80::ZERO);
+        assert_eq!(env.flags, Flags::NONE);
+        assert_eq!(scale(&mut env, F80::ZERO, F80::INFINITY), F80::INDEFINITE);
+        assert_eq!(scale(&mut env, F80::INFINITY, minus_infinity), F80::INDEFINITE);
+        assert_eq!(env.flags, Flags::IE);
+    }
+
+    #[test]
+    fn extraction() {
+        let mut env = Env::default();
+        let half_more = F80 { sign_exp: 0xbfff, significand: 3 << 62 };
+        assert_eq!(extract(&mut env, from_i32(-12)), (from_i32(3), half_more));
+        assert_eq!(extract(&mut env, F80::ZERO), (F80::INFINITY.negate(), F80::ZERO));
+        assert_eq!(env.flags, Flags::ZE);
+        let least = F80 { sign_exp: 0, significand: 1 };
+        assert_eq!(extract(&mut env, least), (from_i32(-16445), F80::ONE));
+    }
+}

@@ -185,3 +185,35 @@ pub fn tangent(env: &mut Env, x: F80) -> Option<(F80, F80)> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::x87::{Constant, constant, from_i64};
+    use crate::{Flags, Rounding};
+
+    #[test]
+    fn beyond_2_to_63_nothing_is_done() {
+        let mut env = Env::default();
+        assert_eq!(sine(&mut env, from_i64(i64::MIN)), None);
+        assert_eq!(sine_cosine(&mut env, from_i64(i64::MIN)), None);
+        assert_eq!(env.flags, Flags::NONE);
+        assert!(cosine(&mut env, from_i64(i64::MAX >> 1)).is_some());
+    }
+
+    #[test]
+    fn the_sine_of_pi_shows_its_66_bits() {
+        // FLDPI is a quarter of a unit, 2^-64, above the 66-bit pi; of the exact pi the sine would
+        // be 0.92 times that.
+        let pi = constant(Constant::Pi, Rounding::NearestEven);
+        let expected = F80 { sign_exp: 0xbfff - 64, significand: 1 << 63 };
+        assert_eq!(sine(&mut Env::default(), pi), Some(expected));
+    }
+
+    #[test]
+    fn infinities_are_invalid() {
+        let mut env = Env::default();
+        assert_eq!(tangent(&mut env, F80::INFINITY), Some((F80::INDEFINITE, F80::INDEFINITE)));
+        assert_eq!(env.flags, Flags::IE);
+    }
+}

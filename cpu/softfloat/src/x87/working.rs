@@ -153,3 +153,28 @@ pub(super) fn alternating_series(coefficients: &[u128], z: u128) -> u128 {
 pub(super) fn series(coefficients: &[u128], z: u128) -> u128 {
     coefficients.iter().rev().fold(0, |sum, c| c + multiply_high(z, sum))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_and_quotients_are_inverse() {
+        let a = Working::new(5, 0xc90f_daa2_2168_c234_c4c6_628b_80dc_1cd1);
+        for sig in
+            [1 << 127, u128::MAX, 1 << 127 | 1, a.sig, u128::MAX << 64, u128::MAX >> 1 | 1 << 127]
+        {
+            let b = Working::new(-3, sig);
+            let back = a.div(b).mul(b);
+            assert_eq!(back.exp, a.exp);
+            assert!(back.sig.abs_diff(a.sig) <= 4, "{sig:x}");
+        }
+    }
+
+    #[test]
+    fn the_upper_half_of_a_product() {
+        assert_eq!(multiply_high(u128::MAX, u128::MAX), u128::MAX - 1);
+        assert_eq!(multiply_high(1 << 127, 6), 3);
+        assert_eq!(multiply_high(u128::from(u64::MAX), u128::from(u64::MAX)), 0);
+    }
+}
