@@ -10,8 +10,13 @@
 use serde::{Deserialize, Serialize};
 use trine_guest::VmTime;
 
-use crate::{Backplane, Cx, Device, Inputs, Line, LoadError, Ports, Power, Saved, Signal, Timed};
+use crate::{
+    Backplane, Cx, Device, Inputs, Line, LoadError, Ports, Power, Saved, Signal, Timed,
+    remarks::Remarks,
+};
 
+/// The chip's name.
+const NAME: &str = "acpi-pm";
 /// The PM timer's clock is 315/88 MHz (3.579545 MHz): 63 ticks are 17,600 ns exactly.
 const TICKS: u128 = 63;
 const TICKS_NS: u128 = 17_600;
@@ -84,6 +89,7 @@ impl State {
 pub struct AcpiPm {
     sci: Line,
     backplane: Backplane,
+    remarks: Remarks,
     timer_bits: u32,
     state: State,
 }
@@ -119,7 +125,8 @@ impl AcpiPm {
     #[must_use]
     pub fn new(sci: Line, backplane: Backplane, wide_timer: bool) -> Self {
         let timer_bits = if wide_timer { 32 } else { 24 };
-        Self { sci, backplane, timer_bits, state: State::new(0) }
+        let remarks = Remarks::new(NAME, 16);
+        Self { sci, backplane, remarks, timer_bits, state: State::new(0) }
     }
 
     /// Somebody presses the power button.
@@ -192,7 +199,7 @@ impl AcpiPm {
             Self::SMI_COMMAND => match value {
                 Self::ACPI_ENABLE => state.control |= SCI_EN,
                 Self::ACPI_DISABLE => state.control &= !SCI_EN,
-                _ => log::debug!("SMI command {value:02x}: no firmware listens"),
+                _ => self.remarks.say(format_args!("SMI command {value:02x}: nobody listens")),
             },
             Self::RESET if value == Self::RESET_VALUE => {
                 self.backplane.say(Signal::Power(Power::Reset));
@@ -206,14 +213,14 @@ impl AcpiPm {
         if sleep_type == u16::from(Self::SLEEP_TYPE_S5) {
             self.backplane.say(Signal::Power(Power::Off));
         } else {
-            log::debug!("ACPI sleep type {sleep_type}: this board has only soft off (5)");
+            self.remarks.say(format_args!("sleep type {sleep_type}: there is only soft off (5)"));
         }
     }
 }
 
 impl Device for AcpiPm {
     fn name(&self) -> &'static str {
-        "acpi-pm"
+        NAME
     }
 
     /// The timer goes on: it is not on the reset wire.

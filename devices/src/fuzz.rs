@@ -2,44 +2,28 @@
 
 use trine_guest::VmTime;
 
-use crate::*;
+use crate::{stress::Random, *};
 
 /// Accesses to each chip.
 const STEPS: u32 = 100_000;
 
-/// xorshift64*: reproducible, and good enough to get into corners.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+/// A register: mostly one of the first ones, sometimes anything.
+fn register(random: &mut Random) -> u16 {
+    match random.below(20) {
+        0 => random.next() as u16,
+        1..5 => random.below(40) as u16,
+        _ => random.below(9) as u16,
     }
+}
 
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    /// A register: mostly one of the first ones, sometimes anything.
-    fn register(&mut self) -> u16 {
-        match self.below(20) {
-            0 => self.next() as u16,
-            1..5 => self.below(40) as u16,
-            _ => self.below(9) as u16,
-        }
-    }
-
-    /// A step of time: mostly short, sometimes none, rarely days.
-    fn step_ns(&mut self) -> u64 {
-        match self.below(100) {
-            0 => self.below(1 << 47),
-            1..10 => self.below(1 << 33),
-            10..40 => self.below(1 << 20),
-            40..70 => self.below(2000),
-            _ => 0,
-        }
+/// A step of time: mostly short, sometimes none, rarely days.
+fn step_ns(random: &mut Random) -> u64 {
+    match random.below(100) {
+        0 => random.below(1 << 47),
+        1..10 => random.below(1 << 33),
+        10..40 => random.below(1 << 20),
+        40..70 => random.below(2000),
+        _ => 0,
     }
 }
 
@@ -98,9 +82,9 @@ fn access(chip: &mut dyn Device, cx: &mut Cx<'_>, random: &mut Random) {
         _ => {
             let Some(ports) = chip.as_ports() else { return };
             if choice.is_multiple_of(3) {
-                ports.port_in(cx, random.register(), &mut data[..len]);
+                ports.port_in(cx, register(random), &mut data[..len]);
             } else {
-                ports.port_out(cx, random.register(), &data[..len]);
+                ports.port_out(cx, register(random), &data[..len]);
             }
         }
     }
@@ -121,14 +105,14 @@ fn wake(chip: &mut dyn Device, bench: &mut Bench, latest: VmTime) {
 
 #[test]
 fn random_accesses_neither_panic_nor_lose_state() {
-    let mut random = Random(0x5eed_7e57);
+    let mut random = Random::new(0x5eed_7e57);
     let mut bench = Bench::new();
     let others = Backplane::default();
     let count = chips(&others).len();
     for index in 0..count {
         let mut chip = chips(&bench.backplane).swap_remove(index);
         for step in 0..STEPS {
-            let latest = bench.now.after_ns(random.step_ns());
+            let latest = bench.now.after_ns(step_ns(&mut random));
             wake(&mut *chip, &mut bench, latest);
             bench.now = bench.now.max(latest);
             bench.with(|cx| access(&mut *chip, cx, &mut random));
@@ -152,7 +136,7 @@ fn random_accesses_neither_panic_nor_lose_state() {
 /// Bytes on the line and keys, between random accesses.
 #[test]
 fn random_input_is_taken_or_refused() {
-    let mut random = Random(0x5eed_1207);
+    let mut random = Random::new(0x5eed_1207);
     let mut bench = Bench::new();
     let mut uart = Uart16550::new("com1", bench.backplane.line(0), Box::new(Nobody));
     let b = &bench.backplane;
@@ -217,7 +201,7 @@ fn damage(value: &mut serde_json::Value, random: &mut Random) {
 
 #[test]
 fn a_hostile_state_is_refused_or_harmless() {
-    let mut random = Random(0xbad_57a7e);
+    let mut random = Random::new(0xbad_57a7e);
     let mut bench = Bench::new();
     let mut refused = 0;
     let count = chips(&bench.backplane).len();
@@ -238,11 +222,9 @@ fn a_hostile_state_is_refused_or_harmless() {
                 assert_eq!(chip.save(), before, "{}: refused, but changed", chip.name());
             }
             for _ in 0..40 {
-                bench.now = bench.now.after_ns(random.step_ns());
-                if let Some(timed) = chip.as_timed() {
-                    timed.next_event();
-                    timed.advance(&mut Cx { now: bench.now, ram: &bench.ram, vcpu: 0 });
-                }
+                let latest = bench.now.after_ns(step_ns(&mut random));
+                wake(&mut *chip, &mut bench, latest);
+                bench.now = bench.now.max(latest);
                 bench.with(|cx| access(&mut *chip, cx, &mut random));
             }
             bench.said();

@@ -25,6 +25,7 @@ mod mc146818;
 mod pci;
 mod port92;
 mod post_code;
+mod remarks;
 mod reset_control;
 mod saved;
 mod serial_peer;

@@ -3,11 +3,12 @@
 //! Source: IBM PC AT Technical Reference (manufacturing test port); the codes are each firmware's
 //! own. Linux writes here to pass a microsecond.
 
-use log::debug;
 use serde::{Deserialize, Serialize};
 
-use crate::{Cx, Device, LoadError, Ports, Saved};
+use crate::{Cx, Device, LoadError, Ports, Saved, remarks::Remarks};
 
+/// The chip's name.
+const NAME: &str = "post-code";
 /// How many different codes are remembered.
 const REMEMBERED: usize = 16;
 
@@ -19,6 +20,7 @@ struct State {
 
 /// The POST code port.
 pub struct PostCode {
+    remarks: Remarks,
     state: State,
 }
 
@@ -29,7 +31,7 @@ impl PostCode {
     /// A port that nobody wrote to.
     #[must_use]
     pub fn new() -> Self {
-        Self { state: State { codes: Vec::new() } }
+        Self { remarks: Remarks::new(NAME, 256), state: State { codes: Vec::new() } }
     }
 
     /// The last codes, oldest first; a code that was repeated counts once.
@@ -47,7 +49,7 @@ impl Default for PostCode {
 
 impl Device for PostCode {
     fn name(&self) -> &'static str {
-        "post-code"
+        NAME
     }
 
     fn reset(&mut self, _cx: &mut Cx<'_>) {
@@ -86,7 +88,7 @@ impl Ports for PostCode {
         if codes.last() == Some(code) {
             return;
         }
-        debug!("POST code {code:02x}");
+        self.remarks.say(format_args!("{code:02x}"));
         if codes.len() == REMEMBERED {
             codes.remove(0);
         }

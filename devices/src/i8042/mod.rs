@@ -13,10 +13,14 @@ mod mouse;
 use serde::{Deserialize, Serialize};
 use trine_guest::VmTime;
 
-use crate::{Backplane, Cx, Device, Line, LoadError, Ports, Power, Saved, Signal, Timed};
+use crate::{
+    Backplane, Cx, Device, Line, LoadError, Ports, Power, Saved, Signal, Timed, remarks::Remarks,
+};
 use keyboard::Keyboard;
 use mouse::Mouse;
 
+/// The chip's name.
+const NAME: &str = "i8042";
 /// How long a byte takes on a device's cable.
 const BYTE_NS: u64 = 250_000;
 
@@ -145,6 +149,7 @@ pub struct I8042 {
     aux_irq: Line,
     a20: Line,
     backplane: Backplane,
+    remarks: Remarks,
     state: State,
 }
 
@@ -157,7 +162,9 @@ impl I8042 {
     /// A controller after power-on; resets of the CPU are said on `backplane`.
     #[must_use]
     pub fn new(keyboard_irq: Line, aux_irq: Line, a20: Line, backplane: Backplane) -> Self {
-        let mut chip = Self { keyboard_irq, aux_irq, a20, backplane, state: State::new() };
+        let remarks = Remarks::new(NAME, 16);
+        let state = State::new();
+        let mut chip = Self { keyboard_irq, aux_irq, a20, backplane, remarks, state };
         chip.drive();
         chip
     }
@@ -301,7 +308,7 @@ impl I8042 {
                 self.backplane.say(Signal::Power(Power::Reset));
             }
             0xf0..=0xff => {}
-            _ => log::debug!("keyboard controller command {command:02x} is not known"),
+            _ => self.remarks.say(format_args!("command {command:02x} is not known")),
         }
     }
 }
@@ -333,7 +340,7 @@ impl Controller {
 
 impl Device for I8042 {
     fn name(&self) -> &'static str {
-        "i8042"
+        NAME
     }
 
     fn reset(&mut self, _cx: &mut Cx<'_>) {
