@@ -5,7 +5,10 @@ use iced_x86::{Code as C, Mnemonic as M};
 use crate::{
     insn::Insn,
     sem::Pick,
-    system::{clock, control, cpuid, debug, far, flag, idle, load, msr, port, tables, undefined},
+    system::{
+        clock, control, cpuid, debug, far, flag, idle, interrupt, iret, load, msr, port, syscall,
+        tables, undefined,
+    },
 };
 
 pub(super) fn pick<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
@@ -86,6 +89,17 @@ fn segments<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
         }
         _ => match i.code.mnemonic() {
             M::Retf => cold!(p, far::ret_far, ends),
+            M::Iret | M::Iretd | M::Iretq => cold!(p, iret::iret, ends),
+            M::Int => cold!(p, interrupt::int_n, ends),
+            M::Int3 => cold!(p, interrupt::int3, ends),
+            M::Into => cold!(p, interrupt::into, ends),
+            M::Int1 => cold!(p, interrupt::int1, ends),
+            M::Syscall => cold!(p, syscall::syscall, ends),
+            M::Sysret => cold!(p, syscall::sysretd, ends),
+            M::Sysretq => cold!(p, syscall::sysretq, ends),
+            M::Sysenter => cold!(p, syscall::sysenter, ends),
+            M::Sysexit => cold!(p, syscall::sysexitd, ends),
+            M::Sysexitq => cold!(p, syscall::sysexitq, ends),
             M::Les => cold!(p, load::les, ends),
             M::Lds => cold!(p, load::lds, ends),
             M::Lss => cold!(p, load::lss, ends),

@@ -25,18 +25,21 @@ pub(crate) struct Stack {
     code: u32,
     /// At CPL 3 with CR0.AM and EFLAGS.AC.
     aligned: bool,
+    expand_down: bool,
 }
 
 impl Stack {
     /// The CPU's own stack; `code` is that of #SS.
     pub fn current(core: &Core, code: u32) -> Self {
+        let segment = core.segments.seg[Seg::Ss as usize];
         Self {
-            segment: core.segments.seg[Seg::Ss as usize],
+            segment,
             sp: core.sp(),
             width: core.mode.stack(),
             class: core.class,
             code,
             aligned: core.checks_alignment(),
+            expand_down: segment.rights & EXPAND_DOWN != 0 && core.mode.protected(),
         }
     }
 
@@ -48,7 +51,8 @@ impl Stack {
             () => Width::W16,
         };
         let class = if cpl == 3 { Class::User } else { core.supervisor_class() };
-        Self { segment, sp: sp & width.mask(), width, class, code, aligned: false }
+        let expand_down = segment.rights & EXPAND_DOWN != 0;
+        Self { segment, sp: sp & width.mask(), width, class, code, aligned: false, expand_down }
     }
 
     /// The pointer moved by `bytes`.
@@ -99,8 +103,8 @@ impl Stack {
             let s = &self.segment;
             let limit = u64::from(s.limit);
             let top = if s.rights & BIG != 0 { 0xffff_ffff } else { 0xffff };
-            let expand_down = s.rights & EXPAND_DOWN != 0 && core.mode.protected();
-            let inside = if expand_down { offset > limit && last <= top } else { last <= limit };
+            let inside =
+                if self.expand_down { offset > limit && last <= top } else { last <= limit };
             (inside, u64::from((s.base as u32).wrapping_add(offset as u32)))
         };
         if !allowed {
