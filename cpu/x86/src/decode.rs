@@ -312,7 +312,7 @@ fn has(model: &CpuModel, feature: CpuidFeature) -> bool {
         C::CLWB => F::Clwb,
         C::CMOV => F::Cmov,
         C::CMPXCHG16B => F::Cx16,
-        C::CPUID => F::Cx8,
+        C::CPUID => return true,
         C::CX8 => F::Cx8,
         C::F16C => F::F16c,
         C::FMA => F::Fma,

@@ -139,5 +139,5 @@ pub fn pick<P: Pick>(i: &Insn, p: P) -> P::Out {
 }
 
 fn undefined<P: Pick>(p: P) -> P::Out {
-    cold!(p, crate::system::misc::undefined, ends)
+    cold!(p, crate::system::undefined::undefined, ends)
 }

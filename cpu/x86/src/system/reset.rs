@@ -3,9 +3,9 @@
 //! Source: SDM vol. 3A, table 10-1.
 
 use crate::{
-    CpuModel, CpuState, Seg, cr0,
+    Core, CpuModel, CpuState, Seg, cr0,
     segment::{ACCESSED, CODE, NOT_SYSTEM, PRESENT, READABLE, WRITABLE},
-    state::{Activity, Segment, Table},
+    state::{Activity, Events, Segment, Table},
 };
 
 impl CpuState {
@@ -46,5 +46,46 @@ impl CpuState {
             state.events.activity = Activity::WaitForStartup;
         }
         state
+    }
+}
+
+impl Core {
+    /// INIT: as RESET, but caches, the FPU, SSE, XCR0 and the model-specific registers stay as they
+    /// are (SDM vol. 3A, table 10-1). A bootstrap processor starts over, the others wait for a
+    /// start-up IPI.
+    pub fn init(&mut self) {
+        let fresh = CpuState::reset(&self.model, self.id);
+        let mut state = self.state();
+        let (cr0, xcr0, pkru) = (state.control.cr0, state.control.xcr0, state.control.pkru);
+        let bootstrap = state.events.bootstrap;
+        state.gpr = fresh.gpr;
+        state.rip = fresh.rip;
+        state.rflags = fresh.rflags;
+        state.segments = fresh.segments;
+        state.debug = fresh.debug;
+        state.control = fresh.control;
+        state.control.cr0 = cr0 & (cr0::CD | cr0::NW) | cr0::ET;
+        state.control.xcr0 = xcr0;
+        state.control.pkru = pkru;
+        state.events = Events {
+            bootstrap,
+            activity: if bootstrap { Activity::Running } else { Activity::WaitForStartup },
+            ..Events::default()
+        };
+        self.set_state(&state);
+    }
+
+    /// A start-up IPI: real mode at page `vector`, if the CPU waits for one (SDM vol. 3A, section
+    /// 10.4.3).
+    pub fn startup(&mut self, vector: u8) {
+        if self.events.activity != Activity::WaitForStartup {
+            return;
+        }
+        let cs = &mut self.segments.seg[Seg::Cs as usize];
+        cs.selector = u16::from(vector) << 8;
+        cs.base = u64::from(vector) << 12;
+        self.rip = 0;
+        self.events.activity = Activity::Running;
+        self.refresh();
     }
 }

@@ -1,0 +1,286 @@
+//! RDMSR and WRMSR.
+//!
+//! Source: SDM vol. 4, chapter 2; vol. 3A, sections 11.5 and 12.11 for the checks of PAT and MTRRs.
+
+use crate::{
+    Core, Feature as F, Insn, Raised, Seg, core::TSC_TICKS_PER_NS, cr0, efer, insn::Width, msr,
+    segment::is_canonical,
+};
+
+/// Ticks of the TSC per second.
+pub(crate) const TSC_HZ: u64 = TSC_TICKS_PER_NS * 1_000_000_000;
+/// The crystal that CPUID leaf 15h reports: the clock of the local APIC's timer.
+pub const CRYSTAL_HZ: u64 = 1_000_000_000;
+/// IA32_APIC_BASE: the local APIC is enabled.
+pub(crate) const APIC_ENABLE: u64 = 1 << 11;
+
+/// IA32_MTRRCAP: 8 variable ranges, fixed ranges, write-combining.
+const MTRRCAP: u64 = 8 | 1 << 8 | 1 << 10;
+/// IA32_MCG_CAP: 4 banks, IA32_MCG_CTL.
+const MCG_CAP: u64 = 4 | 1 << 8;
+/// IA32_MISC_ENABLE: fast strings, thermal control, performance monitoring, SpeedStep, MONITOR.
+const MISC_ENABLE: u64 = 1 | 1 << 3 | 1 << 7 | 1 << 16 | 1 << 18;
+/// IA32_FEATURE_CONTROL: locked.
+const FEATURE_LOCK: u64 = 1;
+/// IA32_DEBUGCTL: last-branch records, single step on branches.
+const DEBUGCTL: u64 = 3;
+/// The fixed-range MTRRs in the order in which the state keeps them.
+const MTRR_FIXED: [u32; 11] =
+    [0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f];
+const MC_BANKS_END: u32 = msr::MC0_CTL + 4 * 4;
+const MTRR_VARIABLE_END: u32 = msr::MTRR_PHYSBASE0 + 2 * 8;
+/// EBL_CR_POWERON of the P6 family: bus frequency and cluster straps.
+const EBL_CR_POWERON: u32 = 0x2a;
+
+/// There is no such register, or the value sets reserved bits: #GP(0).
+struct Refused;
+
+/// RDMSR.
+pub(crate) fn rdmsr(core: &mut Core, _: &Insn) -> Result<(), Raised> {
+    core.require_cpl0()?;
+    let number = core.get(Width::W32, 1) as u32;
+    match core.read_msr(number) {
+        Ok(value) => {
+            core.set(Width::W32, 0, value & 0xffff_ffff);
+            core.set(Width::W32, 2, value >> 32);
+            Ok(())
+        }
+        Err(Refused) => {
+            log::debug!("vCPU {}: RDMSR {number:#x} at {:#x} refused", core.id, core.rip);
+            Err(core.gp(0))
+        }
+    }
+}
+
+/// WRMSR.
+pub(crate) fn wrmsr(core: &mut Core, _: &Insn) -> Result<(), Raised> {
+    core.require_cpl0()?;
+    let number = core.get(Width::W32, 1) as u32;
+    let value = core.get(Width::W32, 2) << 32 | core.get(Width::W32, 0);
+    core.write_msr(number, value).map_err(|Refused| {
+        log::debug!("vCPU {}: WRMSR {number:#x} = {value:#x} at {:#x} refused", core.id, core.rip);
+        core.gp(0)
+    })
+}
+
+impl Core {
+    /// Whether the model has register `number` (of those that depend on a feature).
+    fn has_msr(&self, number: u32) -> bool {
+        let has = |feature| self.model.has(feature);
+        match number {
+            msr::TSC => has(F::Tsc),
+            msr::TSC_ADJUST => has(F::TscAdjust),
+            msr::APIC_BASE => has(F::Apic),
+            msr::TSC_DEADLINE => has(F::TscDeadline),
+            msr::X2APIC_FIRST..=msr::X2APIC_LAST => has(F::X2apic),
+            msr::SYSENTER_CS..=msr::SYSENTER_EIP => has(F::Sep),
+            msr::MTRRCAP | msr::MTRR_PHYSBASE0..MTRR_VARIABLE_END | msr::MTRR_DEF_TYPE => {
+                has(F::Mtrr)
+            }
+            n if MTRR_FIXED.contains(&n) => has(F::Mtrr),
+            msr::PAT => has(F::Pat),
+            msr::MCG_CAP..=msr::MCG_CTL | msr::MC0_CTL..MC_BANKS_END => has(F::Mca),
+            msr::XSS => has(F::Xsaves),
+            msr::EFER => has(F::Lm) || has(F::Nx) || has(F::Syscall),
+            msr::STAR..=msr::FMASK => has(F::Syscall),
+            msr::FS_BASE..=msr::KERNEL_GS_BASE => has(F::Lm),
+            msr::TSC_AUX => has(F::Rdtscp) || has(F::Rdpid),
+            _ => self.model.max_leaf > 1,
+        }
+    }
+
+    fn read_msr(&self, number: u32) -> Result<u64, Refused> {
+        if !self.has_msr(number) {
+            return Err(Refused);
+        }
+        let m = &self.msrs;
+        Ok(match number {
+            msr::TSC => self.tsc(),
+            msr::PLATFORM_ID | EBL_CR_POWERON => 0,
+            msr::APIC_BASE | msr::TSC_DEADLINE | msr::X2APIC_FIRST..=msr::X2APIC_LAST => {
+                return self.bus.read_msr(self.access(), number).map_err(|_| Refused);
+            }
+            msr::FEATURE_CONTROL => m.feature_control,
+            msr::TSC_ADJUST => m.tsc_adjust,
+            msr::BIOS_SIGN_ID => m.bios_sign_id,
+            msr::MTRRCAP => MTRRCAP,
+            msr::SYSENTER_CS => m.sysenter_cs,
+            msr::SYSENTER_ESP => m.sysenter_esp,
+            msr::SYSENTER_EIP => m.sysenter_eip,
+            msr::MCG_CAP => MCG_CAP,
+            msr::MCG_STATUS => m.mcg_status,
+            msr::MCG_CTL => m.mcg_ctl,
+            msr::MISC_ENABLE => m.misc_enable,
+            msr::DEBUGCTL => m.debugctl,
+            msr::MTRR_PHYSBASE0..MTRR_VARIABLE_END => {
+                let n = number - msr::MTRR_PHYSBASE0;
+                let (base, mask) = m.mtrr_variable[n as usize / 2 % 8];
+                if n & 1 == 0 { base } else { mask }
+            }
+            msr::PAT => m.pat,
+            msr::MTRR_DEF_TYPE => m.mtrr_def_type,
+            msr::MC0_CTL..MC_BANKS_END => {
+                let n = (number - msr::MC0_CTL) as usize;
+                m.mc_banks[n / 4 % 4][n % 4]
+            }
+            msr::XSS => m.xss,
+            msr::EFER => self.control.efer,
+            msr::STAR => m.star,
+            msr::LSTAR => m.lstar,
+            msr::CSTAR => m.cstar,
+            msr::FMASK => m.fmask,
+            msr::FS_BASE => self.segments.seg[Seg::Fs as usize].base,
+            msr::GS_BASE => self.segments.seg[Seg::Gs as usize].base,
+            msr::KERNEL_GS_BASE => m.kernel_gs_base,
+            msr::TSC_AUX => m.tsc_aux,
+            _ => match MTRR_FIXED.iter().position(|n| *n == number) {
+                Some(n) => m.mtrr_fixed[n],
+                None => return Err(Refused),
+            },
+        })
+    }
+
+    fn write_msr(&mut self, number: u32, value: u64) -> Result<(), Refused> {
+        if !self.has_msr(number) {
+            return Err(Refused);
+        }
+        match number {
+            msr::TSC => self.set_tsc(value),
+            msr::TSC_ADJUST => {
+                let by = value.wrapping_sub(self.msrs.tsc_adjust);
+                self.msrs.tsc_offset = self.msrs.tsc_offset.wrapping_add(by);
+                self.msrs.tsc_adjust = value;
+            }
+            msr::APIC_BASE | msr::TSC_DEADLINE | msr::X2APIC_FIRST..=msr::X2APIC_LAST => {
+                return self.write_bus_msr(number, value);
+            }
+            msr::FEATURE_CONTROL => {
+                allow(self.msrs.feature_control & FEATURE_LOCK == 0 && value & !FEATURE_LOCK == 0)?;
+                self.msrs.feature_control = value;
+            }
+            // A microcode update that brings nothing new.
+            msr::BIOS_UPDT_TRIG | EBL_CR_POWERON => {}
+            msr::BIOS_SIGN_ID => self.msrs.bios_sign_id = value,
+            msr::SYSENTER_CS => self.msrs.sysenter_cs = value & 0xffff_ffff,
+            msr::SYSENTER_ESP => self.msrs.sysenter_esp = self.address_value(value)?,
+            msr::SYSENTER_EIP => self.msrs.sysenter_eip = self.address_value(value)?,
+            msr::MCG_STATUS => {
+                allow(value == 0)?;
+                self.msrs.mcg_status = value;
+            }
+            msr::MCG_CTL => {
+                allow(value == 0 || value == u64::MAX)?;
+                self.msrs.mcg_ctl = value;
+            }
+            msr::MISC_ENABLE => {
+                allow(value & !MISC_ENABLE == 0)?;
+                self.msrs.misc_enable = value;
+            }
+            msr::DEBUGCTL => {
+                allow(value & !DEBUGCTL == 0)?;
+                self.msrs.debugctl = value;
+            }
+            msr::MC0_CTL..MC_BANKS_END => {
+                let n = (number - msr::MC0_CTL) as usize;
+                allow(n % 4 == 0 || value == 0)?;
+                self.msrs.mc_banks[n / 4 % 4][n % 4] = value;
+            }
+            msr::XSS => allow(value == 0)?,
+            msr::EFER => self.set_efer(value)?,
+            msr::STAR => self.msrs.star = value,
+            msr::LSTAR => self.msrs.lstar = self.address_value(value)?,
+            msr::CSTAR => self.msrs.cstar = self.address_value(value)?,
+            msr::FMASK => self.msrs.fmask = value & 0xffff_ffff,
+            msr::FS_BASE => self.segments.seg[Seg::Fs as usize].base = self.address_value(value)?,
+            msr::GS_BASE => self.segments.seg[Seg::Gs as usize].base = self.address_value(value)?,
+            msr::KERNEL_GS_BASE => self.msrs.kernel_gs_base = self.address_value(value)?,
+            msr::TSC_AUX => {
+                allow(value >> 32 == 0)?;
+                self.msrs.tsc_aux = value;
+            }
+            _ => self.write_memory_type(number, value)?,
+        }
+        Ok(())
+    }
+
+    /// MTRRs and PAT: kept and checked; all memory behaves as write-back.
+    fn write_memory_type(&mut self, number: u32, value: u64) -> Result<(), Refused> {
+        let high = u64::MAX << self.model.physical_bits();
+        match number {
+            msr::PAT => {
+                allow(value.to_le_bytes().iter().all(|t| *t == 7 || is_memory_type(*t)))?;
+                self.msrs.pat = value;
+            }
+            msr::MTRR_DEF_TYPE => {
+                allow(value & !0xcff == 0 && is_memory_type(value as u8))?;
+                self.msrs.mtrr_def_type = value;
+            }
+            msr::MTRR_PHYSBASE0..MTRR_VARIABLE_END => {
+                let n = number - msr::MTRR_PHYSBASE0;
+                let pair = &mut self.msrs.mtrr_variable[n as usize / 2 % 8];
+                if n & 1 == 0 {
+                    allow(value & (high | 0xf00) == 0 && is_memory_type(value as u8))?;
+                    pair.0 = value;
+                } else {
+                    allow(value & (high | 0x7ff) == 0)?;
+                    pair.1 = value;
+                }
+            }
+            _ => {
+                let n = MTRR_FIXED.iter().position(|n| *n == number).ok_or(Refused)?;
+                allow(value.to_le_bytes().iter().all(|t| is_memory_type(*t)))?;
+                self.msrs.mtrr_fixed[n] = value;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_bus_msr(&mut self, number: u32, value: u64) -> Result<(), Refused> {
+        let deadline = (number == msr::TSC_DEADLINE && value != 0).then(|| {
+            let ahead = value.saturating_sub(self.tsc());
+            self.now().after_ns(ahead.div_ceil(TSC_TICKS_PER_NS))
+        });
+        self.bus.write_msr(self.access(), number, value, deadline).map_err(|_| Refused)
+    }
+
+    fn set_tsc(&mut self, value: u64) {
+        let by = value.wrapping_sub(self.tsc());
+        self.msrs.tsc_offset = self.msrs.tsc_offset.wrapping_add(by);
+        self.msrs.tsc_adjust = self.msrs.tsc_adjust.wrapping_add(by);
+    }
+
+    fn set_efer(&mut self, value: u64) -> Result<(), Refused> {
+        let put = |feature, bit| if self.model.has(feature) { bit } else { 0 };
+        let writable = put(F::Syscall, efer::SCE) | put(F::Lm, efer::LME) | put(F::Nx, efer::NXE);
+        let old = self.control.efer;
+        let paging = self.control.cr0 & cr0::PG != 0;
+        // LMA is the CPU's; writes leave it as it is.
+        allow(value & !(writable | efer::LMA) == 0)?;
+        allow(!(paging && (old ^ value) & efer::LME != 0))?;
+        self.control.efer = value & writable | old & efer::LMA;
+        if (old ^ value) & efer::NXE != 0 {
+            self.flush_tlb();
+        }
+        self.refresh();
+        Ok(())
+    }
+
+    /// A value that has to be an address: canonical where there are 64 bits, else 32 bits.
+    fn address_value(&self, value: u64) -> Result<u64, Refused> {
+        if self.model.has(F::Lm) {
+            allow(is_canonical(value, self.linear_bits()))?;
+            Ok(value)
+        } else {
+            Ok(value & 0xffff_ffff)
+        }
+    }
+}
+
+fn allow(allowed: bool) -> Result<(), Refused> {
+    if allowed { Ok(()) } else { Err(Refused) }
+}
+
+/// UC, WC, WT, WP and WB.
+fn is_memory_type(kind: u8) -> bool {
+    matches!(kind, 0 | 1 | 4 | 5 | 6)
+}
