@@ -122,6 +122,7 @@ macro_rules! width {
 
 // The macros above are in scope in these modules because these lines come after them.
 mod int;
+mod simd;
 mod system;
 
 use crate::{insn::Insn, sem::Pick};
@@ -129,6 +130,10 @@ use crate::{insn::Insn, sem::Pick};
 /// The engine's entry point for `i`.
 pub fn pick<P: Pick>(i: &Insn, p: P) -> P::Out {
     let p = match int::pick(i, p) {
+        Ok(out) => return out,
+        Err(p) => p,
+    };
+    let p = match simd::pick(i, p) {
         Ok(out) => return out,
         Err(p) => p,
     };

@@ -1,0 +1,229 @@
+//! FXSAVE, FXRSTOR, and the legacy region that they share with the XSAVE family.
+//!
+//! Sources: SDM vol. 1, section 10.5 and table 13-1; vol. 2A, FXSAVE and FXRSTOR. What the tables
+//! leave open (reserved bytes are left alone, bits 79:16 of a register's slot above its 80 bits
+//! are cleared, ES and B follow the flags and masks that are loaded) is as Intel's CPUs do it.
+
+use crate::{Core, CpuModel, Feature, Insn, Raised, Seg, cr0, cr4, state::X87, vector};
+
+/// Bytes of the legacy region.
+pub(crate) const LEGACY_BYTES: usize = 512;
+/// Where MXCSR is; its mask follows.
+pub(crate) const MXCSR: usize = 24;
+/// Where ST0 is; each register takes 16 bytes.
+pub(crate) const ST0: usize = 32;
+/// Where XMM0 is.
+pub(crate) const XMM0: usize = 160;
+
+/// The bits of MXCSR that may be set. DAZ came with SSE2.
+#[must_use]
+pub(crate) fn mxcsr_mask(model: &CpuModel) -> u32 {
+    if model.has(Feature::Sse2) { 0xffff } else { 0xffbf }
+}
+
+/// The bytes of an area in memory, and which of them are to be stored.
+pub(crate) struct Image<const N: usize> {
+    pub(crate) bytes: [u8; N],
+    /// Ascending or not, but few.
+    ranges: [(usize, usize); 8],
+    count: usize,
+}
+
+impl<const N: usize> Image<N> {
+    pub(crate) fn new() -> Self {
+        Self { bytes: [0; N], ranges: [(0, 0); 8], count: 0 }
+    }
+
+    /// Sets bytes that are to be stored.
+    pub(crate) fn put(&mut self, at: usize, data: &[u8]) {
+        self.bytes[at..at + data.len()].copy_from_slice(data);
+        match self.ranges[..self.count].last_mut() {
+            Some(last) if last.1 == at => last.1 = at + data.len(),
+            _ => {
+                self.ranges[self.count] = (at, at + data.len());
+                self.count += 1;
+            }
+        }
+    }
+
+    pub(crate) fn word(&self, at: usize) -> u16 {
+        u16::from_le_bytes([self.bytes[at], self.bytes[at + 1]])
+    }
+
+    pub(crate) fn dword(&self, at: usize) -> u32 {
+        u32::from(self.word(at)) | u32::from(self.word(at + 2)) << 16
+    }
+
+    pub(crate) fn qword(&self, at: usize) -> u64 {
+        u64::from(self.dword(at)) | u64::from(self.dword(at + 4)) << 32
+    }
+
+    /// Stores what was put, all or nothing.
+    pub(crate) fn store(&self, core: &mut Core, seg: Seg, lin: u64) -> Result<(), Raised> {
+        let ranges = &self.ranges[..self.count];
+        for &(from, to) in ranges {
+            for at in (from..to).step_by(64) {
+                let size = (to - at).min(64) as u64;
+                core.place(core.class, seg, lin.wrapping_add(at as u64), size)?;
+            }
+        }
+        for &(from, to) in ranges {
+            for at in (from..to).step_by(64) {
+                let data = &self.bytes[at..to.min(at + 64)];
+                core.store_linear_bytes(core.class, seg, lin.wrapping_add(at as u64), data)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads bytes `from..to`.
+    pub(crate) fn load(
+        &mut self,
+        core: &mut Core,
+        seg: Seg,
+        lin: u64,
+        from: usize,
+        to: usize,
+    ) -> Result<(), Raised> {
+        for at in (from..to).step_by(64) {
+            let data = &mut self.bytes[at..to.min(at + 64)];
+            core.load_linear_bytes(core.class, seg, lin.wrapping_add(at as u64), data)?;
+        }
+        Ok(())
+    }
+
+    /// The x87 part: bytes 0 to 23 and the registers. `wide` is the form with 64-bit pointers.
+    pub(crate) fn put_x87(&mut self, x87: &X87, wide: bool) {
+        let mut head = [0; MXCSR];
+        head[0..2].copy_from_slice(&x87.control.to_le_bytes());
+        head[2..4].copy_from_slice(&x87.status.to_le_bytes());
+        head[4] = x87.valid;
+        head[6..8].copy_from_slice(&(x87.opcode & 0x7ff).to_le_bytes());
+        if wide {
+            head[8..16].copy_from_slice(&x87.ip.to_le_bytes());
+            head[16..24].copy_from_slice(&x87.dp.to_le_bytes());
+        } else {
+            head[8..12].copy_from_slice(&(x87.ip as u32).to_le_bytes());
+            head[12..14].copy_from_slice(&x87.cs.to_le_bytes());
+            head[16..20].copy_from_slice(&(x87.dp as u32).to_le_bytes());
+            head[20..22].copy_from_slice(&x87.ds.to_le_bytes());
+        }
+        self.put(0, &head);
+        let top = usize::from(x87.status >> 11 & 7);
+        for n in 0..8 {
+            let (significand, exponent) = x87.reg[(top + n) & 7];
+            let mut slot = [0; 16];
+            slot[..8].copy_from_slice(&significand.to_le_bytes());
+            slot[8..10].copy_from_slice(&exponent.to_le_bytes());
+            self.put(ST0 + 16 * n, &slot);
+        }
+    }
+
+    /// MXCSR and its mask.
+    pub(crate) fn put_mxcsr(&mut self, core: &Core) {
+        self.put(MXCSR, &core.simd.mxcsr.to_le_bytes());
+        self.put(MXCSR + 4, &mxcsr_mask(&core.model).to_le_bytes());
+    }
+
+    /// The XMM registers that the mode has.
+    pub(crate) fn put_xmm(&mut self, core: &Core) {
+        for (n, ymm) in core.simd.ymm[..xmm_count(core)].iter().enumerate() {
+            self.put(XMM0 + 16 * n, &ymm[0].to_le_bytes());
+            self.put(XMM0 + 16 * n + 8, &ymm[1].to_le_bytes());
+        }
+    }
+
+    /// The x87 state that the image holds.
+    pub(crate) fn x87(&self, wide: bool) -> X87 {
+        let mut x87 = X87 {
+            reg: [(0, 0); 8],
+            control: self.word(0) & 0x1f3f | 0x40,
+            status: self.word(2) & 0x7f7f,
+            valid: self.bytes[4],
+            opcode: self.word(6) & 0x7ff,
+            ip: if wide { self.qword(8) } else { u64::from(self.dword(8)) },
+            cs: if wide { 0 } else { self.word(12) },
+            dp: if wide { self.qword(16) } else { u64::from(self.dword(16)) },
+            ds: if wide { 0 } else { self.word(20) },
+        };
+        if x87.status & !x87.control & 0x3f != 0 {
+            x87.status |= 0x8080;
+        }
+        let top = usize::from(x87.status >> 11 & 7);
+        for n in 0..8 {
+            let at = ST0 + 16 * n;
+            x87.reg[(top + n) & 7] = (self.qword(at), self.word(at + 8));
+        }
+        x87
+    }
+
+    /// Replaces the XMM registers that the mode has.
+    pub(crate) fn set_xmm(&self, core: &mut Core) {
+        let count = xmm_count(core);
+        for (n, ymm) in core.simd.ymm[..count].iter_mut().enumerate() {
+            ymm[0] = self.qword(XMM0 + 16 * n);
+            ymm[1] = self.qword(XMM0 + 16 * n + 8);
+        }
+    }
+}
+
+/// 16 XMM registers in 64-bit mode, else 8.
+pub(crate) fn xmm_count(core: &Core) -> usize {
+    if core.mode.is_64() { 16 } else { 8 }
+}
+
+/// The linear address of an area of `size` bytes that must be aligned to `align`.
+pub(crate) fn area(
+    core: &mut Core,
+    i: &Insn,
+    size: u64,
+    align: u64,
+    write: bool,
+) -> Result<u64, Raised> {
+    let offset = core.address(i);
+    let lin = core.linear(i.seg(), offset, 1, write)?;
+    core.linear(i.seg(), offset.wrapping_add(size - 1), 1, write)?;
+    if lin & (align - 1) != 0 { Err(core.gp(0)) } else { Ok(lin) }
+}
+
+fn enter(core: &mut Core) -> Result<(), Raised> {
+    if core.control.cr0 & (cr0::EM | cr0::TS) != 0 {
+        return Err(core.fault(vector::NM));
+    }
+    Ok(())
+}
+
+/// FXSAVE: `WIDE` is FXSAVE64.
+pub(crate) fn fxsave<const WIDE: bool>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    enter(core)?;
+    let lin = area(core, i, LEGACY_BYTES as u64, 16, true)?;
+    let mut image = Image::<LEGACY_BYTES>::new();
+    let x87 = core.x87;
+    image.put_x87(&x87, WIDE);
+    if core.model.has(Feature::Sse) {
+        image.put_mxcsr(core);
+        // Without OSFXSR the operating system does not know of XMM, and need not be told.
+        if core.control.cr4 & cr4::OSFXSR != 0 {
+            image.put_xmm(core);
+        }
+    }
+    image.store(core, i.seg(), lin)
+}
+
+/// FXRSTOR: `WIDE` is FXRSTOR64.
+pub(crate) fn fxrstor<const WIDE: bool>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    enter(core)?;
+    let lin = area(core, i, LEGACY_BYTES as u64, 16, false)?;
+    let mut image = Image::<LEGACY_BYTES>::new();
+    image.load(core, i.seg(), lin, 0, LEGACY_BYTES)?;
+    if core.control.cr4 & cr4::OSFXSR != 0 && core.model.has(Feature::Sse) {
+        let mxcsr = image.dword(MXCSR);
+        if mxcsr & !mxcsr_mask(&core.model) != 0 {
+            return Err(core.gp(0));
+        }
+        core.simd.mxcsr = mxcsr;
+        image.set_xmm(core);
+    }
+    core.x87 = image.x87(WIDE);
+    Ok(())
+}

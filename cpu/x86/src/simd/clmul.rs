@@ -1,0 +1,25 @@
+//! PCLMULQDQ: carry-less multiplication.
+//!
+//! Source: SDM vol. 2B, PCLMULQDQ.
+
+/// The product over GF(2)[x] of a quadword of `a` and one of `b`, which bits 0 and 4 of `imm`
+/// name, in each 16 bytes.
+pub(crate) fn pclmulqdq<const Q: usize>(a: [u64; Q], b: [u64; Q], imm: u8) -> [u64; Q] {
+    let mut out = [0; Q];
+    for q in (0..Q & !1).step_by(2) {
+        let x = a[q + usize::from(imm & 1)];
+        let y = b[q + usize::from(imm >> 4 & 1)];
+        let product = multiply(x, y);
+        out[q] = product as u64;
+        out[q + 1] = (product >> 64) as u64;
+    }
+    out
+}
+
+fn multiply(x: u64, y: u64) -> u128 {
+    (0..64).fold(0, |sum, n| {
+        // All ones where bit n of y is set: no branch to mispredict.
+        let chosen = u128::from(y >> n & 1).wrapping_neg();
+        sum ^ (u128::from(x) << n & chosen)
+    })
+}

@@ -1,0 +1,268 @@
+//! Floating-point arithmetic on XMM registers.
+//!
+//! An instruction works under an environment made from MXCSR. The flags of all its lanes go to
+//! MXCSR together, even if one of them is unmasked; then nothing else is written.
+//!
+//! Sources: SDM vol. 1, sections 10.2.3 and 11.5; vol. 2, the instructions of the same names.
+
+use trine_softfloat::{
+    Env, Flags, Relation, Rounding,
+    sse::{self, Float},
+};
+
+use super::{
+    Bank, Xmm, enter_sse,
+    lanes::{Lane, build, lane, map, map2},
+    scalar_source,
+};
+use crate::{Core, Insn, Raised, Width, cr4, rflags, vector};
+
+/// A floating-point lane: `u32` is single precision, `u64` double.
+pub(crate) trait Real: Float + Lane {
+    /// Its width.
+    const W: Width;
+}
+
+impl Real for u32 {
+    const W: Width = Width::W32;
+}
+
+impl Real for u64 {
+    const W: Width = Width::W64;
+}
+
+/// The environment that MXCSR describes.
+#[inline(always)]
+pub(crate) fn environment(core: &Core) -> Env {
+    Env::from_mxcsr(core.simd.mxcsr)
+}
+
+/// Merges the flags into MXCSR; #XM if one of them is unmasked.
+#[inline(always)]
+pub(crate) fn settle(core: &mut Core, env: &Env) -> Result<(), Raised> {
+    if !env.unmasked().is_empty() {
+        return Err(unmasked(core, env));
+    }
+    core.simd.mxcsr |= u32::from(env.flags.bits());
+    Ok(())
+}
+
+#[cold]
+fn unmasked(core: &mut Core, env: &Env) -> Raised {
+    core.simd.mxcsr |= u32::from(env.reported().bits());
+    let known = core.control.cr4 & cr4::OSXMMEXCPT != 0;
+    core.fault(if known { vector::XM } else { vector::UD })
+}
+
+/// Replaces the low lane.
+#[inline(always)]
+pub(crate) fn set_low<F: Real>(core: &mut Core, reg: u8, value: F) {
+    let place = &mut core.simd.ymm[usize::from(reg & 15)][0];
+    *place = *place & !F::W.mask() | value.bits();
+}
+
+/// `dst = f(dst, src)` in the low lane.
+#[inline(always)]
+pub(crate) fn scalar<F: Real>(
+    core: &mut Core,
+    i: &Insn,
+    f: impl Fn(&mut Env, F, F) -> F,
+) -> Result<(), Raised> {
+    enter_sse(core)?;
+    let b = F::of(scalar_source(core, i, 1, F::W)?);
+    let a = F::of(core.simd.ymm[usize::from(i.ops[0] & 15)][0]);
+    let mut env = environment(core);
+    let result = f(&mut env, a, b);
+    settle(core, &env)?;
+    set_low(core, i.ops[0], result);
+    Ok(())
+}
+
+/// `dst = f(dst, src)` as a whole.
+#[inline(always)]
+pub(crate) fn vector(
+    core: &mut Core,
+    i: &Insn,
+    f: impl Fn(&mut Env, [u64; 2], [u64; 2]) -> [u64; 2],
+) -> Result<(), Raised> {
+    enter_sse(core)?;
+    let b = Xmm::source(core, i, 1)?;
+    let a = Xmm::get(core, i.ops[0]);
+    let mut env = environment(core);
+    let result = f(&mut env, a, b);
+    settle(core, &env)?;
+    Xmm::set(core, i.ops[0], result);
+    Ok(())
+}
+
+/// `dst = f(dst, src)` in each lane.
+#[inline(always)]
+pub(crate) fn packed<F: Real>(
+    core: &mut Core,
+    i: &Insn,
+    f: impl Fn(&mut Env, F, F) -> F,
+) -> Result<(), Raised> {
+    vector(core, i, |env, a, b| map2(a, b, |x, y| f(env, x, y)))
+}
+
+/// SQRTSS, SQRTSD.
+pub(crate) fn sqrt<F: Real>(env: &mut Env, _: F, b: F) -> F {
+    sse::sqrt(env, b)
+}
+
+/// RCPSS.
+pub(crate) fn rcp(_: &mut Env, _: u32, b: u32) -> u32 {
+    sse::reciprocal(b)
+}
+
+/// RSQRTSS.
+pub(crate) fn rsqrt(_: &mut Env, _: u32, b: u32) -> u32 {
+    sse::reciprocal_sqrt(b)
+}
+
+/// RCPPS.
+pub(crate) fn rcpps<const Q: usize>(b: [u64; Q]) -> [u64; Q] {
+    map(b, sse::reciprocal)
+}
+
+/// RSQRTPS.
+pub(crate) fn rsqrtps<const Q: usize>(b: [u64; Q]) -> [u64; Q] {
+    map(b, sse::reciprocal_sqrt)
+}
+
+/// For each predicate of CMPPS the relations that satisfy it: less, equal, greater, unordered
+/// from bit 0 up. Legacy forms have the first eight.
+const PREDICATES: [u8; 16] = [
+    0b0010, 0b0001, 0b0011, 0b1000, 0b1101, 0b1110, 0b1100, 0b0111, 0b1010, 0b1001, 0b1011, 0b0000,
+    0b0101, 0b0110, 0b0100, 0b1111,
+];
+
+/// All ones if `a` and `b` satisfy predicate `imm` (five bits), else zero.
+pub(crate) fn compare<F: Real>(env: &mut Env, a: F, b: F, imm: u8) -> F {
+    // LT, LE, NLT and NLE, and their like, signal quiet NaNs; bit 4 inverts that.
+    let signals = matches!(imm & 3, 1 | 2) != (imm & 16 != 0);
+    let relation =
+        if signals { sse::compare_signalling(env, a, b) } else { sse::compare(env, a, b) };
+    let bit = match relation {
+        Relation::Less => 0,
+        Relation::Equal => 1,
+        Relation::Greater => 2,
+        Relation::Unordered => 3,
+    };
+    F::of(if PREDICATES[usize::from(imm & 15)] >> bit & 1 != 0 { u64::MAX } else { 0 })
+}
+
+/// CMPSS, CMPSD.
+pub(crate) fn compare_scalar<F: Real>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    scalar::<F>(core, i, |env, a, b| compare(env, a, b, i.imm as u8 & 7))
+}
+
+/// CMPPS, CMPPD.
+pub(crate) fn compare_packed<F: Real>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    packed::<F>(core, i, |env, a, b| compare(env, a, b, i.imm as u8 & 7))
+}
+
+/// COMISS, COMISD and, not `SIGNALLING`, UCOMISS, UCOMISD.
+pub(crate) fn compare_flags<F: Real, const SIGNALLING: bool>(
+    core: &mut Core,
+    i: &Insn,
+) -> Result<(), Raised> {
+    enter_sse(core)?;
+    let b = F::of(scalar_source(core, i, 1, F::W)?);
+    let a = F::of(core.simd.ymm[usize::from(i.ops[0] & 15)][0]);
+    let mut env = environment(core);
+    let relation = if SIGNALLING {
+        sse::compare_signalling(&mut env, a, b)
+    } else {
+        sse::compare(&mut env, a, b)
+    };
+    settle(core, &env)?;
+    core.flags.set_bits(match relation {
+        Relation::Less => rflags::CF,
+        Relation::Equal => rflags::ZF,
+        Relation::Greater => 0,
+        Relation::Unordered => rflags::ZF | rflags::PF | rflags::CF,
+    });
+    Ok(())
+}
+
+/// ROUNDSS and its like: `imm` says how.
+fn round<F: Real>(env: &mut Env, b: F, imm: u8) -> F {
+    let rounding = if imm & 4 != 0 { env.rounding } else { Rounding::from_bits(imm) };
+    sse::round_to_integral(env, b, rounding, imm & 8 != 0)
+}
+
+/// ROUNDSS, ROUNDSD.
+pub(crate) fn round_scalar<F: Real>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    scalar::<F>(core, i, |env, _, b| round(env, b, i.imm as u8))
+}
+
+/// ROUNDPS, ROUNDPD.
+pub(crate) fn round_packed<F: Real>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    packed::<F>(core, i, |env, _, b| round(env, b, i.imm as u8))
+}
+
+/// Neighbours of `a`, then neighbours of `b`, through `f`, in each 16 bytes.
+#[inline(always)]
+fn horizontal<F: Real, const Q: usize>(
+    a: [u64; Q],
+    b: [u64; Q],
+    mut f: impl FnMut(F, F) -> F,
+) -> [u64; Q] {
+    let per_part = 128 / F::BITS as usize;
+    build::<F, Q>(|n| {
+        let (start, k) = (n / per_part * per_part, n % per_part);
+        let (v, k) = if k < per_part / 2 { (&a, k) } else { (&b, k - per_part / 2) };
+        f(lane(v, start + 2 * k), lane(v, start + 2 * k + 1))
+    })
+}
+
+/// HADDPS, HADDPD.
+pub(crate) fn hadd<F: Real>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    vector(core, i, |env, a, b| horizontal(a, b, |x: F, y: F| sse::add(env, x, y)))
+}
+
+/// HSUBPS, HSUBPD.
+pub(crate) fn hsub<F: Real>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    vector(core, i, |env, a, b| horizontal(a, b, |x: F, y: F| sse::sub(env, x, y)))
+}
+
+/// ADDSUBPS, ADDSUBPD: even lanes are subtracted, odd ones added.
+pub(crate) fn addsub<F: Real>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    vector(core, i, |env, a, b| {
+        build::<F, 2>(|n| {
+            let (x, y) = (lane(&a, n), lane(&b, n));
+            if n % 2 == 0 { sse::sub(env, x, y) } else { sse::add(env, x, y) }
+        })
+    })
+}
+
+/// DPPS, DPPD: the sum of those products that the immediate's high half names, to the lanes that
+/// its low half names.
+pub(crate) fn dot_product<F: Real>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    let imm = i.imm as u8;
+    vector(core, i, |env, a, b| {
+        let products = build::<F, 2>(|n| {
+            if imm >> (4 + n) & 1 == 0 {
+                return F::of(0);
+            }
+            sse::mul(env, lane(&a, n), lane(&b, n))
+        });
+        let sum = sum_of_products::<F>(env, products);
+        build::<F, 2>(|n| if imm >> n & 1 != 0 { sum } else { F::of(0) })
+    })
+}
+
+/// Neighbours first, as far as exceptions let it.
+fn sum_of_products<F: Real>(env: &mut Env, products: [u64; 2]) -> F {
+    let ended = |env: &Env| env.unmasked() != Flags::NONE;
+    if ended(env) {
+        return F::of(0);
+    }
+    let low = sse::add(env, lane::<F, 2>(&products, 0), lane(&products, 1));
+    if F::BITS == 64 {
+        return low;
+    }
+    let high = sse::add(env, lane::<F, 2>(&products, 2), lane(&products, 3));
+    if ended(env) { F::of(0) } else { sse::add(env, low, high) }
+}

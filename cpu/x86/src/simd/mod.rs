@@ -1,0 +1,331 @@
+//! MMX, SSE to SSE4.2, AES-NI, PCLMULQDQ and SHA.
+//!
+//! What an instruction computes is a *lane function*: a pure function over `[u64; Q]`, where `Q` is
+//! 1 for an MMX register, 2 for an XMM register and 4 for a YMM register. Lane functions know
+//! nothing of registers, memory or faults, so VEX forms can use them as they are. The functions in
+//! this file are the shapes of instructions: they check, fetch, apply a lane function, and commit.
+//!
+//! Sources: SDM vol. 1, chapters 9 to 12; vol. 2A, section 2.4 (exception classes); vol. 3A,
+//! chapters 13 and 14.
+
+pub(crate) mod aes;
+pub(crate) mod arrange;
+pub(crate) mod clmul;
+pub(crate) mod convert;
+pub(crate) mod float;
+pub(crate) mod lanes;
+pub(crate) mod moves;
+pub(crate) mod multiply;
+pub(crate) mod sha;
+pub(crate) mod shift;
+pub(crate) mod string;
+pub(crate) mod transfer;
+
+use crate::{Core, Insn, Raised, Seg, Width, cr0, cr4, vector};
+
+/// The exponent that a register gets from a write as an MMX register.
+const MMX_EXPONENT: u16 = 0xffff;
+
+/// A register file as a type: where a register of `Q` quadwords is.
+pub(crate) trait Bank<const Q: usize> {
+    /// The exceptions that come before any memory access.
+    fn enter(core: &mut Core) -> Result<(), Raised>;
+    /// A register.
+    fn get(core: &Core, reg: u8) -> [u64; Q];
+    /// Replaces a register.
+    fn set(core: &mut Core, reg: u8, value: [u64; Q]);
+    /// What an instruction does to the rest of the state once it can no longer fault.
+    fn used(core: &mut Core);
+    /// Operand `n`: a register, or memory (aligned, where that is asked of legacy forms).
+    fn source(core: &mut Core, i: &Insn, n: usize) -> Result<[u64; Q], Raised>;
+}
+
+/// The MMX registers, which are the x87's.
+pub(crate) struct Mm;
+
+impl Bank<1> for Mm {
+    #[inline(always)]
+    fn enter(core: &mut Core) -> Result<(), Raised> {
+        enter_mmx(core)
+    }
+
+    #[inline(always)]
+    fn get(core: &Core, reg: u8) -> [u64; 1] {
+        [core.x87.reg[usize::from(reg & 7)].0]
+    }
+
+    #[inline(always)]
+    fn set(core: &mut Core, reg: u8, value: [u64; 1]) {
+        core.x87.reg[usize::from(reg & 7)] = (value[0], MMX_EXPONENT);
+    }
+
+    #[inline(always)]
+    fn used(core: &mut Core) {
+        core.x87.status &= !(7 << 11);
+        core.x87.valid = 0xff;
+    }
+
+    #[inline(always)]
+    fn source(core: &mut Core, i: &Insn, n: usize) -> Result<[u64; 1], Raised> {
+        if i.is_memory(n) {
+            let offset = core.address(i);
+            return Ok([core.load(Width::W64, i.seg(), offset)?]);
+        }
+        Ok(Self::get(core, i.ops[n]))
+    }
+}
+
+/// The XMM registers, the low halves of YMM. Legacy instructions leave the high halves alone.
+pub(crate) struct Xmm;
+
+impl Bank<2> for Xmm {
+    #[inline(always)]
+    fn enter(core: &mut Core) -> Result<(), Raised> {
+        enter_sse(core)
+    }
+
+    #[inline(always)]
+    fn get(core: &Core, reg: u8) -> [u64; 2] {
+        let ymm = &core.simd.ymm[usize::from(reg & 15)];
+        [ymm[0], ymm[1]]
+    }
+
+    #[inline(always)]
+    fn set(core: &mut Core, reg: u8, value: [u64; 2]) {
+        core.simd.ymm[usize::from(reg & 15)][..2].copy_from_slice(&value);
+    }
+
+    #[inline(always)]
+    fn used(_: &mut Core) {}
+
+    #[inline(always)]
+    fn source(core: &mut Core, i: &Insn, n: usize) -> Result<[u64; 2], Raised> {
+        if i.is_memory(n) {
+            return load_aligned(core, i);
+        }
+        Ok(Self::get(core, i.ops[n]))
+    }
+}
+
+/// #UD and #NM of an instruction on XMM registers.
+#[inline(always)]
+pub(crate) fn enter_sse(core: &mut Core) -> Result<(), Raised> {
+    let (cr0, cr4) = (core.control.cr0, core.control.cr4);
+    if cr0 & (cr0::EM | cr0::TS) | !cr4 & cr4::OSFXSR != 0 {
+        return Err(unavailable(core));
+    }
+    Ok(())
+}
+
+#[cold]
+fn unavailable(core: &mut Core) -> Raised {
+    if core.control.cr0 & cr0::EM != 0 || core.control.cr4 & cr4::OSFXSR == 0 {
+        return core.ud();
+    }
+    core.fault(vector::NM)
+}
+
+/// #UD, #NM and #MF of an instruction on MMX registers.
+#[inline(always)]
+pub(crate) fn enter_mmx(core: &mut Core) -> Result<(), Raised> {
+    if core.control.cr0 & (cr0::EM | cr0::TS) != 0 || core.x87.status & 0x80 != 0 {
+        return Err(unavailable_mmx(core));
+    }
+    Ok(())
+}
+
+#[cold]
+fn unavailable_mmx(core: &mut Core) -> Raised {
+    if core.control.cr0 & cr0::EM != 0 {
+        return core.ud();
+    }
+    if core.control.cr0 & cr0::TS != 0 {
+        return core.fault(vector::NM);
+    }
+    core.fault(vector::MF)
+}
+
+/// Both of them: an instruction on MMX and XMM registers.
+#[inline(always)]
+pub(crate) fn enter_both(core: &mut Core) -> Result<(), Raised> {
+    enter_sse(core)?;
+    enter_mmx(core)
+}
+
+fn quadwords(bytes: [u8; 16]) -> [u64; 2] {
+    let value = u128::from_le_bytes(bytes);
+    [value as u64, (value >> 64) as u64]
+}
+
+/// The 16 bytes of the memory operand, wherever they are.
+#[inline]
+pub(crate) fn load_unaligned(core: &mut Core, i: &Insn) -> Result<[u64; 2], Raised> {
+    let offset = core.address(i);
+    Ok(quadwords(core.load_array(i.seg(), offset)?))
+}
+
+/// The 16 bytes of the memory operand, which must be aligned.
+#[inline]
+pub(crate) fn load_aligned(core: &mut Core, i: &Insn) -> Result<[u64; 2], Raised> {
+    let offset = core.address(i);
+    check_aligned(core, i.seg(), offset, false)?;
+    Ok(quadwords(core.load_array(i.seg(), offset)?))
+}
+
+/// Stores 16 bytes to the memory operand.
+#[inline]
+pub(crate) fn store(core: &mut Core, i: &Insn, v: [u64; 2], aligned: bool) -> Result<(), Raised> {
+    let offset = core.address(i);
+    if aligned {
+        check_aligned(core, i.seg(), offset, true)?;
+    }
+    let value = u128::from(v[0]) | u128::from(v[1]) << 64;
+    core.store_array(i.seg(), offset, value.to_le_bytes())
+}
+
+#[inline(always)]
+fn check_aligned(core: &mut Core, seg: Seg, offset: u64, write: bool) -> Result<(), Raised> {
+    let base = core.segments.seg[seg as usize].base;
+    // In 64-bit mode only FS and GS have a base.
+    let base = if core.mode.is_64() && (seg as u8) < Seg::Fs as u8 { 0 } else { base };
+    if base.wrapping_add(offset) & 15 != 0 {
+        return Err(misaligned(core, seg, offset, write));
+    }
+    Ok(())
+}
+
+/// #GP(0), unless the segment has something against the access; #AC does not come into it.
+#[cold]
+fn misaligned(core: &mut Core, seg: Seg, offset: u64, write: bool) -> Raised {
+    match core.linear(seg, offset, 16, write) {
+        Err(raised) if core.raised.is_some_and(|e| e.vector != vector::AC) => raised,
+        _ => core.gp(0),
+    }
+}
+
+/// The low `w` of XMM operand `n`, or memory of that width.
+#[inline(always)]
+pub(crate) fn scalar_source(core: &mut Core, i: &Insn, n: usize, w: Width) -> Result<u64, Raised> {
+    if i.is_memory(n) {
+        let offset = core.address(i);
+        return core.load(w, i.seg(), offset);
+    }
+    Ok(core.simd.ymm[usize::from(i.ops[n] & 15)][0] & w.mask())
+}
+
+/// `dst = f(dst, src)`.
+#[inline(always)]
+pub(crate) fn binary<B: Bank<Q>, const Q: usize>(
+    core: &mut Core,
+    i: &Insn,
+    f: impl Fn([u64; Q], [u64; Q]) -> [u64; Q],
+) -> Result<(), Raised> {
+    B::enter(core)?;
+    let b = B::source(core, i, 1)?;
+    B::used(core);
+    let a = B::get(core, i.ops[0]);
+    B::set(core, i.ops[0], f(a, b));
+    Ok(())
+}
+
+/// `dst = f(dst, src)` of MMX where memory gives only 32 bits.
+pub(crate) fn binary_low(
+    core: &mut Core,
+    i: &Insn,
+    f: impl Fn([u64; 1], [u64; 1]) -> [u64; 1],
+) -> Result<(), Raised> {
+    enter_mmx(core)?;
+    let b = if i.is_memory(1) {
+        let offset = core.address(i);
+        [core.load(Width::W32, i.seg(), offset)?]
+    } else {
+        Mm::get(core, i.ops[1])
+    };
+    Mm::used(core);
+    let a = Mm::get(core, i.ops[0]);
+    Mm::set(core, i.ops[0], f(a, b));
+    Ok(())
+}
+
+/// `dst = f(src)`.
+#[inline(always)]
+pub(crate) fn unary<B: Bank<Q>, const Q: usize>(
+    core: &mut Core,
+    i: &Insn,
+    f: impl Fn([u64; Q]) -> [u64; Q],
+) -> Result<(), Raised> {
+    B::enter(core)?;
+    let b = B::source(core, i, 1)?;
+    B::used(core);
+    B::set(core, i.ops[0], f(b));
+    Ok(())
+}
+
+/// `dst = f(src)` where memory gives `w`.
+#[inline(always)]
+pub(crate) fn widen(
+    core: &mut Core,
+    i: &Insn,
+    w: Width,
+    f: impl Fn([u64; 2]) -> [u64; 2],
+) -> Result<(), Raised> {
+    enter_sse(core)?;
+    let b = scalar_source(core, i, 1, w)?;
+    Xmm::set(core, i.ops[0], f([b, 0]));
+    Ok(())
+}
+
+/// `dst = f(dst, src, imm8)`.
+#[inline(always)]
+pub(crate) fn binary_imm<B: Bank<Q>, const Q: usize>(
+    core: &mut Core,
+    i: &Insn,
+    f: impl Fn([u64; Q], [u64; Q], u8) -> [u64; Q],
+) -> Result<(), Raised> {
+    binary::<B, Q>(core, i, |a, b| f(a, b, i.imm as u8))
+}
+
+/// `dst = f(src, imm8)`.
+#[inline(always)]
+pub(crate) fn unary_imm<B: Bank<Q>, const Q: usize>(
+    core: &mut Core,
+    i: &Insn,
+    f: impl Fn([u64; Q], u8) -> [u64; Q],
+) -> Result<(), Raised> {
+    unary::<B, Q>(core, i, |b| f(b, i.imm as u8))
+}
+
+/// `dst = f(dst, count)`: the count is the low quadword of the source.
+#[inline(always)]
+pub(crate) fn shift<B: Bank<Q>, const Q: usize>(
+    core: &mut Core,
+    i: &Insn,
+    f: impl Fn([u64; Q], u64) -> [u64; Q],
+) -> Result<(), Raised> {
+    binary::<B, Q>(core, i, |a, b| f(a, b[0]))
+}
+
+/// `dst = f(dst, imm8)`.
+#[inline(always)]
+pub(crate) fn shift_imm<B: Bank<Q>, const Q: usize>(
+    core: &mut Core,
+    i: &Insn,
+    f: impl Fn([u64; Q], u64) -> [u64; Q],
+) -> Result<(), Raised> {
+    B::enter(core)?;
+    B::used(core);
+    let a = B::get(core, i.ops[0]);
+    B::set(core, i.ops[0], f(a, u64::from(i.imm as u8)));
+    Ok(())
+}
+
+/// `dst = f(dst, src, XMM0)`.
+#[inline(always)]
+pub(crate) fn with_xmm0(
+    core: &mut Core,
+    i: &Insn,
+    f: impl Fn([u64; 2], [u64; 2], [u64; 2]) -> [u64; 2],
+) -> Result<(), Raised> {
+    let mask = Xmm::get(core, 0);
+    binary::<Xmm, 2>(core, i, |a, b| f(a, b, mask))
+}

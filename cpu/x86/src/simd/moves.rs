@@ -1,0 +1,215 @@
+//! Moves of MMX and XMM registers among themselves and to and from memory.
+//!
+//! Source: SDM vol. 2, MOVAPS and its like, MASKMOVDQU, MASKMOVQ, EMMS.
+
+use super::{
+    Bank, Mm, Xmm, enter_both, enter_mmx, enter_sse, lanes::lane, load_aligned, load_unaligned,
+    scalar_source, store,
+};
+use crate::{Core, Insn, Raised, Width};
+
+/// 128 bits into a register: MOVAPS, MOVAPD, MOVDQA, MOVNTDQA; not `ALIGNED`: MOVUPS, MOVUPD,
+/// MOVDQU, LDDQU.
+pub(crate) fn load<const ALIGNED: bool>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    enter_sse(core)?;
+    let value = match () {
+        () if !i.is_memory(1) => Xmm::get(core, i.ops[1]),
+        () if ALIGNED => load_aligned(core, i)?,
+        () => load_unaligned(core, i)?,
+    };
+    Xmm::set(core, i.ops[0], value);
+    Ok(())
+}
+
+/// 128 bits of a register to a register or memory: the same, and MOVNTPS, MOVNTPD, MOVNTDQ.
+pub(crate) fn store_all<const ALIGNED: bool>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    enter_sse(core)?;
+    let value = Xmm::get(core, i.ops[1]);
+    if i.is_memory(0) {
+        return store(core, i, value, ALIGNED);
+    }
+    Xmm::set(core, i.ops[0], value);
+    Ok(())
+}
+
+/// MOVSS into a register: from memory it clears the rest, from a register it leaves it.
+pub(crate) fn movss(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    enter_sse(core)?;
+    let value = scalar_source(core, i, 1, Width::W32)?;
+    let old = Xmm::get(core, i.ops[0]);
+    let new = if i.has_memory() { [value, 0] } else { [old[0] & !0xffff_ffff | value, old[1]] };
+    Xmm::set(core, i.ops[0], new);
+    Ok(())
+}
+
+/// MOVSD into a register: from memory it clears the rest, from a register it leaves it.
+pub(crate) fn movsd(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    enter_sse(core)?;
+    let value = scalar_source(core, i, 1, Width::W64)?;
+    let high = if i.has_memory() { 0 } else { Xmm::get(core, i.ops[0])[1] };
+    Xmm::set(core, i.ops[0], [value, high]);
+    Ok(())
+}
+
+/// MOVSS to memory or a register.
+pub(crate) fn movss_store(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    enter_sse(core)?;
+    let value = Xmm::get(core, i.ops[1])[0] & 0xffff_ffff;
+    if i.has_memory() {
+        let offset = core.address(i);
+        return core.store(Width::W32, i.seg(), offset, value);
+    }
+    let old = Xmm::get(core, i.ops[0]);
+    Xmm::set(core, i.ops[0], [old[0] & !0xffff_ffff | value, old[1]]);
+    Ok(())
+}
+
+/// MOVSD to memory or a register; with `CLEAR`, MOVQ, which clears the rest of a register.
+pub(crate) fn store_low<const CLEAR: bool>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    enter_sse(core)?;
+    let value = Xmm::get(core, i.ops[1])[0];
+    if i.has_memory() {
+        let offset = core.address(i);
+        return core.store(Width::W64, i.seg(), offset, value);
+    }
+    let high = if CLEAR { 0 } else { Xmm::get(core, i.ops[0])[1] };
+    Xmm::set(core, i.ops[0], [value, high]);
+    Ok(())
+}
+
+/// MOVQ into an XMM register.
+pub(crate) fn movq(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    enter_sse(core)?;
+    let value = scalar_source(core, i, 1, Width::W64)?;
+    Xmm::set(core, i.ops[0], [value, 0]);
+    Ok(())
+}
+
+/// Memory into quadword `N`, the other as it is: MOVLPS, MOVLPD, MOVHPS, MOVHPD.
+pub(crate) fn load_half<const N: usize>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    enter_sse(core)?;
+    let mut value = Xmm::get(core, i.ops[0]);
+    value[N] = scalar_source(core, i, 1, Width::W64)?;
+    Xmm::set(core, i.ops[0], value);
+    Ok(())
+}
+
+/// Quadword `N` to memory: MOVLPS, MOVLPD, MOVHPS, MOVHPD.
+pub(crate) fn store_half<const N: usize>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    enter_sse(core)?;
+    let value = Xmm::get(core, i.ops[1])[N];
+    let offset = core.address(i);
+    core.store(Width::W64, i.seg(), offset, value)
+}
+
+/// MOVHLPS: the high quadword to the low one.
+pub(crate) fn movhlps(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    enter_sse(core)?;
+    let (a, b) = (Xmm::get(core, i.ops[0]), Xmm::get(core, i.ops[1]));
+    Xmm::set(core, i.ops[0], [b[1], a[1]]);
+    Ok(())
+}
+
+/// MOVLHPS: the low quadword to the high one.
+pub(crate) fn movlhps(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    enter_sse(core)?;
+    let (a, b) = (Xmm::get(core, i.ops[0]), Xmm::get(core, i.ops[1]));
+    Xmm::set(core, i.ops[0], [a[0], b[0]]);
+    Ok(())
+}
+
+/// MOVDDUP: a quadword twice.
+pub(crate) fn movddup(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    enter_sse(core)?;
+    let value = scalar_source(core, i, 1, Width::W64)?;
+    Xmm::set(core, i.ops[0], [value, value]);
+    Ok(())
+}
+
+/// MOVQ into an MMX register.
+pub(crate) fn movq_mmx(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    enter_mmx(core)?;
+    let value = Mm::source(core, i, 1)?;
+    Mm::used(core);
+    Mm::set(core, i.ops[0], value);
+    Ok(())
+}
+
+/// MOVQ and MOVNTQ of an MMX register to a register or memory.
+pub(crate) fn movq_mmx_store(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    enter_mmx(core)?;
+    let value = Mm::get(core, i.ops[1]);
+    if i.has_memory() {
+        let offset = core.address(i);
+        core.store(Width::W64, i.seg(), offset, value[0])?;
+        Mm::used(core);
+    } else {
+        Mm::used(core);
+        Mm::set(core, i.ops[0], value);
+    }
+    Ok(())
+}
+
+/// MOVQ2DQ.
+pub(crate) fn movq2dq(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    enter_both(core)?;
+    Mm::used(core);
+    let value = Mm::get(core, i.ops[1])[0];
+    Xmm::set(core, i.ops[0], [value, 0]);
+    Ok(())
+}
+
+/// MOVDQ2Q.
+pub(crate) fn movdq2q(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    enter_both(core)?;
+    Mm::used(core);
+    let value = Xmm::get(core, i.ops[1])[0];
+    Mm::set(core, i.ops[0], [value]);
+    Ok(())
+}
+
+/// Stores to seg:rDI those bytes of `value` whose `mask` byte has bit 7 set. An access that is
+/// masked off does not fault.
+fn store_masked<const Q: usize>(
+    core: &mut Core,
+    i: &Insn,
+    value: [u64; Q],
+    mask: [u64; Q],
+) -> Result<(), Raised> {
+    let at = |core: &Core, n: usize| core.regs[7].wrapping_add(n as u64) & i.address_width().mask();
+    let chosen = |n: usize| lane::<u8, Q>(&mask, n) & 0x80 != 0;
+    for n in (0..8 * Q).filter(|n| chosen(*n)) {
+        let offset = at(core, n);
+        let lin = core.linear(i.seg(), offset, 1, true)?;
+        core.place(core.class, i.seg(), lin, 1)?;
+    }
+    for n in (0..8 * Q).filter(|n| chosen(*n)) {
+        let offset = at(core, n);
+        core.store(Width::W8, i.seg(), offset, lane::<u8, Q>(&value, n).into())?;
+    }
+    Ok(())
+}
+
+/// MASKMOVQ.
+pub(crate) fn maskmovq(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    enter_mmx(core)?;
+    let (value, mask) = (Mm::get(core, i.ops[1]), Mm::get(core, i.ops[2]));
+    store_masked(core, i, value, mask)?;
+    Mm::used(core);
+    Ok(())
+}
+
+/// MASKMOVDQU.
+pub(crate) fn maskmovdqu(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    enter_sse(core)?;
+    let (value, mask) = (Xmm::get(core, i.ops[1]), Xmm::get(core, i.ops[2]));
+    store_masked(core, i, value, mask)
+}
+
+/// EMMS: all registers empty.
+pub(crate) fn emms(core: &mut Core, _: &Insn) -> Result<(), Raised> {
+    enter_mmx(core)?;
+    Mm::used(core);
+    core.x87.valid = 0;
+    Ok(())
+}

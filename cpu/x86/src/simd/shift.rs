@@ -1,0 +1,57 @@
+//! Lane functions that shift.
+//!
+//! Source: SDM vol. 2B, PSLLW to PSRLDQ.
+
+use super::lanes::{Lane, build, lane, map};
+
+/// Shifts that give zeros when the count is the lane's width or more.
+macro_rules! logical {
+    ($($name:ident: $t:ty, $f:ident;)*) => {
+        $(#[inline]
+        pub(crate) fn $name<const Q: usize>(a: [u64; Q], count: u64) -> [u64; Q] {
+            if count >= u64::from(<$t as Lane>::BITS) {
+                return [0; Q];
+            }
+            map(a, |a: $t| a.$f(count as u32))
+        })*
+    };
+}
+
+logical! {
+    psllw: u16, wrapping_shl;
+    pslld: u32, wrapping_shl;
+    psllq: u64, wrapping_shl;
+    psrlw: u16, wrapping_shr;
+    psrld: u32, wrapping_shr;
+    psrlq: u64, wrapping_shr;
+}
+
+/// Shifts that give signs when the count is the lane's width or more.
+macro_rules! arithmetic {
+    ($($name:ident: $t:ty;)*) => {
+        $(#[inline]
+        pub(crate) fn $name<const Q: usize>(a: [u64; Q], count: u64) -> [u64; Q] {
+            let count = count.min(u64::from(<$t as Lane>::BITS - 1)) as u32;
+            map(a, |a: $t| a >> count)
+        })*
+    };
+}
+
+arithmetic! {
+    psraw: i16;
+    psrad: i32;
+}
+
+/// Bytes up, in each 16.
+#[inline]
+pub(crate) fn pslldq<const Q: usize>(a: [u64; Q], count: u64) -> [u64; Q] {
+    let count = count.min(16) as usize;
+    build(|n| if n % 16 < count { 0u8 } else { lane(&a, n - count) })
+}
+
+/// Bytes down, in each 16.
+#[inline]
+pub(crate) fn psrldq<const Q: usize>(a: [u64; Q], count: u64) -> [u64; Q] {
+    let count = count.min(16) as usize;
+    build(|n| if n % 16 + count > 15 { 0u8 } else { lane(&a, n + count) })
+}
