@@ -24,6 +24,7 @@ mod sem;
 mod state;
 mod system;
 mod tlb;
+mod x87;
 
 pub use bits::{cr0, cr4, dr6, dr7, efer, msr, rflags, xcr0};
 pub use bus::{Access, Bus, MsrFault, Pins};

@@ -105,6 +105,7 @@ macro_rules! width {
 // The macros above are in scope in these modules because these lines come after them.
 mod int;
 mod system;
+mod x87;
 
 use crate::{insn::Insn, sem::Pick};
 
@@ -114,7 +115,11 @@ pub fn pick<P: Pick>(i: &Insn, p: P) -> P::Out {
         Ok(out) => return out,
         Err(p) => p,
     };
-    match system::pick(i, p) {
+    let p = match system::pick(i, p) {
+        Ok(out) => return out,
+        Err(p) => p,
+    };
+    match x87::pick(i, p) {
         Ok(out) => out,
         Err(p) => undefined(p),
     }
