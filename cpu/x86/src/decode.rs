@@ -59,8 +59,20 @@ impl Decoder {
         if !self.offered.get(insn.code() as usize).copied().unwrap_or(false) {
             return Decoded::Invalid;
         }
-        Decoded::Insn(compact(&insn, mode, block_ip, before))
+        let mut out = compact(&insn, mode, block_ip, before);
+        if (Code::Fadd_m32fp..=Code::Fcomip_st0_sti).contains(&insn.code()) {
+            out.imm = i32::from(x87_opcode(&window[..insn.len()]));
+        }
+        Decoded::Insn(out)
     }
+}
+
+/// The eleven bits that the x87 keeps of an instruction that left an exception: the low three bits
+/// of the opcode's first byte, and ModRM. No prefix looks like an x87 opcode.
+fn x87_opcode(insn: &[u8]) -> u16 {
+    let at = insn.iter().position(|byte| byte & 0xf8 == 0xd8).unwrap_or(0);
+    let byte = |n: usize| u16::from(insn.get(n).copied().unwrap_or(0));
+    (byte(at) & 7) << 8 | byte(at + 1)
 }
 
 fn compact(insn: &Instruction, mode: Mode, block_ip: u64, before: usize) -> Insn {

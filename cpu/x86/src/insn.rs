@@ -191,7 +191,8 @@ pub struct Insn {
     /// The memory operand's displacement, sign-extended.
     pub disp: i32,
     /// The immediate, sign-extended to 32 bits; a near branch's distance from the
-    /// next instruction; a far pointer's selector (its offset is `disp`).
+    /// next instruction; a far pointer's selector (its offset is `disp`); an x87 instruction's
+    /// opcode as FOP keeps it.
     pub imm: i32,
 }
 

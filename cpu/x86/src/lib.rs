@@ -26,6 +26,7 @@ mod simd;
 mod state;
 mod system;
 mod tlb;
+mod x87;
 mod xsave;
 
 pub use bits::{cr0, cr4, dr6, dr7, efer, msr, rflags, xcr0};

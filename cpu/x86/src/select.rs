@@ -124,6 +124,7 @@ macro_rules! width {
 mod int;
 mod simd;
 mod system;
+mod x87;
 
 use crate::{insn::Insn, sem::Pick};
 
@@ -137,7 +138,11 @@ pub fn pick<P: Pick>(i: &Insn, p: P) -> P::Out {
         Ok(out) => return out,
         Err(p) => p,
     };
-    match system::pick(i, p) {
+    let p = match system::pick(i, p) {
+        Ok(out) => return out,
+        Err(p) => p,
+    };
+    match x87::pick(i, p) {
         Ok(out) => out,
         Err(p) => undefined(p),
     }

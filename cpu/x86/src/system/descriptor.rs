@@ -193,13 +193,12 @@ impl Core {
     pub(crate) fn update_descriptor_type(
         &mut self,
         at: u64,
-        f: impl FnMut(u8) -> u8,
+        f: impl Fn(u8) -> u8,
     ) -> Result<(), Raised> {
         let at = at.wrapping_add(5);
         let at = if self.long_mode() { at } else { at & 0xffff_ffff };
         let place = self.place(Class::Supervisor, crate::Seg::Ds, at, 1)?;
-        let store = |value: u8, data: &mut [u8]| data.fill(value);
-        self.update_place::<u8>(place, f, (|data| data.first().copied().unwrap_or(0), store));
+        self.update_place(Width::W8, place, |byte| f(byte as u8).into());
         Ok(())
     }
 

@@ -1,0 +1,164 @@
+//! FNSTENV, FLDENV, FNSAVE and FRSTOR: the environment and the whole state in memory.
+//!
+//! The environment has four forms, by operand size and by whether the CPU is in protected mode
+//! (64-bit mode included) or in real or virtual-8086 mode, where the pointers are linear addresses.
+//!
+//! Source: SDM vol. 1, figures 8-9 to 8-12.
+
+use trine_softfloat::x87::F80;
+
+use crate::{Core, Insn, Raised, state::X87};
+
+/// Bytes of the largest image: an environment of 32-bit form and eight registers.
+const LARGEST: usize = 108;
+/// Bytes of the registers.
+const REGISTERS: usize = 80;
+
+/// Bytes of an environment.
+const fn environment_bytes(wide: bool) -> usize {
+    if wide { 28 } else { 14 }
+}
+
+/// The environment as a 28-byte or 14-byte image, in the first bytes.
+fn environment(x: &X87, wide: bool, protected: bool) -> [u8; LARGEST] {
+    let tags = x.tag_word();
+    let mut image = [0; LARGEST];
+    // Linear in the forms of real mode.
+    let linear =
+        |selector: u16, offset: u64| (u32::from(selector) << 4).wrapping_add(offset as u32);
+    let fields: [u32; 7] = if protected {
+        let selector = u32::from(x.cs) | if wide { u32::from(x.opcode) << 16 } else { 0 };
+        let head = [x.control, x.status, tags].map(u32::from);
+        [head[0], head[1], head[2], x.ip as u32, selector, x.dp as u32, u32::from(x.ds)]
+    } else {
+        let (ip, dp) = (linear(x.cs, x.ip), linear(x.ds, x.dp));
+        let head = [x.control, x.status, tags].map(u32::from);
+        let high = |address: u32| address >> 16 << 12;
+        let opcode = u32::from(x.opcode);
+        [head[0], head[1], head[2], ip & 0xffff, high(ip) | opcode, dp & 0xffff, high(dp)]
+    };
+    for (n, field) in fields.into_iter().enumerate() {
+        if wide {
+            // The upper halves of what has 16 bits are ones.
+            let reserved =
+                matches!(n, 0..=2) || (n == 6 && protected) || (!protected && n % 2 == 1);
+            let field = if reserved { field | 0xffff_0000 } else { field };
+            image[4 * n..4 * n + 4].copy_from_slice(&field.to_le_bytes());
+        } else {
+            image[2 * n..2 * n + 2].copy_from_slice(&(field as u16).to_le_bytes());
+        }
+    }
+    image
+}
+
+/// Takes the environment from an image.
+fn set_environment(x: &mut X87, image: &[u8; LARGEST], wide: bool, protected: bool) {
+    let field = |n: usize| {
+        if wide {
+            let at = 4 * n;
+            u32::from_le_bytes([image[at], image[at + 1], image[at + 2], image[at + 3]])
+        } else {
+            u32::from(u16::from_le_bytes([image[2 * n], image[2 * n + 1]]))
+        }
+    };
+    x.status = field(1) as u16;
+    x.set_tag_word(field(2) as u16);
+    x.set_control(field(0) as u16);
+    if protected {
+        x.ip = field(3).into();
+        x.cs = field(4) as u16;
+        if wide {
+            x.opcode = (field(4) >> 16) as u16 & 0x7ff;
+        }
+        x.dp = field(5).into();
+        x.ds = field(6) as u16;
+    } else {
+        let linear = |low: usize, high: usize| {
+            u64::from(field(low) & 0xffff | (field(high) >> 12 & 0xffff) << 16)
+        };
+        (x.ip, x.cs) = (linear(3, 4), 0);
+        (x.dp, x.ds) = (linear(5, 6), 0);
+        x.opcode = field(4) as u16 & 0x7ff;
+    }
+}
+
+/// The linear address of an image of `size` bytes, which has to be aligned to 2 or 4 bytes where
+/// alignment is checked.
+fn area(core: &mut Core, i: &Insn, size: usize, wide: bool, write: bool) -> Result<u64, Raised> {
+    let offset = core.address(i);
+    if core.checks_alignment() {
+        core.linear(i.seg(), offset, if wide { 4 } else { 2 }, write)?;
+    }
+    core.linear(i.seg(), offset, size as u64, write)
+}
+
+/// Stores an image, all or nothing.
+fn store(core: &mut Core, i: &Insn, image: &[u8], wide: bool) -> Result<(), Raised> {
+    let lin = area(core, i, image.len(), wide, true)?;
+    let parts =
+        || image.chunks(64).zip((0..).step_by(64)).map(|(part, at)| (part, lin.wrapping_add(at)));
+    for (part, at) in parts() {
+        core.place(core.class, i.seg(), at, part.len() as u64)?;
+    }
+    for (part, at) in parts() {
+        core.store_linear_bytes(core.class, i.seg(), at, part)?;
+    }
+    Ok(())
+}
+
+/// Loads the first `size` bytes of an image.
+fn load(core: &mut Core, i: &Insn, size: usize, wide: bool) -> Result<[u8; LARGEST], Raised> {
+    let lin = area(core, i, size, wide, false)?;
+    let mut image = [0; LARGEST];
+    for (part, at) in image[..size].chunks_mut(64).zip((0..).step_by(64)) {
+        core.load_linear_bytes(core.class, i.seg(), lin.wrapping_add(at), part)?;
+    }
+    Ok(image)
+}
+
+/// FNSTENV: `WIDE` is the form of 32-bit operand size. It masks all exceptions.
+pub(crate) fn store_environment<const WIDE: bool>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    core.x87_available()?;
+    let image = environment(&core.x87, WIDE, i.mode.protected());
+    store(core, i, &image[..environment_bytes(WIDE)], WIDE)?;
+    core.x87.set_control(core.x87.control | super::stack::EXCEPTIONS);
+    Ok(())
+}
+
+/// FLDENV.
+pub(crate) fn load_environment<const WIDE: bool>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    core.x87_ready()?;
+    let image = load(core, i, environment_bytes(WIDE), WIDE)?;
+    set_environment(&mut core.x87, &image, WIDE, i.mode.protected());
+    Ok(())
+}
+
+/// FNSAVE, after which the FPU is as FNINIT leaves it.
+pub(crate) fn save<const WIDE: bool>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    core.x87_available()?;
+    let mut image = environment(&core.x87, WIDE, i.mode.protected());
+    let size = environment_bytes(WIDE);
+    for (n, at) in (0..8).zip((size..).step_by(10)) {
+        image[at..at + 10].copy_from_slice(&core.x87.st(n).to_bytes());
+    }
+    store(core, i, &image[..size + REGISTERS], WIDE)?;
+    core.x87.init();
+    Ok(())
+}
+
+/// FRSTOR.
+pub(crate) fn restore<const WIDE: bool>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    core.x87_ready()?;
+    let size = environment_bytes(WIDE);
+    let image = load(core, i, size + REGISTERS, WIDE)?;
+    let x = &mut core.x87;
+    set_environment(x, &image, WIDE, i.mode.protected());
+    let top = x.top();
+    for (n, bytes) in (0..8).zip(image[size..].chunks_exact(10)) {
+        let mut ten = [0; 10];
+        ten.copy_from_slice(bytes);
+        let value = F80::from_bytes(ten);
+        x.reg[usize::from((top + n) & 7)] = (value.significand, value.sign_exp);
+    }
+    Ok(())
+}
