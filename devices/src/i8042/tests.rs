@@ -1,3 +1,5 @@
+//! The 8042, its keyboard and its mouse against what Linux's i8042 driver asks them.
+
 use super::{BYTE_NS, I8042};
 use crate::{Bench, Device, Power, Signal, Timed};
 

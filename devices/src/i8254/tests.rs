@@ -1,3 +1,5 @@
+//! The 8254 against the waveforms of its datasheet, tick by tick.
+
 use super::{I8254, ticks, time_of};
 use crate::{Bench, Device, Signal, Timed};
 

@@ -1,3 +1,5 @@
+//! The MC146818 against its datasheet.
+
 use trine_guest::VmTime;
 
 use super::Mc146818;

@@ -1,3 +1,5 @@
+//! The PCI bus against the specification and against how Linux finds it.
+
 use super::{Bar, ConfigSpace, Identity, PciBus, PciFunction, Slot, Space};
 use crate::{Bench, Device, I440fx, Piix3Isa, Ports};
 

@@ -1,3 +1,5 @@
+//! The 16550 against its datasheet and against what Linux's 8250 driver tries.
+
 use std::sync::{Arc, Mutex};
 
 use super::{Uart16550, VmTime};
