@@ -201,6 +201,8 @@ impl InterpVcpu {
     /// Debug traps, NMIs and interrupts that are due at this boundary.
     fn take_events(&mut self) -> Result<(), TripleFault> {
         let core = &mut self.exec.core;
+        // A task switch that faulted in the new task, whose instruction has begun nowhere.
+        core.deliver_raised()?;
         if core.events.pending_debug != 0 && core.events.shadow != Shadow::MovSs {
             let bits = std::mem::take(&mut core.events.pending_debug);
             core.trap_debug(bits)?;

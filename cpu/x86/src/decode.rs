@@ -1,6 +1,8 @@
 //! From bytes to [`Insn`]: iced-x86 decodes, we keep what execution needs.
 
-use iced_x86::{Code, CpuidFeature, DecoderError, DecoderOptions, Instruction, OpKind, Register};
+use iced_x86::{
+    Code, CpuidFeature, DecoderError, DecoderOptions, Instruction, Mnemonic, OpKind, Register,
+};
 
 use crate::{
     CpuModel, Feature,
@@ -29,6 +31,8 @@ pub enum Decoded {
 pub struct Decoder {
     /// For each `Code`, whether the model has it.
     offered: Box<[bool]>,
+    /// What an encoding means where models differ.
+    options: u32,
 }
 
 impl Decoder {
@@ -36,9 +40,20 @@ impl Decoder {
     #[must_use]
     pub fn new(model: &CpuModel) -> Self {
         let offered = Code::values()
-            .map(|code| code.cpuid_features().iter().all(|f| has(model, *f)))
+            .map(|code| match code.mnemonic() {
+                // The hints of 0F 0D and 0F 18 to 0F 1F, those of later CPUs included.
+                Mnemonic::Reservednop => model.has(Feature::Cmov),
+                _ => code.cpuid_features().iter().all(|f| has(model, *f)),
+            })
             .collect();
-        Self { offered }
+        // Without their feature TZCNT is BSF, LZCNT is BSR, and WBNOINVD is WBINVD.
+        let without = |feature, option| if model.has(feature) { 0 } else { option };
+        let options = DecoderOptions::FORCE_RESERVED_NOP
+            | DecoderOptions::NO_WBNOINVD
+            | without(Feature::Bmi1, DecoderOptions::NO_MPFX_0FBC)
+            | without(Feature::Lzcnt, DecoderOptions::NO_MPFX_0FBD)
+            | without(Feature::LahfLm, DecoderOptions::NO_LAHF_SAHF_64);
+        Self { offered, options }
     }
 
     /// Decodes the instruction that `bytes` start with, for a block that starts at `block_ip` and
@@ -48,7 +63,7 @@ impl Decoder {
         let ip = block_ip.wrapping_add(before as u64);
         let bits = mode.code().bits();
         let window = &bytes[..bytes.len().min(15)];
-        let mut decoder = iced_x86::Decoder::with_ip(bits, window, ip, DecoderOptions::NONE);
+        let mut decoder = iced_x86::Decoder::with_ip(bits, window, ip, self.options);
         let insn = decoder.decode();
         match decoder.last_error() {
             DecoderError::NoMoreBytes if window.len() < 15 => return Decoded::Incomplete,
@@ -103,6 +118,9 @@ fn compact(insn: &Instruction, mode: Mode, block_ip: u64, before: usize) -> Insn
                 }
             }
         }
+    }
+    if matches!(insn.mnemonic(), Mnemonic::Monitor) && insn.has_segment_prefix() {
+        seg = segment(insn.segment_prefix());
     }
     // Where no operand tells, the prefix does.
     if let Some(width) = implied_address_width(insn.code()) {
@@ -364,4 +382,54 @@ fn has(model: &CpuModel, feature: CpuidFeature) -> bool {
         _ => return false,
     };
     model.has(feature)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mnemonic(model: &str, bytes: &[u8]) -> Option<Mnemonic> {
+        let model = CpuModel::named(model).unwrap();
+        let mode = Mode::new(Width::W32, Width::W32, true, true);
+        match Decoder::new(&model).decode(bytes, mode, 0x1000, 0) {
+            Decoded::Insn(insn) => Some(insn.code.mnemonic()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn what_a_model_lacks_is_what_it_was_before() {
+        // POPCNT has no older meaning; TZCNT and LZCNT have.
+        let popcnt = [0xf3, 0x0f, 0xb8, 0xc1];
+        assert_eq!(mnemonic("max", &popcnt), Some(Mnemonic::Popcnt));
+        assert_eq!(mnemonic("x86-64-v1", &popcnt), None);
+        assert_eq!(mnemonic("max", &[0xf3, 0x0f, 0xbc, 0xc1]), Some(Mnemonic::Tzcnt));
+        assert_eq!(mnemonic("x86-64-v2", &[0xf3, 0x0f, 0xbc, 0xc1]), Some(Mnemonic::Bsf));
+        assert_eq!(mnemonic("x86-64-v2", &[0xf3, 0x0f, 0xbd, 0xc1]), Some(Mnemonic::Bsr));
+        // CPUID, and conditional moves of both kinds.
+        assert_eq!(mnemonic("pentium", &[0x0f, 0xa2]), Some(Mnemonic::Cpuid));
+        assert_eq!(mnemonic("pentium", &[0x0f, 0x44, 0xc1]), None);
+        assert_eq!(mnemonic("pentium", &[0xda, 0xc1]), None);
+        assert_eq!(mnemonic("p6", &[0xda, 0xc1]), Some(Mnemonic::Fcmovb));
+        assert_eq!(mnemonic("p6,-fpu,-fxsr,-mmx", &[0xda, 0xc1]), None);
+    }
+
+    #[test]
+    fn hints_of_later_cpus_do_nothing() {
+        let hints: [&[u8]; 6] = [
+            &[0xf3, 0x0f, 0x1e, 0xfb],
+            &[0xf3, 0x0f, 0x1e, 0xc8],
+            &[0x0f, 0x1f, 0x00],
+            &[0x0f, 0x0d, 0x10],
+            &[0x0f, 0x1c, 0x00],
+            &[0x66, 0x0f, 0x1a, 0xc1],
+        ];
+        for hint in hints {
+            assert_eq!(mnemonic("x86-64-v1", hint), Some(Mnemonic::Reservednop), "{hint:x?}");
+            assert_eq!(mnemonic("pentium", hint), None);
+        }
+        // What is not implemented is not there: VMX, AVX.
+        assert_eq!(mnemonic("max", &[0x0f, 0x01, 0xc1]), None);
+        assert_eq!(mnemonic("max", &[0xc5, 0xf8, 0x58, 0xc1]), None);
+    }
 }

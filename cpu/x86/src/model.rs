@@ -7,8 +7,6 @@
 
 use thiserror::Error;
 
-use crate::xcr0;
-
 /// A feature that CPUID reports and a model may lack.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
@@ -427,16 +425,6 @@ impl CpuModel {
     pub(crate) fn word(&self, word: Word) -> u32 {
         let here = FEATURES.iter().filter(|row| row.2 == word && self.has(row.0));
         here.fold(0, |bits, row| bits | 1 << row.3)
-    }
-
-    /// The bits that XCR0 may have.
-    #[must_use]
-    pub fn xcr0_allowed(&self) -> u64 {
-        if !self.has(F::Xsave) {
-            return 0;
-        }
-        let put = |f, bit| if self.has(f) { bit } else { 0 };
-        xcr0::X87 | xcr0::SSE | put(F::Avx, xcr0::AVX) | put(F::Pku, xcr0::PKRU)
     }
 }
 

@@ -101,7 +101,7 @@ const X87_INIT: X87 = X87 {
 };
 
 /// XINUSE: the components of `mask` that are not in their initial state.
-fn in_use(core: &Core, mask: u64) -> u64 {
+pub(crate) fn in_use(core: &Core, mask: u64) -> u64 {
     let count = xmm_count(core);
     let ymm = &core.simd.ymm[..count];
     let mut bits = 0;

@@ -130,7 +130,6 @@ fn processor<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
         M::Insb | M::Insw | M::Insd => cold!(p, port::ins, ends),
         M::Outsb | M::Outsw | M::Outsd => cold!(p, port::outs, ends),
         M::Hlt => cold!(p, idle::hlt, ends),
-        M::Pause => cold!(p, idle::pause, ends),
         M::Monitor => cold!(p, idle::monitor),
         M::Mwait => cold!(p, idle::mwait, ends),
         M::Invd | M::Wbinvd => cold!(p, idle::wbinvd),

@@ -7,7 +7,7 @@ use crate::{
     insn::Width,
     segment::{LONG, is_canonical},
     system::descriptor::SYSTEM_TYPE,
-    xcr0,
+    xsave,
 };
 
 /// The bits that CR0 has.
@@ -104,7 +104,7 @@ pub(crate) fn xgetbv(core: &mut Core, _: &Insn) -> Result<(), Raised> {
     }
     let value = match core.get(Width::W32, 1) {
         0 => core.control.xcr0,
-        1 if core.model.has(F::Xsavec) => core.control.xcr0 & core.components_in_use(),
+        1 if core.model.has(F::Xsavec) => xsave::in_use(core, core.control.xcr0),
         _ => return Err(core.gp(0)),
     };
     core.set(Width::W32, 0, value & 0xffff_ffff);
@@ -119,9 +119,7 @@ pub(crate) fn xsetbv(core: &mut Core, _: &Insn) -> Result<(), Raised> {
     }
     core.require_cpl0()?;
     let value = core.get(Width::W32, 2) << 32 | core.get(Width::W32, 0);
-    let avx_alone = value & (xcr0::AVX | xcr0::SSE) == xcr0::AVX;
-    let known = value & !core.model.xcr0_allowed() == 0;
-    if core.get(Width::W32, 1) != 0 || value & xcr0::X87 == 0 || avx_alone || !known {
+    if core.get(Width::W32, 1) != 0 || !xsave::is_valid_xcr0(&core.model, value) {
         return Err(core.gp(0));
     }
     core.control.xcr0 = value;
@@ -288,23 +286,6 @@ impl Core {
         }
         self.refresh();
         Ok(())
-    }
-
-    /// XINUSE: the state components that are not in their initial configuration (SDM vol. 1,
-    /// section 13.6).
-    fn components_in_use(&self) -> u64 {
-        let x = &self.x87;
-        let fresh = x.control == 0x37f
-            && x.status == 0
-            && x.valid == 0
-            && x.reg == [(0, 0); 8]
-            && (x.opcode, x.ip, x.cs, x.dp, x.ds) == (0, 0, 0, 0, 0);
-        let count = if self.mode.is_64() { 16 } else { 8 };
-        let put = |used: bool, bit: u64| if used { bit } else { 0 };
-        put(!fresh, xcr0::X87)
-            | put(self.simd.ymm[..count].iter().any(|y| y[..2] != [0, 0]), xcr0::SSE)
-            | put(self.simd.ymm[..count].iter().any(|y| y[2..] != [0, 0]), xcr0::AVX)
-            | put(self.control.pkru != 0, xcr0::PKRU)
     }
 }
 

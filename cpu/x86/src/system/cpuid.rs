@@ -8,6 +8,7 @@ use crate::{
     insn::Width,
     model::Word,
     system::msr::{APIC_ENABLE, CRYSTAL_HZ, TSC_HZ},
+    xsave::{self, COMPONENTS},
 };
 
 /// EAX, EBX, ECX and EDX.
@@ -55,10 +56,10 @@ impl Core {
             }
             (7, 0) => out[2] |= put(self.control.cr4 & cr4::PKE != 0, OSPKE),
             (0xd, 0) if self.model.has(Feature::Xsave) => {
-                out[1] = standard_size(self.control.xcr0);
+                out[1] = xsave::standard_size(self.control.xcr0) as u32;
             }
             (0xd, 1) if self.model.has(Feature::Xsavec) => {
-                out[1] = compacted_size(self.control.xcr0 | self.msrs.xss);
+                out[1] = xsave::compacted_size(self.control.xcr0 | self.msrs.xss) as u32;
             }
             // Intel's CPUs show it in 64-bit mode only, the only one in which they execute it.
             (0x8000_0001, _) if !self.mode.is_64() => out[3] &= !SYSCALL,
@@ -170,19 +171,21 @@ impl CpuModel {
     }
 
     fn leaf_d(&self, subleaf: u32) -> Leaf {
-        let allowed = self.xcr0_allowed();
-        if allowed == 0 {
+        if !self.has(Feature::Xsave) {
             return [0; 4];
         }
+        let allowed = xsave::supported(self);
         match subleaf {
-            0 => [allowed as u32, 0, standard_size(allowed), (allowed >> 32) as u32],
+            0 => [allowed as u32, 0, xsave::standard_size(allowed) as u32, (allowed >> 32) as u32],
             1 => {
                 // XGETBV with ECX = 1 comes with the compacted form.
                 let in_use = if self.has(Feature::Xsavec) { 1 << 2 } else { 0 };
                 [self.word(Word::LdEax) | in_use, 0, 0, 0]
             }
-            _ => match COMPONENTS.iter().find(|c| c.0 == subleaf) {
-                Some((n, size, offset)) if allowed >> n & 1 != 0 => [*size, *offset, 0, 0],
+            _ => match COMPONENTS.iter().find(|c| c.number == subleaf) {
+                Some(c) if self.has(c.feature) => {
+                    [c.size as u32, c.offset as u32, if c.aligned { 2 } else { 0 }, 0]
+                }
                 _ => [0; 4],
             },
         }
@@ -207,20 +210,4 @@ fn vendor(max: u32, name: [u8; 12]) -> Leaf {
     } else {
         [max, word(0), word(8), word(4)]
     }
-}
-
-/// Number, size and offset in the standard form of the extended state components.
-const COMPONENTS: [(u32, u32, u32); 2] = [(2, 256, 576), (9, 8, 2688)];
-/// The legacy region and the XSAVE header.
-const LEGACY_SIZE: u32 = 576;
-
-/// Bytes that XSAVE needs for the components in `bits`.
-fn standard_size(bits: u64) -> u32 {
-    let ends = COMPONENTS.iter().filter(|c| bits >> c.0 & 1 != 0).map(|c| c.1 + c.2);
-    ends.max().unwrap_or(LEGACY_SIZE)
-}
-
-/// Bytes that XSAVEC and XSAVES need for them.
-fn compacted_size(bits: u64) -> u32 {
-    LEGACY_SIZE + COMPONENTS.iter().filter(|c| bits >> c.0 & 1 != 0).map(|c| c.1).sum::<u32>()
 }

@@ -182,8 +182,8 @@ impl Core {
     ///
     /// # Errors
     /// #PF if the table cannot be written.
-    pub(crate) fn set_descriptor_type(&mut self, at: u64, bits: u8) -> Result<(), Raised> {
-        self.update_descriptor_type(at, |byte| byte | bits)
+    pub(crate) fn set_descriptor_type(&mut self, at: u64, bits: u32) -> Result<(), Raised> {
+        self.update_descriptor_type(at, |byte| byte | u64::from(bits))
     }
 
     /// Changes the byte of a descriptor that holds its type, in one atomic step.
@@ -193,12 +193,12 @@ impl Core {
     pub(crate) fn update_descriptor_type(
         &mut self,
         at: u64,
-        f: impl Fn(u8) -> u8,
+        f: impl Fn(u64) -> u64,
     ) -> Result<(), Raised> {
         let at = at.wrapping_add(5);
         let at = if self.long_mode() { at } else { at & 0xffff_ffff };
         let place = self.place(Class::Supervisor, crate::Seg::Ds, at, 1)?;
-        self.update_place(Width::W8, place, |byte| f(byte as u8).into());
+        self.update_place(Width::W8, place, f);
         Ok(())
     }
 
@@ -213,7 +213,7 @@ impl Core {
     ) -> Result<Segment, Raised> {
         let mut segment = descriptor.segment(selector);
         if segment.rights & ACCESSED == 0 {
-            self.set_descriptor_type(descriptor.at, ACCESSED as u8)?;
+            self.set_descriptor_type(descriptor.at, ACCESSED)?;
             segment.rights |= ACCESSED;
         }
         Ok(segment)

@@ -33,6 +33,11 @@ pub(crate) struct Event {
 }
 
 impl Event {
+    /// Whether it is the doing of an INT instruction.
+    pub fn is_instruction(&self) -> bool {
+        matches!(self.cause, Cause::Software | Cause::Icebp)
+    }
+
     /// The EXT bit of the error code of what goes wrong in its delivery.
     pub fn ext(&self) -> u32 {
         if self.cause == Cause::Software { 0 } else { EXT }

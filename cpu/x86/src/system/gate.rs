@@ -85,7 +85,7 @@ impl Core {
         if width == Width::W8 {
             let selector = d.gate_selector();
             let tss = self.available_tss(selector, vector::GP, event.ext())?;
-            return self.switch_task(Switch::Event, selector, &tss, event.code);
+            return self.switch_task(Switch::Event, selector, &tss, Some(event));
         }
         let offset = match width {
             Width::W16 => d.gate_offset() & 0xffff,

@@ -1,4 +1,4 @@
-//! HLT, PAUSE, MONITOR, MWAIT, and the instructions that manage caches and translations: INVD,
+//! HLT, MONITOR, MWAIT, and the instructions that manage caches and translations: INVD,
 //! WBINVD, INVLPG, INVPCID.
 //!
 //! Source: SDM vol. 2; vol. 3A, section 5.10.4.
@@ -9,12 +9,6 @@ use crate::{Core, Insn, Raised, Seg, cr4, insn::Width, segment::is_canonical, st
 pub(crate) fn hlt(core: &mut Core, _: &Insn) -> Result<(), Raised> {
     core.require_cpl0()?;
     core.events.activity = Activity::Halted;
-    core.leave_block = true;
-    Ok(())
-}
-
-/// PAUSE. It ends its block, so that a spinning CPU looks at its pins.
-pub(crate) fn pause(core: &mut Core, _: &Insn) -> Result<(), Raised> {
     core.leave_block = true;
     Ok(())
 }

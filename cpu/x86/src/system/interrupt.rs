@@ -31,12 +31,12 @@ pub(crate) fn int_n(core: &mut Core, i: &Insn) -> Result<(), Raised> {
             return Err(core.gp(0));
         }
     }
-    core.deliver(&Event { vector, code: None, cause: Cause::Software })
+    core.deliver_software(vector, Cause::Software)
 }
 
 /// INT3.
 pub(crate) fn int3(core: &mut Core, _: &Insn) -> Result<(), Raised> {
-    core.deliver(&Event { vector: vector::BP, code: None, cause: Cause::Software })
+    core.deliver_software(vector::BP, Cause::Software)
 }
 
 /// INTO.
@@ -44,15 +44,23 @@ pub(crate) fn into(core: &mut Core, _: &Insn) -> Result<(), Raised> {
     if !core.flags.of() {
         return Ok(());
     }
-    core.deliver(&Event { vector: vector::OF, code: None, cause: Cause::Software })
+    core.deliver_software(vector::OF, Cause::Software)
 }
 
 /// INT1, also called ICEBP.
 pub(crate) fn int1(core: &mut Core, _: &Insn) -> Result<(), Raised> {
-    core.deliver(&Event { vector: vector::DB, code: None, cause: Cause::Icebp })
+    core.deliver_software(vector::DB, Cause::Icebp)
 }
 
 impl Core {
+    /// Enters the handler of an interrupt instruction. It counts as an exception; an engine tells
+    /// from that that no single-step trap follows.
+    fn deliver_software(&mut self, vector: u8, cause: Cause) -> Result<(), Raised> {
+        self.deliver(&Event { vector, code: None, cause })?;
+        self.counters.exceptions += 1;
+        Ok(())
+    }
+
     /// Whether the TSS leaves INT `vector` to the virtual-8086 program itself.
     fn is_redirected(&mut self, vector: u8) -> Result<bool, Raised> {
         let tr = self.segments.tr;
@@ -85,6 +93,7 @@ impl Core {
         self.system_flags &= !(TF | RF | NT | if iopl_3 { IF } else { VIF });
         let cs = self.real_segment(Seg::Cs, (target >> 16) as u16);
         self.enter(cs, target & 0xffff);
+        self.counters.exceptions += 1;
         Ok(())
     }
 }

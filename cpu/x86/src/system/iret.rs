@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The flags that there are.
-const FLAGS: u64 = rflags::ARITHMETIC
+pub(crate) const FLAGS: u64 = rflags::ARITHMETIC
     | rflags::TF
     | rflags::IF
     | rflags::DF

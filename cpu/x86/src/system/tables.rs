@@ -132,7 +132,7 @@ pub(crate) fn ltr(core: &mut Core, i: &Insn) -> Result<(), Raised> {
         return Err(core.selector_fault(vector::NP, selector, 0));
     }
     let mut tr = core.system_segment(&d, selector, vector::GP, 0)?;
-    core.set_descriptor_type(d.at, BUSY as u8)?;
+    core.set_descriptor_type(d.at, BUSY)?;
     tr.rights |= BUSY;
     core.segments.tr = tr;
     Ok(())
