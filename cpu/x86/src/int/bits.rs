@@ -162,7 +162,7 @@ pub(crate) fn scan<S: Sem, const HIGHEST: bool, W: Size, R: Source>(
     i: &Insn,
 ) -> Result<(), S::Stop> {
     let a = R::read(s, i, W::W)?;
-    let found = if HIGHEST {
+    let number = if HIGHEST {
         let above = s.leading_zeros(W::W, a);
         let last = s.imm(u64::from(W::W.bits() - 1));
         s.sub(W::W, last, above)
@@ -174,16 +174,51 @@ pub(crate) fn scan<S: Sem, const HIGHEST: bool, W: Size, R: Source>(
     let found = if W::W == Width::W16 {
         let above = s.imm(!0xffff);
         let kept = s.and(old, above);
-        s.or(kept, found)
+        s.or(kept, number)
     } else {
-        found
+        number
     };
     let value = s.select(a, found, old);
     s.set(Width::W64, i.ops[0], value);
+    // Undefined by the manual, and so on Intel's CPUs: PF is that of the bit's number.
     let zero = s.imm(0);
+    let number = s.select(a, number, zero);
+    let ones = s.count_ones(number);
+    let one = s.imm(1);
+    let odd = s.and(ones, one);
+    let even = s.xor(odd, one);
     let none = s.equal(a, zero);
-    s.set_flag(Flag::Zf, none);
+    let zf = place_flag(s, Flag::Zf, none);
+    let pf = place_flag(s, Flag::Pf, even);
+    let bits = s.or(zf, pf);
+    s.set_flags(rflags::ARITHMETIC, bits);
     Ok(())
+}
+
+/// `value`, 0 or 1, at the place of `flag` in RFLAGS.
+#[inline(always)]
+fn place_flag<S: Sem>(s: &mut S, flag: Flag, value: S::Value) -> S::Value {
+    let place = s.imm(flag as u64);
+    s.shl(Width::W64, value, place)
+}
+
+/// ZF of `result`, CF and SF as given, the others 0: PF too, whatever the result's parity.
+#[inline(always)]
+fn set_flags_without_parity<S: Sem>(s: &mut S, result: S::Value, cf: S::Value, sf: S::Value) {
+    let zero = s.imm(0);
+    let none = s.equal(result, zero);
+    let zf = place_flag(s, Flag::Zf, none);
+    let sf = place_flag(s, Flag::Sf, sf);
+    let bits = s.or(zf, sf);
+    let bits = s.or(bits, cf);
+    s.set_flags(rflags::ARITHMETIC, bits);
+}
+
+/// The sign bit of `a`.
+#[inline(always)]
+fn sign<S: Sem>(s: &mut S, w: Width, a: S::Value) -> S::Value {
+    let n = s.imm(u64::from(w.bits() - 1));
+    s.shr(w, a, n)
 }
 
 /// POPCNT.
@@ -193,10 +228,7 @@ pub(crate) fn popcnt<S: Sem, W: Size, R: Source>(s: &mut S, i: &Insn) -> Result<
     let count = s.count_ones(a);
     s.set(W::W, i.ops[0], count);
     let zero = s.imm(0);
-    let none = s.equal(a, zero);
-    let zf = s.imm(6);
-    let bits = s.shl(Width::W64, none, zf);
-    s.set_flags(rflags::ARITHMETIC, bits);
+    set_flags_without_parity(s, count, zero, zero);
     Ok(())
 }
 
@@ -211,9 +243,7 @@ pub(crate) fn count_zeros<S: Sem, const HIGHEST: bool, W: Size, R: Source>(
     s.set(W::W, i.ops[0], count);
     let zero = s.imm(0);
     let cf = s.equal(a, zero);
-    let zf = s.equal(count, zero);
-    s.set_flag(Flag::Cf, cf);
-    s.set_flag(Flag::Zf, zf);
+    set_flags_without_parity(s, count, cf, zero);
     Ok(())
 }
 
@@ -265,7 +295,9 @@ pub(crate) fn andn<S: Sem, W: Size, R: Source>(s: &mut S, i: &Insn) -> Result<()
     let a = s.get(W::W, i.ops[1]);
     let a = s.not(W::W, a);
     let r = s.and(a, b);
-    s.flags_logic(W::W, r);
+    let zero = s.imm(0);
+    let sf = sign(s, W::W, r);
+    set_flags_without_parity(s, r, zero, sf);
     s.set(W::W, i.ops[0], r);
     Ok(())
 }
@@ -326,7 +358,8 @@ pub(crate) fn lowest_bit<S: Sem, O: LowestBit, W: Size, R: Source>(
     let none = s.equal(a, zero);
     let wanted = s.imm(u64::from(!O::CARRY_IF_ZERO));
     let cf = s.xor(none, wanted);
-    s.flags_shift(W::W, r, cf, zero);
+    let sf = sign(s, W::W, r);
+    set_flags_without_parity(s, r, cf, sf);
     s.set(W::W, i.ops[0], r);
     Ok(())
 }
@@ -350,7 +383,8 @@ pub(crate) fn bextr<S: Sem, W: Size, R: Source>(s: &mut S, i: &Insn) -> Result<(
     let len = s.shr(Width::W16, control, eight);
     let from = s.shr(W::W, a, start);
     let r = below_bit(s, W::W, from, len);
-    s.flags_logic(W::W, r);
+    let zero = s.imm(0);
+    set_flags_without_parity(s, r, zero, zero);
     s.set(W::W, i.ops[0], r);
     Ok(())
 }
@@ -363,8 +397,8 @@ pub(crate) fn bzhi<S: Sem, W: Size, R: Source>(s: &mut S, i: &Insn) -> Result<()
     let r = below_bit(s, W::W, a, n);
     let last = s.imm(u64::from(W::W.bits() - 1));
     let cf = s.below(last, n);
-    let of = s.imm(0);
-    s.flags_shift(W::W, r, cf, of);
+    let sf = sign(s, W::W, r);
+    set_flags_without_parity(s, r, cf, sf);
     s.set(W::W, i.ops[0], r);
     Ok(())
 }

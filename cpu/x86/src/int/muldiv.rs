@@ -19,10 +19,14 @@ fn differ<S: Sem>(s: &mut S, a: S::Value, b: S::Value) -> S::Value {
     s.xor(same, one)
 }
 
-/// The flags of a multiplication: CF and OF say that the upper half matters.
+/// The flags of a multiplication: CF and OF say that the upper half matters. SF and PF, undefined
+/// by the manual, are those of the lower half, and ZF is 0 even if that is.
 #[inline(always)]
 fn product_flags<S: Sem>(s: &mut S, w: Width, low: S::Value, matters: S::Value) {
-    s.flags_shift(w, low, matters, matters);
+    // 3 is positive, of even parity as 0 is, and not 0.
+    let three = s.imm(3);
+    let shown = s.select(low, low, three);
+    s.flags_shift(w, shown, matters, matters);
 }
 
 /// The accumulator pair: AX for bytes, else RDX and RAX.

@@ -1,8 +1,7 @@
 //! Shifts and rotates: SHL, SHR, SAR, ROL, ROR, RCL, RCR, SHLD, SHRD, and SHLX, SHRX, SARX, RORX.
 //!
-//! A count of 0 changes no flag. What the manual leaves undefined (OF after counts above 1, CF
-//! after counts above the width) is what the formulas of the defined cases give, as it is on
-//! Intel's CPUs.
+//! A count of 0 changes no flag. What the manual leaves undefined is as Intel's present CPUs have
+//! it: after counts above 1, OF is what it would be after a count of 1.
 //! Source: SDM vol. 2.
 
 use super::RCX;
@@ -111,13 +110,20 @@ fn less_one<S: Sem>(s: &mut S, n: S::Value) -> S::Value {
     s.sub(Width::W64, n, one)
 }
 
-/// Whether the two top bits of `r` differ: OF after rotating right.
+/// Whether the two top bits of `a` differ: OF if it is shifted left.
 #[inline(always)]
-fn tops_differ<S: Sem>(s: &mut S, w: Width, r: S::Value) -> S::Value {
+fn tops_differ<S: Sem>(s: &mut S, w: Width, a: S::Value) -> S::Value {
     let one = s.imm(1);
-    let next = s.shl(w, r, one);
-    let both = s.xor(r, next);
+    let next = s.shl(w, a, one);
+    let both = s.xor(a, next);
     sign(s, w, both)
+}
+
+/// Whether the top bit of `a` is not `new`, which is shifted in from above: OF then.
+#[inline(always)]
+fn top_changes<S: Sem>(s: &mut S, w: Width, a: S::Value, new: S::Value) -> S::Value {
+    let top = sign(s, w, a);
+    s.xor(top, new)
 }
 
 /// SHL and SAL.
@@ -131,8 +137,7 @@ impl Shift for Shl {
     fn flags<S: Sem>(s: &mut S, w: Width, a: S::Value, n: S::Value, r: S::Value) {
         let last = minus(s, w.bits(), n);
         let cf = bit(s, w, a, last);
-        let top = sign(s, w, r);
-        let of = s.xor(top, cf);
+        let of = tops_differ(s, w, a);
         s.flags_shift(w, r, cf, of);
     }
 }
@@ -148,7 +153,7 @@ impl Shift for Shr {
     fn flags<S: Sem>(s: &mut S, w: Width, a: S::Value, n: S::Value, r: S::Value) {
         let last = less_one(s, n);
         let cf = bit(s, w, a, last);
-        let of = tops_differ(s, w, r);
+        let of = sign(s, w, a);
         s.flags_shift(w, r, cf, of);
     }
 }
@@ -190,11 +195,10 @@ impl Shift for Rol {
         s.or(high, low)
     }
     #[inline(always)]
-    fn flags<S: Sem>(s: &mut S, w: Width, _: S::Value, _: S::Value, r: S::Value) {
+    fn flags<S: Sem>(s: &mut S, w: Width, a: S::Value, _: S::Value, r: S::Value) {
         let one = s.imm(1);
         let cf = s.and(r, one);
-        let top = sign(s, w, r);
-        let of = s.xor(top, cf);
+        let of = tops_differ(s, w, a);
         s.flags_rotate(cf, of);
     }
 }
@@ -211,9 +215,11 @@ impl Shift for Ror {
         s.or(high, low)
     }
     #[inline(always)]
-    fn flags<S: Sem>(s: &mut S, w: Width, _: S::Value, _: S::Value, r: S::Value) {
+    fn flags<S: Sem>(s: &mut S, w: Width, a: S::Value, _: S::Value, r: S::Value) {
         let cf = sign(s, w, r);
-        let of = tops_differ(s, w, r);
+        let one = s.imm(1);
+        let lowest = s.and(a, one);
+        let of = top_changes(s, w, a, lowest);
         s.flags_rotate(cf, of);
     }
 }
@@ -244,14 +250,13 @@ impl Shift for Rcl {
         s.or(r, low)
     }
     #[inline(always)]
-    fn flags<S: Sem>(s: &mut S, w: Width, a: S::Value, n: S::Value, r: S::Value) {
+    fn flags<S: Sem>(s: &mut S, w: Width, a: S::Value, n: S::Value, _: S::Value) {
         let n = distance_with_carry(s, w, n);
         let carry = s.flag(Flag::Cf);
         let last = minus(s, w.bits(), n);
         let out = bit(s, w, a, last);
         let cf = s.select(n, out, carry);
-        let top = sign(s, w, r);
-        let of = s.xor(top, cf);
+        let of = tops_differ(s, w, a);
         s.flags_rotate(cf, of);
     }
 }
@@ -272,13 +277,13 @@ impl Shift for Rcr {
         s.or(r, high)
     }
     #[inline(always)]
-    fn flags<S: Sem>(s: &mut S, w: Width, a: S::Value, n: S::Value, r: S::Value) {
+    fn flags<S: Sem>(s: &mut S, w: Width, a: S::Value, n: S::Value, _: S::Value) {
         let n = distance_with_carry(s, w, n);
         let carry = s.flag(Flag::Cf);
         let last = less_one(s, n);
         let out = bit(s, w, a, last);
         let cf = s.select(n, out, carry);
-        let of = tops_differ(s, w, r);
+        let of = top_changes(s, w, a, carry);
         s.flags_rotate(cf, of);
     }
 }
@@ -307,6 +312,8 @@ pub(crate) trait Double: 'static {
         b: S::Value,
         n: S::Value,
     ) -> (S::Value, S::Value);
+    /// OF.
+    fn overflow<S: Sem>(s: &mut S, w: Width, a: S::Value, b: S::Value) -> S::Value;
 }
 
 /// 16-bit operands in a row, as the CPU sees them for counts up to 31: a, b, and a again.
@@ -342,6 +349,10 @@ impl Double for Shld {
         let low = s.shr(w, b, rest);
         (s.or(high, low), bit(s, w, a, rest))
     }
+    #[inline(always)]
+    fn overflow<S: Sem>(s: &mut S, w: Width, a: S::Value, _: S::Value) -> S::Value {
+        tops_differ(s, w, a)
+    }
 }
 
 /// SHRD.
@@ -366,6 +377,12 @@ impl Double for Shrd {
         let high = s.shl(w, b, rest);
         (s.or(low, high), bit(s, w, a, last))
     }
+    #[inline(always)]
+    fn overflow<S: Sem>(s: &mut S, w: Width, a: S::Value, b: S::Value) -> S::Value {
+        let one = s.imm(1);
+        let lowest = s.and(b, one);
+        top_changes(s, w, a, lowest)
+    }
 }
 
 /// SHLD and SHRD.
@@ -379,8 +396,7 @@ pub(crate) fn double<S: Sem, O: Double, W: Size, T: Target, N: Count>(
     let b = s.get(W::W, i.ops[1]);
     let (r, cf) = O::apply(s, W::W, a, b, n);
     unless_zero::<S, N>(s, i, W::W, n, |s| {
-        let changed = s.xor(a, r);
-        let of = sign(s, W::W, changed);
+        let of = O::overflow(s, W::W, a, b);
         s.flags_shift(W::W, r, cf, of);
     })?;
     T::commit(s, i, W::W, place, r);

@@ -175,32 +175,32 @@ pub(crate) fn popa(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     Ok(())
 }
 
-/// ENTER: up to 32 words are pushed, the last of which must be writable at the new top, too.
+/// ENTER. Every word that is pushed, and one at the new top of the stack, must be writable.
 pub(crate) fn enter(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     let (w, sw) = (i.width(), i.mode.stack());
     let level = u64::from(i.imm2 & 31);
     let size = u64::from(i.imm as u16);
-    let sp = core.get(sw, RSP);
-    let at = |n: u64| sp.wrapping_sub(w.bytes() * (n + 1)) & sw.mask();
-    let frame = at(0);
-    let mut pushed = [None; 33];
-    for (n, entry) in (0..).zip(pushed.iter_mut()).take(level as usize + 1) {
-        let lin = core.linear(Seg::Ss, at(n), w.bytes(), true)?;
-        let place = core.place(core.class, Seg::Ss, lin, w.bytes())?;
+    let (sp, bp) = (core.get(sw, RSP), core.get(sw, RBP));
+    let below = |start: u64, n: u64| start.wrapping_sub(w.bytes() * n) & sw.mask();
+    let frame = below(sp, 1);
+    let top = below(sp, level + 1).wrapping_sub(size) & sw.mask();
+    let mut places = [None; 32];
+    for (n, place) in (0..=level).zip(&mut places) {
+        let lin = core.linear(Seg::Ss, below(sp, n + 1), w.bytes(), true)?;
+        *place = Some((lin, core.place(core.class, Seg::Ss, lin, w.bytes())?));
+        if (1..level).contains(&n) {
+            core.load(w, Seg::Ss, below(bp, n))?;
+        }
+    }
+    let lin = core.linear(Seg::Ss, top, w.bytes(), true)?;
+    core.place(core.class, Seg::Ss, lin, w.bytes())?;
+    for (n, (lin, place)) in (0..).zip(places.into_iter().flatten()) {
         let value = match n {
             0 => core.get(w, RBP),
             n if n == level => frame & w.mask(),
-            n => {
-                let from = core.get(sw, RBP).wrapping_sub(w.bytes() * n) & sw.mask();
-                core.load(w, Seg::Ss, from)?
-            }
+            // It was read above, so this cannot fail; it may be one that was just pushed.
+            n => core.load(w, Seg::Ss, below(bp, n))?,
         };
-        *entry = Some((lin, place, value));
-    }
-    let top = at(level).wrapping_sub(size) & sw.mask();
-    let lin = core.linear(Seg::Ss, top, w.bytes(), true)?;
-    core.place(core.class, Seg::Ss, lin, w.bytes())?;
-    for (lin, place, value) in pushed.into_iter().flatten() {
         core.watch(lin, w.bytes(), true);
         core.commit(w, place, value);
     }

@@ -67,6 +67,11 @@ fn string(core: &mut Core, i: &Insn, kind: Kind) -> Result<(), Raised> {
     let aw = i.address_width();
     let count = core.get(aw, RCX);
     if count == 0 {
+        // With 32-bit addresses in 64-bit mode the upper halves are cleared all the same.
+        core.set(aw, RCX, 0);
+        if kind == Kind::Movs || kind == Kind::Stos {
+            advance(core, i, kind, 0);
+        }
         return Ok(());
     }
     let most = if core.system_flags & rflags::TF != 0 { 1 } else { room(core, i, kind) };
