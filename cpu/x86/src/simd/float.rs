@@ -248,21 +248,24 @@ pub(crate) fn dot_product<F: Real>(core: &mut Core, i: &Insn) -> Result<(), Rais
             }
             sse::mul(env, lane(&a, n), lane(&b, n))
         });
-        let sum = sum_of_products::<F>(env, products);
-        build::<F, 2>(|n| if imm >> n & 1 != 0 { sum } else { F::of(0) })
+        let sums = sums_of_products::<F>(env, products);
+        build::<F, 2>(|n| if imm >> n & 1 != 0 { lane(&sums, n) } else { F::of(0) })
     })
 }
 
-/// Neighbours first, as far as exceptions let it.
-fn sum_of_products<F: Real>(env: &mut Env, products: [u64; 2]) -> F {
+/// The sum of all products, neighbours first, as far as exceptions let it. Each lane has its own
+/// order of operands, which shows in the NaN that it gets.
+fn sums_of_products<F: Real>(env: &mut Env, products: [u64; 2]) -> [u64; 2] {
     let ended = |env: &Env| env.unmasked() != Flags::NONE;
+    let add = |env: &mut Env, v: &[u64; 2], a: usize, b: usize| {
+        sse::add::<F>(env, lane(v, a), lane(v, b))
+    };
     if ended(env) {
-        return F::of(0);
+        return [0; 2];
     }
-    let low = sse::add(env, lane::<F, 2>(&products, 0), lane(&products, 1));
     if F::BITS == 64 {
-        return low;
+        return build(|n| add(env, &products, n, n ^ 1));
     }
-    let high = sse::add(env, lane::<F, 2>(&products, 2), lane(&products, 3));
-    if ended(env) { F::of(0) } else { sse::add(env, low, high) }
+    let pairs = build(|n| add(env, &products, n ^ 1, n));
+    if ended(env) { [0; 2] } else { build(|n| add(env, &pairs, n, n ^ 2)) }
 }
