@@ -179,10 +179,9 @@ fn store_masked<const Q: usize>(
     let start = core.regs[7];
     let at = |n: usize| start.wrapping_add(n as u64) & i.address_width().mask();
     for q in (0..Q).rev() {
-        for n in [8 * q, 8 * q + 7] {
-            let lin = core.linear(i.seg(), at(n), 1, true)?;
-            core.place(core.class, i.seg(), lin, 1)?;
-        }
+        let lin = core.linear(i.seg(), at(8 * q), 1, true)?;
+        core.linear(i.seg(), at(8 * q + 7), 1, true)?;
+        core.place(core.class, i.seg(), lin, 8)?;
     }
     for n in (0..8 * Q).filter(|n| lane::<u8, Q>(&mask, *n) & 0x80 != 0) {
         core.store(Width::W8, i.seg(), at(n), lane::<u8, Q>(&value, n).into())?;
