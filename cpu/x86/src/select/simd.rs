@@ -86,6 +86,8 @@ macro_rules! convert {
 mod float;
 mod integer;
 mod moves;
+#[cfg(test)]
+mod tests;
 
 use crate::{insn::Insn, sem::Pick};
 

@@ -157,10 +157,11 @@ pub(crate) fn from_mmx<const DOUBLE: bool>(core: &mut Core, i: &Insn) -> Result<
     let b = Mm::source(core, i, 1)?[0];
     let mut env = environment(core);
     let result = if DOUBLE { dq2pd(&mut env, [b, 0]) } else { dq2ps(&mut env, [b, 0]) };
-    settle(core, &env)?;
+    // Even when the result is then withheld.
     if !i.has_memory() {
         Mm::used(core);
     }
+    settle(core, &env)?;
     let high = if DOUBLE { result[1] } else { Xmm::get(core, i.ops[0])[1] };
     Xmm::set(core, i.ops[0], [result[0], high]);
     Ok(())
@@ -178,8 +179,9 @@ pub(crate) fn to_mmx<const DOUBLE: bool, const TRUNCATE: bool>(
     let mut env = environment(core);
     let result =
         if DOUBLE { pd2dq::<TRUNCATE>(&mut env, b) } else { ps2dq::<TRUNCATE>(&mut env, b) };
-    settle(core, &env)?;
+    // Even when the result is then withheld.
     Mm::used(core);
+    settle(core, &env)?;
     Mm::set(core, i.ops[0], [result[0]]);
     Ok(())
 }

@@ -6,7 +6,7 @@
 //! Sources: SDM vol. 1, sections 10.2.3 and 11.5; vol. 2, the instructions of the same names.
 
 use trine_softfloat::{
-    Env, Flags, Relation, Rounding,
+    Env, Relation, Rounding,
     sse::{self, Float},
 };
 
@@ -238,31 +238,35 @@ pub(crate) fn addsub<F: Real>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
 }
 
 /// DPPS, DPPD: the sum of those products that the immediate's high half names, to the lanes that
-/// its low half names.
+/// its low half names. Products, sums of neighbours and the last sum are three steps, and an
+/// unmasked exception ends the instruction with its step. Each lane of the sums has its own order
+/// of operands, which shows in the NaN that it gets.
 pub(crate) fn dot_product<F: Real>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    enter_sse(core)?;
+    let b = Xmm::source(core, i, 1)?;
+    let a = Xmm::get(core, i.ops[0]);
     let imm = i.imm as u8;
-    vector(core, i, |env, a, b| {
-        let products = build::<F, 2>(|n| {
-            if imm >> (4 + n) & 1 == 0 {
-                return F::of(0);
-            }
-            sse::mul(env, lane(&a, n), lane(&b, n))
-        });
-        let sum = sum_of_products::<F>(env, products);
-        build::<F, 2>(|n| if imm >> n & 1 != 0 { sum } else { F::of(0) })
-    })
+    let zero = F::of(0);
+    let products = step(core, |env, n| {
+        let chosen = imm >> (4 + n) & 1 != 0;
+        if chosen { sse::mul::<F>(env, lane(&a, n), lane(&b, n)) } else { zero }
+    })?;
+    let sums = if F::BITS == 64 {
+        step(core, |env, n| sse::add::<F>(env, lane(&products, n), lane(&products, n ^ 1)))?
+    } else {
+        let pairs =
+            step(core, |env, n| sse::add::<F>(env, lane(&products, n ^ 1), lane(&products, n)))?;
+        step(core, |env, n| sse::add::<F>(env, lane(&pairs, n), lane(&pairs, n ^ 2)))?
+    };
+    let result = build(|n| if imm >> n & 1 != 0 { lane::<F, 2>(&sums, n) } else { zero });
+    Xmm::set(core, i.ops[0], result);
+    Ok(())
 }
 
-/// Neighbours first, as far as exceptions let it.
-fn sum_of_products<F: Real>(env: &mut Env, products: [u64; 2]) -> F {
-    let ended = |env: &Env| env.unmasked() != Flags::NONE;
-    if ended(env) {
-        return F::of(0);
-    }
-    let low = sse::add(env, lane::<F, 2>(&products, 0), lane(&products, 1));
-    if F::BITS == 64 {
-        return low;
-    }
-    let high = sse::add(env, lane::<F, 2>(&products, 2), lane(&products, 3));
-    if ended(env) { F::of(0) } else { sse::add(env, low, high) }
+/// Lanes from their numbers, under an environment of their own.
+fn step<F: Real>(core: &mut Core, f: impl Fn(&mut Env, usize) -> F) -> Result<[u64; 2], Raised> {
+    let mut env = environment(core);
+    let lanes = build(|n| f(&mut env, n));
+    settle(core, &env)?;
+    Ok(lanes)
 }

@@ -128,10 +128,10 @@ fn unavailable(core: &mut Core) -> Raised {
 /// #UD, #NM and #MF of an instruction on MMX registers.
 #[inline(always)]
 pub(crate) fn enter_mmx(core: &mut Core) -> Result<(), Raised> {
-    if core.control.cr0 & (cr0::EM | cr0::TS) != 0 || core.x87.status & 0x80 != 0 {
+    if core.control.cr0 & (cr0::EM | cr0::TS) != 0 {
         return Err(unavailable_mmx(core));
     }
-    Ok(())
+    core.x87_wait()
 }
 
 #[cold]
@@ -139,10 +139,7 @@ fn unavailable_mmx(core: &mut Core) -> Raised {
     if core.control.cr0 & cr0::EM != 0 {
         return core.ud();
     }
-    if core.control.cr0 & cr0::TS != 0 {
-        return core.fault(vector::NM);
-    }
-    core.fault(vector::MF)
+    core.fault(vector::NM)
 }
 
 /// Both of them: an instruction on MMX and XMM registers.

@@ -168,24 +168,23 @@ pub(crate) fn movdq2q(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     Ok(())
 }
 
-/// Stores to seg:rDI those bytes of `value` whose `mask` byte has bit 7 set. An access that is
-/// masked off does not fault.
+/// Stores to seg:rDI those bytes of `value` whose `mask` byte has bit 7 set. Each quadword has to
+/// be writable as a whole, whatever its mask (the manual leaves it open), the highest one first.
 fn store_masked<const Q: usize>(
     core: &mut Core,
     i: &Insn,
     value: [u64; Q],
     mask: [u64; Q],
 ) -> Result<(), Raised> {
-    let at = |core: &Core, n: usize| core.regs[7].wrapping_add(n as u64) & i.address_width().mask();
-    let chosen = |n: usize| lane::<u8, Q>(&mask, n) & 0x80 != 0;
-    for n in (0..8 * Q).filter(|n| chosen(*n)) {
-        let offset = at(core, n);
-        let lin = core.linear(i.seg(), offset, 1, true)?;
-        core.place(core.class, i.seg(), lin, 1)?;
+    let start = core.regs[7];
+    let at = |n: usize| start.wrapping_add(n as u64) & i.address_width().mask();
+    for q in (0..Q).rev() {
+        let lin = core.linear(i.seg(), at(8 * q), 1, true)?;
+        core.linear(i.seg(), at(8 * q + 7), 1, true)?;
+        core.place(core.class, i.seg(), lin, 8)?;
     }
-    for n in (0..8 * Q).filter(|n| chosen(*n)) {
-        let offset = at(core, n);
-        core.store(Width::W8, i.seg(), offset, lane::<u8, Q>(&value, n).into())?;
+    for n in (0..8 * Q).filter(|n| lane::<u8, Q>(&mask, *n) & 0x80 != 0) {
+        core.store(Width::W8, i.seg(), at(n), lane::<u8, Q>(&value, n).into())?;
     }
     Ok(())
 }
