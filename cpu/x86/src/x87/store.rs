@@ -100,3 +100,16 @@ pub(crate) fn register<const POP: bool>(core: &mut Core, i: &Insn) -> Result<(),
     }
     Ok(())
 }
+
+/// FSTPNCE ("no check for empty"): an alias of FSTP ST(i) that takes ST(0) as it is.
+pub(crate) fn unchecked(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    core.x87_ready()?;
+    core.x87_instruction(i);
+    let x = &mut core.x87;
+    x.status &= !C1;
+    if !x.is_empty(0) {
+        x.set_st(i.ops[0], x.st(0));
+    }
+    x.pop();
+    Ok(())
+}
