@@ -123,7 +123,7 @@ fn moves<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
         C::Fbstp_m80bcd => cold!(p, store::memory::<Bcd, true>),
         C::Fst_sti => cold!(p, store::register::<false>),
         C::Fstp_sti | C::Fstp_sti_DFD0 | C::Fstp_sti_DFD8 => cold!(p, store::register::<true>),
-        C::Fstpnce_sti => cold!(p, store::register::<true>),
+        C::Fstpnce_sti => cold!(p, store::unchecked),
         C::Fcmovb_st0_sti => cold!(p, control::conditional_move::<0x2>),
         C::Fcmovnb_st0_sti => cold!(p, control::conditional_move::<0x3>),
         C::Fcmove_st0_sti => cold!(p, control::conditional_move::<0x4>),

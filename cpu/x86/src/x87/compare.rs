@@ -3,7 +3,7 @@
 //! Source: SDM vol. 2, the instructions' pages.
 
 use trine_softfloat::{
-    Env, Flags, Relation,
+    Env, Relation,
     x87::{self, F80, Operand},
 };
 
@@ -104,8 +104,12 @@ pub(crate) fn flags<const QUIET: bool, const POP: bool>(
     let (relation, delivered) = if x.is_empty(0) || x.is_empty(source) {
         (Relation::Unordered, x.stack_fault(i, StackFault::Underflow))
     } else {
+        // Unlike the others it leaves C1 alone.
+        let c1 = x.status & C1;
         let (a, b) = (x.st(0).into(), x.st(source).into());
-        relation::<QUIET>(x, i, a, b)
+        let found = relation::<QUIET>(x, i, a, b);
+        x.status |= c1;
+        found
     };
     core.flags.set_bits(u64::from(relation.eflags()) & rflags::ARITHMETIC);
     if delivered && POP {
@@ -125,5 +129,3 @@ pub(crate) fn examine(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     x.status = x.status & !(CODES | C1) | codes | c1;
     Ok(())
 }
-
-const _: () = assert!(Flags::IE.bits() == 1);

@@ -98,7 +98,6 @@ pub(crate) fn conditional_move<const CC: u8>(core: &mut Core, i: &Insn) -> Resul
         }
         return Ok(());
     }
-    x.status &= !C1;
     if holds {
         x.set_st(0, x.st(source));
     }
@@ -109,6 +108,7 @@ pub(crate) fn conditional_move<const CC: u8>(core: &mut Core, i: &Insn) -> Resul
 pub(crate) fn free<const POP: bool>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     core.x87_ready()?;
     core.x87_instruction(i);
+    core.x87.status &= !C1;
     core.x87.free(i.ops[0]);
     if POP {
         core.x87.pop();

@@ -67,9 +67,8 @@ fn set_environment(x: &mut X87, image: &[u8; LARGEST], wide: bool, protected: bo
     if protected {
         x.ip = field(3).into();
         x.cs = field(4) as u16;
-        if wide {
-            x.opcode = (field(4) >> 16) as u16 & 0x7ff;
-        }
+        // The 16-bit form has no room for the opcode, which becomes 0.
+        x.opcode = (field(4) >> 16) as u16 & 0x7ff;
         x.dp = field(5).into();
         x.ds = field(6) as u16;
     } else {

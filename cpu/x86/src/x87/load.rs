@@ -3,7 +3,7 @@
 //! Source: SDM vol. 2, FLD, FILD, FBLD, FLD1 and its like; vol. 1, section 8.3.3.
 
 use trine_softfloat::{
-    Env, Rounding,
+    Env, Flags, Rounding,
     x87::{self, Constant, F80},
 };
 
@@ -23,7 +23,8 @@ pub(crate) fn memory<F: Source>(core: &mut Core, i: &Insn) -> Result<(), Raised>
     }
     let mut env = Env::from_control_word(x.control);
     let value = F::unpack(&mut env, bits);
-    if x.settle(i, &env) {
+    // A denormal is loaded even if it raises an exception.
+    if x.settle(i, &env) || !env.unmasked().contains(Flags::IE) {
         x.push(value);
     }
     Ok(())

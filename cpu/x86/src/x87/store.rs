@@ -1,12 +1,15 @@
 //! Stores: FST, FSTP, FIST, FISTP, FISTTP and FBSTP.
 //!
+//! A store that an unmasked exception suppresses does not look at memory at all: not even its page
+//! faults are raised (found so on hardware).
+//!
 //! Source: SDM vol. 2, FST, FIST, FISTTP and FBSTP.
 
 use trine_softfloat::{Env, Flags, Rounding, x87::F80};
 
 use super::{
     exception::StackFault,
-    operand::{Format, Integer, Target},
+    operand::{Integer, Target},
     stack::C1,
 };
 use crate::{Core, Insn, Raised};
@@ -41,8 +44,6 @@ fn deliver<F: Target, const POP: bool>(
     let stored = env.unmasked().bits() & NOT_STORED == 0;
     if stored {
         F::store(core, i, offset, bits)?;
-    } else {
-        probe::<F>(core, i, offset)?;
     }
     core.x87_operand(i, offset);
     core.x87.settle(i, &env);
@@ -61,23 +62,12 @@ fn underflow<F: Target, const POP: bool>(
     let masked = core.x87.control & super::stack::IE != 0;
     if masked {
         F::store(core, i, offset, F::INDEFINITE)?;
-    } else {
-        probe::<F>(core, i, offset)?;
     }
     core.x87_operand(i, offset);
     core.x87.stack_fault(i, StackFault::Underflow);
     if POP && masked {
         core.x87.pop();
     }
-    Ok(())
-}
-
-/// The faults that the store would have had, where an exception keeps it from memory.
-#[cold]
-fn probe<F: Format>(core: &mut Core, i: &Insn, offset: u64) -> Result<(), Raised> {
-    let size = if size_of::<F::Bits>() == 10 { 10 } else { size_of::<F::Bits>() as u64 };
-    let lin = core.linear(i.seg(), offset, size, true)?;
-    core.place(core.class, i.seg(), lin, size)?;
     Ok(())
 }
 
@@ -98,5 +88,18 @@ pub(crate) fn register<const POP: bool>(core: &mut Core, i: &Insn) -> Result<(),
     if POP {
         x.pop();
     }
+    Ok(())
+}
+
+/// FSTPNCE ("no check for empty"): an alias of FSTP ST(i) that takes ST(0) as it is.
+pub(crate) fn unchecked(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    core.x87_ready()?;
+    core.x87_instruction(i);
+    let x = &mut core.x87;
+    x.status &= !C1;
+    if !x.is_empty(0) {
+        x.set_st(i.ops[0], x.st(0));
+    }
+    x.pop();
     Ok(())
 }
