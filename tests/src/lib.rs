@@ -1,4 +1,5 @@
 //! Tests that cross crates, and what they share.
 #![forbid(unsafe_code)]
 
+pub mod console;
 pub mod vectors;

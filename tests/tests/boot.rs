@@ -1,0 +1,189 @@
+//! Debian's stock kernels boot to a shell that answers, and power off. The guests come from
+//! `tests/guests/fetch`; without them these tests say that they skip.
+//!
+//! The daily suite boots one kernel. All of them, in some minutes:
+//! `cargo test --release -p trine-tests --test boot -- --include-ignored --test-threads 2`
+
+use std::path::Path;
+
+use trine_tests::console::{Console, Ending, Silence, guests};
+
+/// 0 + 1 + … + 999.
+const SUM: &str = "i=0; s=0; while [ $i -lt 1000 ]; do s=$((s+i)); i=$((i+1)); done; echo $s";
+
+/// A stock kernel with the initramfs that fits it.
+struct Guest {
+    kernel: &'static str,
+    initrd: &'static str,
+    /// What `uname -m` says.
+    machine: &'static str,
+    /// What the kernel's version ends with.
+    flavour: &'static str,
+}
+
+const CLOUD: Guest = Guest {
+    kernel: "cloud/vmlinuz",
+    initrd: "initrd-amd64.gz",
+    machine: "x86_64",
+    flavour: "-cloud-amd64",
+};
+const GENERIC: Guest = Guest {
+    kernel: "amd64/vmlinuz",
+    initrd: "initrd-amd64.gz",
+    machine: "x86_64",
+    flavour: "-amd64",
+};
+const I686: Guest =
+    Guest { kernel: "686/vmlinuz", initrd: "initrd-i386.gz", machine: "i686", flavour: "-686" };
+const I686_PAE: Guest = Guest {
+    kernel: "686-pae/vmlinuz",
+    initrd: "initrd-i386.gz",
+    machine: "i686",
+    flavour: "-686-pae",
+};
+
+impl Guest {
+    /// Starts it in `folder` with more `options` and kernel arguments.
+    fn start(&self, folder: &Path, options: &[&str], append: &str) -> Console {
+        let kernel = folder.join(self.kernel).display().to_string();
+        let initrd = folder.join(self.initrd).display().to_string();
+        let append = format!("console=ttyS0 {append}");
+        let mut arguments = vec!["run", "--engine", "interp", "--memory", "512M", "--kernel"];
+        arguments.extend([kernel.as_str(), "--initrd", &initrd, "--append", &append]);
+        arguments.extend(options);
+        Console::start(&arguments)
+    }
+
+    /// Boots it to the shell, tries the shell, and switches it off.
+    fn answers(&self, options: &[&str], cpus: u32) {
+        let Some(folder) = guests() else { return };
+        let mut console = self.start(&folder, options, "");
+        if let Err(silence) = self.talk(&mut console, cpus) {
+            panic!("{silence}");
+        }
+        console.type_text("poweroff -f\n");
+        let ending = console.finish().unwrap_or_else(|silence| panic!("{silence}"));
+        assert_eq!(ending.status.code(), Some(0), "{}", ending.stderr);
+    }
+
+    /// What the guest says of itself, and what its shell and its programs compute.
+    fn talk(&self, console: &mut Console, cpus: u32) -> Result<(), Silence> {
+        console.wait_for("READY")?;
+        // Up to the prompt, so that nothing is typed before the shell listens.
+        let greeting = console.wait_for("/ #")?;
+        assert!(greeting.starts_with(&format!(" {} cpus={cpus} ", self.machine)), "{greeting}");
+        assert_eq!(console.ask("echo $((6*7))")?, "42");
+        assert_eq!(console.ask("uname -m")?, self.machine);
+        assert!(console.ask("uname -r")?.ends_with(self.flavour));
+        assert_eq!(console.ask("nproc")?, cpus.to_string());
+        let flags = console.ask("grep -m 1 ^flags /proc/cpuinfo")?;
+        let mut wanted = vec!["fpu", "tsc", "msr", "apic", "cmov", "mmx", "fxsr", "sse", "sse2"];
+        if self.machine == "x86_64" {
+            wanted.extend(["lm", "nx", "syscall"]);
+        }
+        for flag in wanted {
+            assert!(flags.split_whitespace().any(|f| f == flag), "{flag} is not in: {flags}");
+        }
+        // The shell's own arithmetic, compiled integer code, and doubles.
+        assert_eq!(console.ask(SUM)?, "499500");
+        assert_eq!(console.ask("printf abc | sha256sum | cut -c 1-16")?, "ba7816bf8f01cfea");
+        assert_eq!(console.ask("awk 'BEGIN { printf \"%.12f\", exp(1) }'")?, "2.718281828459");
+        for cpu in (0..cpus).filter(|_| cpus > 1) {
+            // Field 39 is the CPU that the process runs on.
+            let on = format!("taskset -c {cpu} cut -d ' ' -f 39 /proc/self/stat");
+            assert_eq!(console.ask(&on)?, cpu.to_string(), "taskset -c {cpu}");
+            let busy = format!("taskset -c {cpu} sh -c '{SUM}'");
+            assert_eq!(console.ask(&busy)?, "499500", "taskset -c {cpu}");
+        }
+        Ok(())
+    }
+
+    /// Runs `command` in it without typing, with a counted clock.
+    fn counted(&self, folder: &Path, command: &str, run: u32) -> (Ending, serde_json::Value) {
+        let name = format!("trine-boot-{}-{run}.json", std::process::id());
+        let file = std::env::temp_dir().join(name);
+        let stats = file.display().to_string();
+        let options = ["--clock", "instructions", "--stats", &stats];
+        let console = self.start(folder, &options, &format!("run={command}"));
+        let ending = console.finish().unwrap_or_else(|silence| panic!("{silence}"));
+        let text = std::fs::read_to_string(&file).expect("there are statistics");
+        std::fs::remove_file(&file).expect("the file can be removed");
+        (ending, serde_json::from_str(&text).expect("they are JSON"))
+    }
+}
+
+/// Every number named `instructions` in the statistics, in order.
+fn instructions(stats: &serde_json::Value) -> Vec<u64> {
+    match stats {
+        serde_json::Value::Object(fields) => fields
+            .iter()
+            .flat_map(|(name, value)| match value.as_u64() {
+                Some(count) if name == "instructions" => vec![count],
+                _ => instructions(value),
+            })
+            .collect(),
+        serde_json::Value::Array(rows) => rows.iter().flat_map(instructions).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn cloud_amd64() {
+    CLOUD.answers(&[], 1);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn long_amd64() {
+    GENERIC.answers(&[], 1);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn long_686() {
+    I686.answers(&[], 1);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn long_686_pae() {
+    I686_PAE.answers(&[], 1);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn long_cloud_amd64_on_two_cpus() {
+    CLOUD.answers(&["--cpus", "2"], 2);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn long_amd64_on_two_cpus() {
+    GENERIC.answers(&["--cpus", "2"], 2);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn long_686_pae_on_two_cpus() {
+    I686_PAE.answers(&["--cpus", "2"], 2);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn long_counted_runs_repeat_to_the_bit() {
+    let Some(folder) = guests() else { return };
+    let runs = [1, 2].map(|run| CLOUD.counted(&folder, "cat,/proc/interrupts,/proc/uptime", run));
+    for (ending, _) in &runs {
+        assert_eq!(ending.status.code(), Some(0), "{}", ending.stderr);
+        let text = String::from_utf8_lossy(&ending.stdout);
+        assert!(text.contains("EXIT 0"), "{text}");
+    }
+    let [(first, counts), (second, counts_again)] = runs;
+    let (a, b) = (&first.stdout, &second.stdout);
+    let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let tail = |text: &[u8]| String::from_utf8_lossy(&text[same.saturating_sub(80)..]).into_owned();
+    assert!(a == b, "they differ after {same} bytes:\n{}\n--\n{}", tail(a), tail(b));
+    let counted = instructions(&counts);
+    assert!(counted.iter().any(|&n| n > 1_000_000), "no counts of instructions: {counts}");
+    assert_eq!(counted, instructions(&counts_again));
+}
