@@ -48,16 +48,28 @@ impl Decoder {
         let ip = block_ip.wrapping_add(before as u64);
         let bits = mode.code().bits();
         let window = &bytes[..bytes.len().min(15)];
-        let mut decoder = iced_x86::Decoder::with_ip(bits, window, ip, DecoderOptions::NONE);
-        let insn = decoder.decode();
-        match decoder.last_error() {
+        // What a CPU without the feature makes of LZCNT, TZCNT, ENDBR and the like: BSR, BSF, NOP.
+        const WITHOUT: u32 = DecoderOptions::FORCE_RESERVED_NOP
+            | DecoderOptions::NO_MPFX_0FBC
+            | DecoderOptions::NO_MPFX_0FBD;
+        let decode = |options| {
+            let mut decoder = iced_x86::Decoder::with_ip(bits, window, ip, options);
+            (decoder.decode(), decoder.last_error())
+        };
+        let offered =
+            |insn: &Instruction| self.offered.get(insn.code() as usize).copied().unwrap_or(false);
+        let (mut insn, error) = decode(DecoderOptions::NONE);
+        match error {
             DecoderError::NoMoreBytes if window.len() < 15 => return Decoded::Incomplete,
             DecoderError::NoMoreBytes => return Decoded::TooLong,
             DecoderError::None => {}
             _ => return Decoded::Invalid,
         }
-        if !self.offered.get(insn.code() as usize).copied().unwrap_or(false) {
-            return Decoded::Invalid;
+        if !offered(&insn) {
+            insn = decode(WITHOUT).0;
+            if !offered(&insn) {
+                return Decoded::Invalid;
+            }
         }
         let mut out = compact(&insn, mode, block_ip, before);
         if (Code::Fadd_m32fp..=Code::Fcomip_st0_sti).contains(&insn.code()) {
