@@ -72,17 +72,24 @@ fn compared<S: Sem>(s: &mut S, w: Width, expected: S::Value, old: S::Value, equa
     }
 }
 
-/// CMPXCHG. Memory is written in any case.
+/// CMPXCHG. Memory is written in any case; of the registers, only the one that changes, which shows
+/// in the upper half of 32-bit ones.
 #[inline(always)]
 pub(crate) fn cmpxchg<S: Sem, W: Size, T: Target>(s: &mut S, i: &Insn) -> Result<(), S::Stop> {
     let (place, old) = T::open(s, i, W::W)?;
     let expected = s.get(W::W, RAX);
     let new = s.get(W::W, i.ops[1]);
     let equal = s.equal(expected, old);
-    let value = s.select(equal, new, old);
     // The accumulator first: the target may be the same register, and then wins.
     compared(s, W::W, expected, old, equal);
-    T::commit(s, i, W::W, place, value);
+    if W::W == Width::W32 && !T::MEMORY {
+        let whole = s.get(Width::W64, i.ops[0]);
+        let value = s.select(equal, new, whole);
+        s.set(Width::W64, i.ops[0], value);
+    } else {
+        let value = s.select(equal, new, old);
+        T::commit(s, i, W::W, place, value);
+    }
     Ok(())
 }
 

@@ -17,6 +17,8 @@ pub(crate) trait Count: 'static {
     fn read<S: Sem>(s: &mut S, i: &Insn, w: Width) -> S::Value;
     /// Whether decoding knows that the masked count is 0, or not 0.
     fn known(i: &Insn, w: Width) -> Option<bool>;
+    /// Whether decoding knows that the masked count is above 1.
+    fn above_one(i: &Insn, w: Width) -> bool;
 }
 
 const fn count_mask(w: Width) -> u64 {
@@ -34,6 +36,10 @@ impl Count for ByImm {
     fn known(i: &Insn, w: Width) -> Option<bool> {
         Some(i64::from(i.imm) as u64 & count_mask(w) == 0)
     }
+    #[inline(always)]
+    fn above_one(i: &Insn, w: Width) -> bool {
+        i64::from(i.imm) as u64 & count_mask(w) > 1
+    }
 }
 
 /// The count in CL.
@@ -48,6 +54,10 @@ impl Count for ByCl {
     #[inline(always)]
     fn known(_: &Insn, _: Width) -> Option<bool> {
         None
+    }
+    #[inline(always)]
+    fn above_one(_: &Insn, _: Width) -> bool {
+        false
     }
 }
 
@@ -75,6 +85,8 @@ fn unless_zero<S: Sem, N: Count>(
 
 /// A shift or rotate.
 pub(crate) trait Shift: 'static {
+    /// Of a register by an immediate above 1, OF stays.
+    const IMMEDIATE_KEEPS_OF: bool = false;
     /// The result, which is `a` if `n` is 0.
     fn apply<S: Sem>(s: &mut S, w: Width, a: S::Value, n: S::Value) -> S::Value;
     /// The flags, if `n` is not 0.
@@ -186,6 +198,7 @@ fn distance<S: Sem>(s: &mut S, w: Width, n: S::Value) -> S::Value {
 /// ROL.
 pub(crate) struct Rol;
 impl Shift for Rol {
+    const IMMEDIATE_KEEPS_OF: bool = true;
     #[inline(always)]
     fn apply<S: Sem>(s: &mut S, w: Width, a: S::Value, n: S::Value) -> S::Value {
         let n = distance(s, w, n);
@@ -206,6 +219,7 @@ impl Shift for Rol {
 /// ROR.
 pub(crate) struct Ror;
 impl Shift for Ror {
+    const IMMEDIATE_KEEPS_OF: bool = true;
     #[inline(always)]
     fn apply<S: Sem>(s: &mut S, w: Width, a: S::Value, n: S::Value) -> S::Value {
         let n = distance(s, w, n);
@@ -256,7 +270,9 @@ impl Shift for Rcl {
         let last = minus(s, w.bits(), n);
         let out = bit(s, w, a, last);
         let cf = s.select(n, out, carry);
-        let of = tops_differ(s, w, a);
+        let old = s.flag(Flag::Of);
+        let new = tops_differ(s, w, a);
+        let of = s.select(n, new, old);
         s.flags_rotate(cf, of);
     }
 }
@@ -283,7 +299,9 @@ impl Shift for Rcr {
         let last = less_one(s, n);
         let out = bit(s, w, a, last);
         let cf = s.select(n, out, carry);
-        let of = top_changes(s, w, a, carry);
+        let old = s.flag(Flag::Of);
+        let new = top_changes(s, w, a, carry);
+        let of = s.select(n, new, old);
         s.flags_rotate(cf, of);
     }
 }
@@ -297,7 +315,14 @@ pub(crate) fn shift<S: Sem, O: Shift, W: Size, T: Target, N: Count>(
     let n = N::read(s, i, W::W);
     let (place, a) = T::open(s, i, W::W)?;
     let r = O::apply(s, W::W, a, n);
-    unless_zero::<S, N>(s, i, W::W, n, |s| O::flags(s, W::W, a, n, r))?;
+    let keeps = O::IMMEDIATE_KEEPS_OF && !T::MEMORY && N::above_one(i, W::W);
+    unless_zero::<S, N>(s, i, W::W, n, |s| {
+        let of = s.flag(Flag::Of);
+        O::flags(s, W::W, a, n, r);
+        if keeps {
+            s.set_flag(Flag::Of, of);
+        }
+    })?;
     T::commit(s, i, W::W, place, r);
     Ok(())
 }
