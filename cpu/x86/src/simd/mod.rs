@@ -23,9 +23,6 @@ pub(crate) mod transfer;
 
 use crate::{Core, Insn, Raised, Seg, Width, cr0, cr4, vector};
 
-/// The exponent that a register gets from a write as an MMX register.
-const MMX_EXPONENT: u16 = 0xffff;
-
 /// A register file as a type: where a register of `Q` quadwords is.
 pub(crate) trait Bank<const Q: usize> {
     /// The exceptions that come before any memory access.
@@ -51,18 +48,17 @@ impl Bank<1> for Mm {
 
     #[inline(always)]
     fn get(core: &Core, reg: u8) -> [u64; 1] {
-        [core.x87.reg[usize::from(reg & 7)].0]
+        [core.x87.mm(reg)]
     }
 
     #[inline(always)]
     fn set(core: &mut Core, reg: u8, value: [u64; 1]) {
-        core.x87.reg[usize::from(reg & 7)] = (value[0], MMX_EXPONENT);
+        core.x87.set_mm(reg, value[0]);
     }
 
     #[inline(always)]
     fn used(core: &mut Core) {
-        core.x87.status &= !(7 << 11);
-        core.x87.valid = 0xff;
+        core.x87.enter_mmx();
     }
 
     #[inline(always)]

@@ -161,3 +161,103 @@ pub(crate) fn restore<const WIDE: bool>(core: &mut Core, i: &Insn) -> Result<(),
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn x87() -> X87 {
+        let mut x = X87 {
+            control: 0x37f,
+            status: 3 << 11 | 0x20,
+            valid: 0b0011_1000,
+            opcode: 0x5a6,
+            ip: 0x1234_5678,
+            cs: 0xc5c5,
+            dp: 0x9abc_def0,
+            ds: 0xd5d5,
+            ..X87::default()
+        };
+        // ST(0) is 1.0, ST(1) 0.0, ST(2) infinity; R0 is empty whatever it holds.
+        x.reg[3] = (1 << 63, 0x3fff);
+        x.reg[5] = (1 << 63, 0x7fff);
+        x.reg[0] = (1 << 63, 0x3fff);
+        x
+    }
+
+    fn words<const N: usize>(image: &[u8; LARGEST], wide: bool) -> [u32; N] {
+        let size = if wide { 4 } else { 2 };
+        std::array::from_fn(|n| {
+            let mut bytes = [0; 4];
+            bytes[..size].copy_from_slice(&image[size * n..size * (n + 1)]);
+            u32::from_le_bytes(bytes)
+        })
+    }
+
+    /// Tags by contents: R3 valid, R4 zero, R5 special, the others empty.
+    const TAGS: u32 = 0b11_11_10_01_00_11_11_11;
+
+    #[test]
+    fn protected_forms_are_figures_8_9_and_8_11() {
+        let image = environment(&x87(), true, true);
+        let want = [
+            0xffff_037f,
+            0xffff_1820,
+            0xffff_0000 | TAGS,
+            0x1234_5678,
+            0x05a6_c5c5,
+            0x9abc_def0,
+            0xffff_d5d5,
+        ];
+        assert_eq!(words::<7>(&image, true), want);
+        let image = environment(&x87(), false, true);
+        let want = [0x37f, 0x1820, TAGS, 0x5678, 0xc5c5, 0xdef0, 0xd5d5];
+        assert_eq!(words::<7>(&image, false), want);
+    }
+
+    #[test]
+    fn real_forms_have_linear_addresses() {
+        let x = X87 { cs: 0xf000, ip: 0x1234, ds: 0x8765, dp: 0xffff, ..x87() };
+        // F000h * 16 + 1234h and 8765h * 16 + FFFFh.
+        let image = environment(&x, true, false);
+        let want = [
+            0xffff_037f,
+            0xffff_1820,
+            0xffff_0000 | TAGS,
+            0xffff_1234,
+            0x0000_f5a6,
+            0xffff_764f,
+            0x0000_9000,
+        ];
+        assert_eq!(words::<7>(&image, true), want);
+        let image = environment(&x, false, false);
+        let want = [0x37f, 0x1820, TAGS, 0x1234, 0xf5a6, 0x764f, 0x9000];
+        assert_eq!(words::<7>(&image, false), want);
+    }
+
+    #[test]
+    fn each_form_loads_what_it_stored() {
+        for (wide, protected) in [(false, false), (false, true), (true, false), (true, true)] {
+            let x = x87();
+            let mut loaded = X87 { reg: x.reg, ..X87::default() };
+            let image = environment(&x, wide, protected);
+            set_environment(&mut loaded, &image, wide, protected);
+            assert_eq!(environment(&loaded, wide, protected), image, "{wide} {protected}");
+            assert_eq!((loaded.control, loaded.status), (x.control, x.status));
+            assert_eq!(loaded.valid, x.valid);
+        }
+    }
+
+    #[test]
+    fn loading_derives_the_summary_of_exceptions() {
+        let mut x = X87 { control: 0x37e, status: 0x8081, ..X87::default() };
+        let mut image = environment(&x, true, true);
+        image[4..6].copy_from_slice(&0x0001_u16.to_le_bytes());
+        set_environment(&mut x, &image, true, true);
+        assert_eq!(x.status, 0x8081);
+        image[0..2].copy_from_slice(&0xffff_u16.to_le_bytes());
+        image[4..6].copy_from_slice(&0x8081_u16.to_le_bytes());
+        set_environment(&mut x, &image, true, true);
+        assert_eq!((x.control, x.status), (0x1f7f, 0x0001));
+    }
+}
