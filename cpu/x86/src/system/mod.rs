@@ -21,3 +21,6 @@ pub(crate) mod syscall;
 pub(crate) mod tables;
 pub(crate) mod task;
 pub(crate) mod undefined;
+
+#[cfg(test)]
+mod tests;
