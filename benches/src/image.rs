@@ -155,9 +155,8 @@ pub fn disk(folder: &Path, parts: &[Part]) -> Result<Vec<u8>> {
     let mut out = assemble("boot", folder)?;
     for (n, part) in parts.iter().enumerate() {
         let sectors = part.bytes.len().div_ceil(SECTOR);
-        for (m, word) in [part.address, (out.len() / SECTOR) as u32, sectors as u32]
-            .into_iter()
-            .enumerate()
+        for (m, word) in
+            [part.address, (out.len() / SECTOR) as u32, sectors as u32].into_iter().enumerate()
         {
             let at = LIST + 12 * n + 4 * m;
             out[at..at + 4].copy_from_slice(&word.to_le_bytes());

@@ -66,9 +66,10 @@ pub fn table(emulators: &[Emulator], runs: &[(Emulator, Measurement)], time: Tim
         }
         let bochs = median(runs, &Emulator::Bochs, name, time);
         for emulator in emulators.iter().filter(|e| **e != Emulator::Bochs) {
-            let ratio = bochs.zip(median(runs, emulator, name, time)).map_or("-".to_owned(), |(b, e)| {
-                format!("{:.2}", b.as_secs_f64() / e.as_secs_f64())
-            });
+            let ratio =
+                bochs.zip(median(runs, emulator, name, time)).map_or("-".to_owned(), |(b, e)| {
+                    format!("{:.2}", b.as_secs_f64() / e.as_secs_f64())
+                });
             let _ = write!(out, "{ratio:>18}");
         }
         out.push('\n');

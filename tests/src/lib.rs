@@ -2,4 +2,5 @@
 #![forbid(unsafe_code)]
 
 pub mod console;
+pub mod noise;
 pub mod vectors;

@@ -87,7 +87,7 @@ impl Guest {
         // The shell's own arithmetic, compiled integer code, and doubles.
         assert_eq!(console.ask(SUM)?, "499500");
         assert_eq!(console.ask("printf abc | sha256sum | cut -c 1-16")?, "ba7816bf8f01cfea");
-        assert_eq!(console.ask("awk 'BEGIN { printf \"%.12f\", exp(1) }'")?, "2.718281828459");
+        assert_eq!(console.ask("awk 'BEGIN { printf \"%.12f\", 355/113 }'")?, "3.141592920354");
         for cpu in (0..cpus).filter(|_| cpus > 1) {
             // Field 39 is the CPU that the process runs on.
             let on = format!("taskset -c {cpu} cut -d ' ' -f 39 /proc/self/stat");

@@ -9,7 +9,7 @@ use std::{
 use syn::{spanned::Spanned, visit::Visit};
 
 /// Which of our crates each of our crates may depend on, tests apart.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("guest", &[]),
     ("softfloat", &[]),
     ("x86", &["softfloat", "guest"]),
@@ -18,6 +18,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
     ("devices", &["guest"]),
     ("firmware", &["guest"]),
     ("machine", &["guest", "x86", "engine", "interp", "devices", "firmware"]),
+    ("benches", &[]),
     ("tests", &["guest", "softfloat", "x86", "engine", "interp", "devices", "firmware", "machine"]),
 ];
 
