@@ -216,6 +216,25 @@ impl Ram {
         self.touch(offset, size_of::<T>() as u64)
     }
 
+    /// Whether a store of `size` bytes (1 to 8) at `offset` would change no marks: its pages are
+    /// dirty already and hold no decoded code. False outside of the mapping.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_quiet(&self, offset: u64, size: u64) -> bool {
+        size <= self.len && offset <= self.len - size && self.marks_are_quiet(offset, size)
+    }
+
+    /// Stores a word to where [`Ram::is_quiet`] was just true: leaves the marks alone.
+    ///
+    /// # Panics
+    /// If it does not lie in the mapping.
+    #[inline(always)]
+    pub fn store_quiet<T: Word>(&self, offset: u64, value: T) {
+        self.check(offset, size_of::<T>() as u64);
+        // SAFETY: `check` has bounded the access; `Word::store` allows any alignment and races.
+        unsafe { T::store(self.map.as_mut_ptr().add(offset as usize), value) };
+    }
+
     /// Replaces the word at `offset` by `f` of it in one atomic step, and returns the old word and
     /// what [`Ram::store`] returns. `f` may be called more than once.
     ///
@@ -353,18 +372,24 @@ impl Ram {
     /// After a store that `check` has bounded: keeps the marks.
     #[inline(always)]
     fn touch(&self, offset: u64, size: u64) -> bool {
+        !self.marks_are_quiet(offset, size) && self.touch_marked(offset, size)
+    }
+
+    /// The caller has bounded the access.
+    #[inline(always)]
+    fn marks_are_quiet(&self, offset: u64, size: u64) -> bool {
         let (first, last) = (offset / PAGE_SIZE, (offset + size.saturating_sub(1)) / PAGE_SIZE);
-        // SAFETY: there are marks for every page of the mapping, and `check` has bounded both ends.
-        let quiet = unsafe {
+        // SAFETY: there are marks for every page of the mapping, and both ends lie in it.
+        unsafe {
             self.marks.get_unchecked(first as usize).load(Ordering::Relaxed) == DIRTY
                 && (size == 1
                     || self.marks.get_unchecked(last as usize).load(Ordering::Relaxed) == DIRTY)
-        };
-        !quiet && self.touch_marked(first, last)
+        }
     }
 
     #[cold]
-    fn touch_marked(&self, first: u64, last: u64) -> bool {
+    fn touch_marked(&self, offset: u64, size: u64) -> bool {
+        let (first, last) = (offset / PAGE_SIZE, (offset + size.saturating_sub(1)) / PAGE_SIZE);
         let mut code = false;
         for page in first..=last {
             let (Some(marks), Some(version)) =

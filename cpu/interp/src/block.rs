@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use trine_guest::Ram;
 use trine_x86::{Core, Insn, Mode, Pick, Semantics, pick};
 
-use crate::exec::Exec;
+use crate::exec::{Exec, Path};
 
 /// How a chain of records ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,7 +53,7 @@ pub(crate) struct Picked(pub(crate) Step, pub(crate) bool);
 impl Pick for PickStep {
     type Out = Picked;
     fn pick<T: Semantics>(self) -> Picked {
-        Picked(step::<T>, T::ENDS)
+        Picked(if T::COLD { step_full::<T> } else { step::<T> }, T::ENDS)
     }
 }
 
@@ -65,7 +65,21 @@ pub(crate) fn ends(insn: &Insn) -> bool {
 /// One instruction, then the rest of the chain.
 fn step<T: Semantics>(x: &mut Exec, chain: &[Record]) -> Flow {
     let [record, rest @ ..] = chain else { return Flow::Fell };
-    if T::exec(x, &record.insn).is_err() {
+    if T::exec(&mut Path::<false>(x), &record.insn).is_err() {
+        return step_full::<T>(x, chain);
+    }
+    if T::ENDS || T::CONDITIONAL && x.taken {
+        x.left = rest.len();
+        return Flow::Branched;
+    }
+    go_on(x, rest)
+}
+
+/// One instruction on the full path, then the rest of the chain.
+#[inline(never)]
+fn step_full<T: Semantics>(x: &mut Exec, chain: &[Record]) -> Flow {
+    let [record, rest @ ..] = chain else { return Flow::Fell };
+    if T::exec(&mut Path::<true>(x), &record.insn).is_err() {
         x.left = chain.len();
         return Flow::Faulted;
     }
@@ -73,10 +87,16 @@ fn step<T: Semantics>(x: &mut Exec, chain: &[Record]) -> Flow {
         x.left = rest.len();
         return if T::COLD { Flow::Ended } else { Flow::Branched };
     }
-    if T::STORES && x.core.leave_block {
+    if x.core.leave_block {
         x.left = rest.len();
         return Flow::Left;
     }
+    go_on(x, rest)
+}
+
+/// The rest of a chain.
+#[inline(always)]
+fn go_on(x: &mut Exec, rest: &[Record]) -> Flow {
     match rest.first() {
         Some(next) => (next.run)(x, rest),
         None => {

@@ -26,7 +26,26 @@ impl Exec {
         let mask = if i.mode.is_64() { u64::MAX } else { 0xffff_ffff };
         self.block_ip().wrapping_add(u64::from(i.end)) & mask
     }
+}
 
+/// A primitive stopped the instruction: it raised an exception, or (on the fast path) it is not
+/// for the fast path.
+pub(crate) struct Stopped;
+
+impl From<Raised> for Stopped {
+    fn from(Raised { .. }: Raised) -> Self {
+        Self
+    }
+}
+
+/// A way through an instruction.
+///
+/// The fast path (`FULL` false) makes no calls, so that its functions need no stack frame: what is
+/// not a hit in the TLB, a plain store or a legal jump stops it, before anything has changed. The
+/// instruction is then executed anew on the full path, which can do everything.
+pub(crate) struct Path<'a, const FULL: bool>(pub(crate) &'a mut Exec);
+
+impl<const FULL: bool> Path<'_, FULL> {
     /// The linear address of an operand that is reached by `R`.
     #[inline(always)]
     fn linear<R: Reach>(
@@ -36,35 +55,53 @@ impl Exec {
         seg: Seg,
         offset: u64,
         write: bool,
-    ) -> Result<u64, Raised> {
+    ) -> Result<u64, Stopped> {
+        let core = &mut self.0.core;
         if R::FLAT {
-            return Ok(offset);
+            Ok(offset)
+        } else if FULL {
+            core.number = i.number;
+            Ok(core.linear(seg, offset, w.bytes(), write)?)
+        } else {
+            core.linear_if_plain(seg, offset, w.bytes(), write).ok_or(Stopped)
         }
-        self.core.number = i.number;
-        self.core.linear(seg, offset, w.bytes(), write)
+    }
+
+    #[inline(always)]
+    fn illegal_jump(&mut self) -> Stopped {
+        if FULL { self.0.core.gp(0).into() } else { Stopped }
+    }
+
+    /// Where in RAM a store of `w` to `lin` goes, if it has nothing to do but store.
+    #[inline(always)]
+    fn quiet(&self, w: Width, lin: u64) -> Option<u64> {
+        let core = &self.0.core;
+        core.writable(core.class, lin, w.bytes()).filter(|at| core.is_quiet(w, *at))
     }
 
     /// Proves an operand writable for a locked operation.
+    #[inline(always)]
     fn locked_place<R: Reach>(
         &mut self,
         w: Width,
         i: &Insn,
         seg: Seg,
         offset: u64,
-    ) -> Result<Place, Raised> {
-        let lin = self.linear::<R>(w, i, seg, offset, true)?;
-        self.core.number = i.number;
-        if let Some(offset) = self.core.writable(self.core.class, lin, w.bytes()) {
-            return Ok(Place::Ram(offset));
+    ) -> Result<Place, Stopped> {
+        if !FULL {
+            return Err(Stopped);
         }
-        Ok(self.core.load_linear_for_write(w, self.core.class, seg, lin)?.0)
+        let lin = self.linear::<R>(w, i, seg, offset, true)?;
+        let core = &mut self.0.core;
+        core.number = i.number;
+        Ok(core.load_linear_for_write(w, core.class, seg, lin)?.0)
     }
 }
 
-impl Sem for Exec {
+impl<const FULL: bool> Sem for Path<'_, FULL> {
     type Value = u64;
     type Place = Place;
-    type Stop = Raised;
+    type Stop = Stopped;
 
     #[inline(always)]
     fn imm(&mut self, value: u64) -> u64 {
@@ -73,28 +110,37 @@ impl Sem for Exec {
 
     #[inline(always)]
     fn get(&mut self, w: Width, reg: u8) -> u64 {
-        self.core.get(w, reg)
+        self.0.core.get(w, reg)
     }
 
     #[inline(always)]
     fn set(&mut self, w: Width, reg: u8, value: u64) {
-        self.core.set(w, reg, value);
+        self.0.core.set(w, reg, value);
     }
 
     #[inline(always)]
     fn address(&mut self, i: &Insn) -> u64 {
-        self.core.address(i)
+        self.0.core.address(i)
     }
 
     #[inline(always)]
-    fn load<R: Reach>(&mut self, w: Width, i: &Insn, seg: Seg, offset: u64) -> Result<u64, Raised> {
+    fn load<R: Reach>(
+        &mut self,
+        w: Width,
+        i: &Insn,
+        seg: Seg,
+        offset: u64,
+    ) -> Result<u64, Stopped> {
         let lin = self.linear::<R>(w, i, seg, offset, false)?;
-        let core = &mut self.core;
-        if let Some(at) = core.readable(core.class, lin, w.bytes()) {
-            return Ok(core.load_ram(w, at));
+        let core = &mut self.0.core;
+        if FULL {
+            core.number = i.number;
+            return Ok(core.load_linear(w, core.class, seg, lin)?);
         }
-        core.number = i.number;
-        core.load_linear(w, core.class, seg, lin)
+        match core.readable(core.class, lin, w.bytes()) {
+            Some(at) => Ok(core.load_ram(w, at)),
+            None => Err(Stopped),
+        }
     }
 
     #[inline(always)]
@@ -105,15 +151,16 @@ impl Sem for Exec {
         seg: Seg,
         offset: u64,
         value: u64,
-    ) -> Result<(), Raised> {
+    ) -> Result<(), Stopped> {
         let lin = self.linear::<R>(w, i, seg, offset, true)?;
-        let core = &mut self.core;
-        if let Some(at) = core.writable(core.class, lin, w.bytes()) {
-            core.commit(w, Place::Ram(at), value);
-            return Ok(());
+        if FULL {
+            let core = &mut self.0.core;
+            core.number = i.number;
+            return Ok(core.store_linear(w, core.class, seg, lin, value)?);
         }
-        core.number = i.number;
-        core.store_linear(w, core.class, seg, lin, value)
+        let at = self.quiet(w, lin).ok_or(Stopped)?;
+        self.0.core.store_quiet(w, at, value);
+        Ok(())
     }
 
     #[inline(always)]
@@ -123,21 +170,27 @@ impl Sem for Exec {
         i: &Insn,
         seg: Seg,
         offset: u64,
-    ) -> Result<(Place, u64), Raised> {
+    ) -> Result<(Place, u64), Stopped> {
         let lin = self.linear::<R>(w, i, seg, offset, true)?;
-        let core = &mut self.core;
-        if let Some(at) = core.writable(core.class, lin, w.bytes()) {
-            return Ok((Place::Ram(at), core.load_ram(w, at)));
+        if FULL {
+            let core = &mut self.0.core;
+            core.number = i.number;
+            return Ok(core.load_linear_for_write(w, core.class, seg, lin)?);
         }
-        core.number = i.number;
-        core.load_linear_for_write(w, core.class, seg, lin)
+        let at = self.quiet(w, lin).ok_or(Stopped)?;
+        Ok((Place::Ram(at), self.0.core.load_ram(w, at)))
     }
 
     #[inline(always)]
     fn commit(&mut self, w: Width, place: Place, value: u64) {
-        self.core.commit(w, place, value);
+        match place {
+            Place::Ram(at) if !FULL => self.0.core.store_quiet(w, at, value),
+            _ if !FULL => unreachable!("the fast path opens no other places"),
+            _ => self.0.core.commit(w, place, value),
+        }
     }
 
+    #[inline(always)]
     fn update<R: Reach>(
         &mut self,
         w: Width,
@@ -146,9 +199,9 @@ impl Sem for Exec {
         offset: u64,
         op: Rmw,
         operand: u64,
-    ) -> Result<u64, Raised> {
+    ) -> Result<u64, Stopped> {
         let place = self.locked_place::<R>(w, i, seg, offset)?;
-        let carry = u64::from(self.core.flags.cf());
+        let carry = u64::from(self.0.core.flags.cf());
         let f = |old: u64| match op {
             Rmw::Xchg => operand,
             Rmw::Add => old.wrapping_add(operand),
@@ -160,9 +213,10 @@ impl Sem for Exec {
             Rmw::Sbb => old.wrapping_sub(operand).wrapping_sub(carry),
             Rmw::Neg => old.wrapping_neg(),
         };
-        Ok(self.core.update_place(w, place, f))
+        Ok(self.0.core.update_place(w, place, f))
     }
 
+    #[inline(always)]
     fn compare_exchange<R: Reach>(
         &mut self,
         w: Width,
@@ -171,9 +225,9 @@ impl Sem for Exec {
         offset: u64,
         expected: u64,
         new: u64,
-    ) -> Result<u64, Raised> {
+    ) -> Result<u64, Stopped> {
         let place = self.locked_place::<R>(w, i, seg, offset)?;
-        Ok(self.core.update_place(w, place, |old| if old == expected { new } else { old }))
+        Ok(self.0.core.update_place(w, place, |old| if old == expected { new } else { old }))
     }
 
     #[inline(always)]
@@ -289,42 +343,42 @@ impl Sem for Exec {
 
     #[inline(always)]
     fn flags_add(&mut self, w: Width, a: u64, b: u64, result: u64) {
-        self.core.flags.add(w, a, b, result);
+        self.0.core.flags.add(w, a, b, result);
     }
 
     #[inline(always)]
     fn flags_sub(&mut self, w: Width, a: u64, b: u64, result: u64) {
-        self.core.flags.sub(w, a, b, result);
+        self.0.core.flags.sub(w, a, b, result);
     }
 
     #[inline(always)]
     fn flags_logic(&mut self, w: Width, result: u64) {
-        self.core.flags.logic(w, result);
+        self.0.core.flags.logic(w, result);
     }
 
     #[inline(always)]
     fn flags_inc(&mut self, w: Width, result: u64) {
-        self.core.flags.inc(w, result);
+        self.0.core.flags.inc(w, result);
     }
 
     #[inline(always)]
     fn flags_dec(&mut self, w: Width, result: u64) {
-        self.core.flags.dec(w, result);
+        self.0.core.flags.dec(w, result);
     }
 
     #[inline(always)]
     fn flags_shift(&mut self, w: Width, result: u64, cf: u64, of: u64) {
-        self.core.flags.shift(w, result, cf != 0, of != 0);
+        self.0.core.flags.shift(w, result, cf != 0, of != 0);
     }
 
     #[inline(always)]
     fn flags_rotate(&mut self, cf: u64, of: u64) {
-        self.core.flags.rotate(cf != 0, of != 0);
+        self.0.core.flags.rotate(cf != 0, of != 0);
     }
 
     #[inline(always)]
     fn flag(&mut self, flag: Flag) -> u64 {
-        let flags = &self.core.flags;
+        let flags = &self.0.core.flags;
         u64::from(match flag {
             Flag::Cf => flags.cf(),
             Flag::Pf => flags.pf(),
@@ -337,77 +391,77 @@ impl Sem for Exec {
 
     #[inline(always)]
     fn set_flag(&mut self, flag: Flag, value: u64) {
-        self.core.flags.set_masked(flag.bit(), value << flag as u8);
+        self.0.core.flags.set_masked(flag.bit(), value << flag as u8);
     }
 
     #[inline(always)]
     fn flags(&mut self) -> u64 {
-        self.core.flags.bits()
+        self.0.core.flags.bits()
     }
 
     #[inline(always)]
     fn set_flags(&mut self, mask: u64, bits: u64) {
-        self.core.flags.set_masked(mask, bits);
+        self.0.core.flags.set_masked(mask, bits);
     }
 
     #[inline(always)]
     fn condition(&mut self, cc: u8) -> u64 {
-        u64::from(self.core.flags.condition(cc))
+        u64::from(self.0.core.flags.condition(cc))
     }
 
     #[inline(always)]
     fn direction(&mut self) -> u64 {
-        if self.core.system_flags & rflags::DF == 0 { 1 } else { u64::MAX }
+        if self.0.core.system_flags & rflags::DF == 0 { 1 } else { u64::MAX }
     }
 
     #[inline(always)]
     fn next_ip(&mut self, i: &Insn) -> u64 {
-        self.behind(i)
+        self.0.behind(i)
     }
 
     #[inline(always)]
-    fn jump(&mut self, w: Width, i: &Insn, target: u64) -> Result<(), Raised> {
+    fn jump(&mut self, w: Width, i: &Insn, target: u64) -> Result<(), Stopped> {
         let target = target & w.mask();
         if i.mode.is_64() {
-            if !is_canonical(target, self.core.linear_bits()) {
-                return Err(self.core.gp(0));
+            if !is_canonical(target, self.0.core.linear_bits()) {
+                return Err(self.illegal_jump());
             }
-        } else if target > u64::from(self.core.segments.seg[Seg::Cs as usize].limit) {
-            return Err(self.core.gp(0));
+        } else if target > u64::from(self.0.core.segments.seg[Seg::Cs as usize].limit) {
+            return Err(self.illegal_jump());
         }
-        self.core.rip = target;
+        self.0.core.rip = target;
         Ok(())
     }
 
     #[inline(always)]
-    fn branch(&mut self, w: Width, i: &Insn, condition: Option<u64>) -> Result<(), Raised> {
-        self.taken = condition != Some(0);
-        if !self.taken {
+    fn branch(&mut self, w: Width, i: &Insn, condition: Option<u64>) -> Result<(), Stopped> {
+        self.0.taken = condition != Some(0);
+        if !self.0.taken {
             return Ok(());
         }
-        let next = self.behind(i);
+        let next = self.0.behind(i);
         self.jump(w, i, next.wrapping_add(i64::from(i.imm) as u64))
     }
 
     #[inline(always)]
     fn repeat(&mut self, i: &Insn) {
         let mask = if i.mode.is_64() { u64::MAX } else { 0xffff_ffff };
-        self.core.rip = self.block_ip().wrapping_add(u64::from(i.start())) & mask;
+        self.0.core.rip = self.0.block_ip().wrapping_add(u64::from(i.start())) & mask;
     }
 
     #[inline(always)]
     fn when(
         &mut self,
         condition: u64,
-        body: impl FnOnce(&mut Self) -> Result<(), Raised>,
-    ) -> Result<(), Raised> {
+        body: impl FnOnce(&mut Self) -> Result<(), Stopped>,
+    ) -> Result<(), Stopped> {
         if condition != 0 { body(self) } else { Ok(()) }
     }
 
     #[inline(always)]
-    fn cold(&mut self, cold: Cold, i: &Insn) -> Result<(), Raised> {
-        self.core.rip = self.behind(i);
-        self.core.number = i.number;
-        (cold.run)(&mut self.core, i)
+    fn cold(&mut self, cold: Cold, i: &Insn) -> Result<(), Stopped> {
+        self.0.core.rip = self.0.behind(i);
+        self.0.core.number = i.number;
+        Ok((cold.run)(&mut self.0.core, i)?)
     }
 }

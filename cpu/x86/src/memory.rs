@@ -53,6 +53,24 @@ impl Core {
         }
     }
 
+    /// Whether a store of `w` at an offset in RAM has nothing to do but store.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_quiet(&self, w: Width, offset: u64) -> bool {
+        self.ram.is_quiet(offset, w.bytes())
+    }
+
+    /// Stores a word at an offset in RAM for which [`Core::is_quiet`] was just true.
+    #[inline(always)]
+    pub fn store_quiet(&self, w: Width, offset: u64, value: u64) {
+        match w {
+            Width::W8 => self.ram.store_quiet(offset, value as u8),
+            Width::W16 => self.ram.store_quiet(offset, value as u16),
+            Width::W32 => self.ram.store_quiet(offset, value as u32),
+            Width::W64 => self.ram.store_quiet(offset, value),
+        }
+    }
+
     /// Loads a word from linear address `lin`, which segmentation has allowed (in 64-bit mode it
     /// may be anything: `seg` says which exception a non-canonical one raises).
     ///

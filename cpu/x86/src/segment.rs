@@ -101,6 +101,25 @@ impl Core {
         Ok(lin)
     }
 
+    /// [`Core::linear`] without its exceptions: `None` where there might be one. In 64-bit mode the
+    /// address may still be non-canonical; the TLB holds no such page.
+    #[inline(always)]
+    #[must_use]
+    pub fn linear_if_plain(&self, seg: Seg, offset: u64, size: u64, write: bool) -> Option<u64> {
+        if self.checks_alignment() {
+            None
+        } else if self.mode.is_64() {
+            let based = seg as u8 >= Seg::Fs as u8;
+            let base = if based { self.segments.seg[seg as usize].base } else { 0 };
+            Some(base.wrapping_add(offset))
+        } else {
+            self.segment_allows(seg, offset, size, write).then(|| {
+                let base = self.segments.seg[seg as usize].base as u32;
+                u64::from(base.wrapping_add(offset as u32))
+            })
+        }
+    }
+
     /// Whether data accesses are checked for alignment now.
     #[inline(always)]
     #[must_use]
