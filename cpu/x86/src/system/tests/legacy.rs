@@ -4,8 +4,9 @@ use super::{
     Bench, CODE, CODE0, CODE3, DATA0, DATA3, FREE, GDT, IDT, LDT, STACK0, STACK3, TASK, TSS,
 };
 use crate::{
-    CpuState, Seg, cr0, cr4, rflags,
+    CpuState, Seg, cr0, cr4,
     insn::Width,
+    rflags,
     state::{Activity, Table},
     system::{far, idle, interrupt, iret, load, port, tables},
     vector,
@@ -17,17 +18,8 @@ const HANDLER: u64 = 0x6000;
 fn vm86(iopl: u64, cr4: u64) -> Bench {
     let mut b = Bench::new(false);
     b.core.control.cr4 = cr4;
-    let frame = [
-        0x10,
-        0x500,
-        rflags::VM | 2 | iopl << 12,
-        0x7000,
-        0x700,
-        0x111,
-        0x222,
-        0x333,
-        0x444,
-    ];
+    let frame =
+        [0x10, 0x500, rflags::VM | 2 | iopl << 12, 0x7000, 0x700, 0x111, 0x222, 0x333, 0x444];
     b.core.regs[4] = STACK0 - 36;
     for (n, word) in frame.into_iter().enumerate() {
         b.put32(STACK0 - 36 + 4 * n as u64, word as u32);

@@ -1,9 +1,10 @@
 //! Long mode.
 
-use super::{Bench, CODE0, CODE3, CODE, DATA0, DATA3, GDT, STACK0, STACK3, TASK, TSS};
+use super::{Bench, CODE, CODE0, CODE3, DATA0, DATA3, GDT, STACK0, STACK3, TASK, TSS};
 use crate::{
-    Exception, Seg, cr0, cr4, efer, msr, rflags,
+    Exception, Seg, cr0, cr4, efer,
     insn::Width,
+    msr, rflags,
     state::{Activity, Shadow},
     system::{control, cpuid, descriptor::error_code, far, iret, load, msr as registers, syscall},
     vector,
@@ -121,7 +122,11 @@ fn faults_add_up_to_double_and_triple_faults() {
     assert_eq!(vectors, [vector::PF, vector::GP, vector::DF, vector::GP]);
     assert_eq!((fault.rip, fault.cs, fault.cr2), (HANDLER, CODE0, 0xdead_b000));
     assert!(b.is_shut_down());
-    assert!(fault.to_string().contains("#PF(0x2) at 0xdeadb000, then #GP(0x73), then #DF(0x0), then #GP"));
+    assert!(
+        fault
+            .to_string()
+            .contains("#PF(0x2) at 0xdeadb000, then #GP(0x73), then #DF(0x0), then #GP")
+    );
 }
 
 #[test]

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use trine_guest::{Gpa, Ram, VmTime};
 
 use crate::{
-    Access, Bus, Core, CpuModel, CpuState, Decoded, Decoder, Insn, MsrFault, Pins, Raised, Seg, Table,
-    cr0, cr4, efer,
+    Access, Bus, Core, CpuModel, CpuState, Decoded, Decoder, Insn, MsrFault, Pins, Raised, Seg,
+    Table, cr0, cr4, efer,
     state::{Activity, Segment},
 };
 

@@ -1,6 +1,8 @@
 //! Hardware task switches.
 
-use super::{Bench, CODE, CODE0, CODE3, DATA0, DATA3, FREE, GDT, IDT, STACK3, TASK, TSS, tss_descriptor};
+use super::{
+    Bench, CODE, CODE0, CODE3, DATA0, DATA3, FREE, GDT, IDT, STACK3, TASK, TSS, tss_descriptor,
+};
 use crate::{
     Seg, cr0, dr6, rflags,
     system::{far, interrupt, iret},
