@@ -178,13 +178,11 @@ impl InterpVcpu {
                 let core = &mut self.exec.core;
                 core.events.shadow = Shadow::None;
                 core.system_flags &= !rflags::RF;
-                let delivered = core.counters.exceptions;
+                core.entered_handler = false;
                 let end = core.retired + 1;
                 let flow = self.execute(&fetched, end);
                 let core = &mut self.exec.core;
-                // INT n and the like enter their handler without a trap: it begins with TF clear.
-                let entered = core.counters.exceptions != delivered;
-                if flow != Flow::Faulted && flags & rflags::TF != 0 && !entered {
+                if flow != Flow::Faulted && flags & rflags::TF != 0 && !core.entered_handler {
                     core.events.pending_debug |= dr6::BS;
                 }
                 flow

@@ -70,6 +70,9 @@ pub struct Core {
     /// The block has to end after this instruction: code was stored to, or something changed that
     /// the engine looks at only between blocks.
     pub leave_block: bool,
+    /// The instruction entered a handler with EFLAGS.TF clear (INT n, SYSCALL): no single-step trap
+    /// follows it. Whoever single-steps clears it before.
+    pub entered_handler: bool,
     /// Instructions retired up to the start of the block.
     pub retired: u64,
     /// The number in its block of the instruction that is being executed, for [`Core::access`].
@@ -121,6 +124,7 @@ impl Core {
             events: Events::default(),
             raised: None,
             leave_block: false,
+            entered_handler: false,
             retired: 0,
             number: 0,
             counters: Counters::default(),

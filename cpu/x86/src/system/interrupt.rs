@@ -53,11 +53,11 @@ pub(crate) fn int1(core: &mut Core, _: &Insn) -> Result<(), Raised> {
 }
 
 impl Core {
-    /// Enters the handler of an interrupt instruction. It counts as an exception; an engine tells
-    /// from that that no single-step trap follows.
+    /// Enters the handler of an interrupt instruction.
     fn deliver_software(&mut self, vector: u8, cause: Cause) -> Result<(), Raised> {
         self.deliver(&Event { vector, code: None, cause })?;
         self.counters.exceptions += 1;
+        self.entered_handler = true;
         Ok(())
     }
 
@@ -93,7 +93,7 @@ impl Core {
         self.system_flags &= !(TF | RF | NT | if iopl_3 { IF } else { VIF });
         let cs = self.real_segment(Seg::Cs, (target >> 16) as u16);
         self.enter(cs, target & 0xffff);
-        self.counters.exceptions += 1;
+        self.entered_handler = true;
         Ok(())
     }
 }

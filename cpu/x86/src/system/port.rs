@@ -5,7 +5,7 @@
 use iced_x86::Code as C;
 
 use crate::{
-    Core, Insn, Raised, Seg,
+    Core, Insn, Raised, Seg, dr7,
     insn::Width,
     rflags,
     segment::PRESENT,
@@ -53,58 +53,78 @@ pub(crate) fn output(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     Ok(())
 }
 
-/// INS. With REP one iteration that stays put until the count is used up.
+/// INS. A step does as many iterations of REP as stay in the page of the first, and stays put
+/// while any are left.
 pub(crate) fn ins(core: &mut Core, i: &Insn) -> Result<(), Raised> {
-    let w = width(i);
-    if !counts(core, i) {
-        return Ok(());
-    }
-    let port = port(core, i, w)?;
+    string(core, i, 7, ins_once)
+}
+
+/// OUTS. As INS.
+pub(crate) fn outs(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    string(core, i, 6, outs_once)
+}
+
+fn ins_once(core: &mut Core, i: &Insn, w: Width, port: u16) -> Result<(), Raised> {
     let offset = core.regs[7] & i.address_width().mask();
     let lin = core.linear(Seg::Es, offset, w.bytes(), true)?;
     let place = core.place(core.class, Seg::Es, lin, w.bytes())?;
     let value = core.port_in(port, w);
+    core.watch(lin, w.bytes(), true);
     core.store_place(place, &value.to_le_bytes()[..w.bytes() as usize]);
-    iterate(core, i, 7, w);
     Ok(())
 }
 
-/// OUTS.
-pub(crate) fn outs(core: &mut Core, i: &Insn) -> Result<(), Raised> {
-    let w = width(i);
-    if !counts(core, i) {
-        return Ok(());
-    }
-    let port = port(core, i, w)?;
+fn outs_once(core: &mut Core, i: &Insn, w: Width, port: u16) -> Result<(), Raised> {
     let offset = core.regs[6] & i.address_width().mask();
     let value = core.load(w, i.seg(), offset)?;
     core.port_out(port, w, value);
-    iterate(core, i, 6, w);
     Ok(())
 }
 
-/// Whether there is an iteration left to do.
-fn counts(core: &Core, i: &Insn) -> bool {
+/// What an iteration of INS or OUTS does besides counting.
+type Once = fn(&mut Core, &Insn, Width, u16) -> Result<(), Raised>;
+
+fn string(core: &mut Core, i: &Insn, index: u8, once: Once) -> Result<(), Raised> {
+    let (w, a) = (width(i), i.address_width());
     let repeats = i.rep() || i.repne();
-    !repeats || core.get(i.address_width(), 1) != 0
+    if repeats && core.get(a, 1) == 0 {
+        return Ok(());
+    }
+    let port = port(core, i, w)?;
+    once(core, i, w, port)?;
+    core.leave_block = true;
+    let down = core.system_flags & rflags::DF != 0;
+    let mut at = step(core, a, index, w, down);
+    if !repeats {
+        return Ok(());
+    }
+    let mut left = core.get(a, 1).wrapping_sub(1) & a.mask();
+    core.set(a, 1, left);
+    // One at a time where somebody may want to look in between.
+    let alone = core.system_flags & rflags::TF != 0 || core.debug.dr7 & dr7::ENABLES != 0;
+    while left != 0 && !alone && at & 0xfff <= 0x1000 - w.bytes() && at & 0xfff != 0 {
+        if once(core, i, w, port).is_err() {
+            // What is done is done; the next step raises it again.
+            core.raised = None;
+            break;
+        }
+        at = step(core, a, index, w, down);
+        left -= 1;
+        core.set(a, 1, left);
+    }
+    if left != 0 {
+        core.rip = core.rip.wrapping_sub(u64::from(i.len)) & core.ip_mask();
+    }
+    Ok(())
 }
 
-/// Moves the index register on, and counts.
-fn iterate(core: &mut Core, i: &Insn, index: u8, w: Width) {
-    let a = i.address_width();
-    let step = w.bytes();
+/// Moves the index register on; returns where it is now.
+fn step(core: &mut Core, a: Width, index: u8, w: Width, down: bool) -> u64 {
     let old = core.get(a, index);
-    let down = core.system_flags & rflags::DF != 0;
-    let new = if down { old.wrapping_sub(step) } else { old.wrapping_add(step) };
-    core.set(a, index, new & a.mask());
-    if i.rep() || i.repne() {
-        let left = core.get(a, 1).wrapping_sub(1) & a.mask();
-        core.set(a, 1, left);
-        if left != 0 {
-            core.rip = core.rip.wrapping_sub(u64::from(i.len)) & core.ip_mask();
-        }
-    }
-    core.leave_block = true;
+    let by = if down { w.bytes().wrapping_neg() } else { w.bytes() };
+    let new = old.wrapping_add(by) & a.mask();
+    core.set(a, index, new);
+    new
 }
 
 impl Core {

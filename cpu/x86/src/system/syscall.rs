@@ -47,6 +47,8 @@ pub(crate) fn syscall(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     core.regs[11] = flags;
     let flags = flags & !core.msrs.fmask | rflags::FIXED;
     core.set_rflags(flags);
+    // A trap after it goes by TF as the mask leaves it.
+    core.entered_handler = flags & rflags::TF == 0;
     let selector = (core.msrs.star >> 32) as u16 & 0xfffc;
     let ss = flat_stack(selector.wrapping_add(8), 0);
     let ip = core.msrs.lstar;

@@ -217,7 +217,7 @@ pub(crate) fn lar(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     // All but the reserved types and interrupt and trap gates; in long mode LDT, TSS, call gate.
     match found.filter(|d| is_one_of(core, d, 0b0001_1010_0011_1110, 0b0001_1010_0000_0100)) {
         Some(d) => {
-            let rights = d.bits >> 32 & 0x00f0_ff00;
+            let rights = d.bits >> 32 & 0x00ff_ff00;
             core.set(i.width(), i.ops[0], rights & i.width().mask());
             core.set_zf(true);
         }
