@@ -260,3 +260,145 @@ fn fill(core: &mut Core, mut to: u64, mut bytes: u64, w: Width, value: u64) {
         (to, bytes) = (to + len, bytes - len);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use trine_guest::{Gpa, Ram, VmTime};
+
+    use super::*;
+    use crate::{Access, Bus, CpuModel, Decoded, Decoder, MsrFault, Pins, vector};
+
+    struct NoBus;
+
+    impl Bus for NoBus {
+        fn mmio_read(&self, _: Access, _: Gpa, _: &mut [u8]) {}
+        fn mmio_write(&self, _: Access, _: Gpa, _: &[u8]) {}
+        fn port_in(&self, _: Access, _: u16, _: &mut [u8]) {}
+        fn port_out(&self, _: Access, _: u16, _: &[u8]) {}
+        fn read_msr(&self, _: Access, _: u32) -> Result<u64, MsrFault> {
+            Err(MsrFault)
+        }
+        fn write_msr(&self, _: Access, _: u32, _: u64, _: Option<VmTime>) -> Result<(), MsrFault> {
+            Err(MsrFault)
+        }
+        fn task_priority(&self, _: Access) -> u8 {
+            0
+        }
+        fn set_task_priority(&self, _: Access, _: u8) {}
+        fn pins(&self, _: Access) -> Pins {
+            Pins::default()
+        }
+        fn acknowledge_interrupt(&self, _: Access) -> Option<u8> {
+            None
+        }
+        fn random(&self, _: Access) -> u64 {
+            0
+        }
+        fn now(&self, _: Access) -> VmTime {
+            VmTime(0)
+        }
+    }
+
+    /// Real mode, all segments at 0.
+    fn core() -> (Core, Arc<Ram>) {
+        let model = CpuModel::named("max").expect("there is such a model");
+        let ram = Arc::new(Ram::flat(0x2_0000).expect("128 KiB"));
+        let mut core = Core::new(0, &model, ram.clone(), Arc::new(NoBus));
+        for seg in &mut core.segments.seg {
+            seg.base = 0;
+        }
+        core.refresh();
+        (core, ram)
+    }
+
+    fn insn(core: &Core, bytes: &[u8]) -> Insn {
+        match Decoder::new(&core.model).decode(bytes, core.mode, 0x100, 0) {
+            Decoded::Insn(insn) => insn,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// One step, and whether it stayed.
+    fn step(core: &mut Core, i: &Insn, run: fn(&mut Core, &Insn) -> Result<(), Raised>) -> bool {
+        core.rip = 0x100 + u64::from(i.len);
+        run(core, i).expect("no fault");
+        core.rip == 0x100
+    }
+
+    #[test]
+    fn a_step_ends_with_each_page() {
+        let (mut core, ram) = core();
+        let i = insn(&core, &[0xf3, 0xa4]);
+        core.regs[usize::from(RSI)] = 0x2f00;
+        core.regs[usize::from(RDI)] = 0x4e00;
+        core.regs[usize::from(RCX)] = 0x400;
+        ram.write(Gpa(0x2f00), &[7; 0x400]).expect("in RAM");
+        // The source's page ends after 100h bytes, the destination's after 200h.
+        for left in [0x300, 0x200] {
+            assert!(step(&mut core, &i, movs));
+            assert_eq!(core.regs[usize::from(RCX)], left);
+        }
+        assert!(!step(&mut core, &i, movs));
+        assert_eq!(core.regs[usize::from(RCX)], 0);
+        let mut copy = [0; 0x400];
+        ram.read(Gpa(0x4e00), &mut copy).expect("in RAM");
+        assert_eq!(copy, [7; 0x400]);
+    }
+
+    #[test]
+    fn with_the_trap_flag_a_step_is_an_iteration() {
+        let (mut core, _) = core();
+        core.system_flags |= rflags::TF;
+        let i = insn(&core, &[0xf3, 0xaa]);
+        core.regs[usize::from(RDI)] = 0x2000;
+        core.regs[usize::from(RCX)] = 2;
+        assert!(step(&mut core, &i, stos));
+        assert_eq!((core.regs[usize::from(RCX)], core.regs[usize::from(RDI)]), (1, 0x2001));
+        assert!(!step(&mut core, &i, stos));
+    }
+
+    #[test]
+    fn a_fault_leaves_the_iterations_before_it() {
+        let (mut core, ram) = core();
+        core.segments.seg[Seg::Es as usize].limit = 0x2004;
+        core.refresh();
+        let i = insn(&core, &[0xf3, 0xab]);
+        core.set(Width::W16, RAX, 0x1122);
+        core.regs[usize::from(RDI)] = 0x2000;
+        core.regs[usize::from(RCX)] = 9;
+        assert!(step(&mut core, &i, stos));
+        assert_eq!((core.regs[usize::from(RCX)], core.regs[usize::from(RDI)]), (7, 0x2004));
+        assert!(core.raised.is_none());
+        assert!(stos(&mut core, &i).is_err());
+        assert_eq!(core.raised.map(|e| e.vector), Some(vector::GP));
+        let mut after = [0; 6];
+        ram.read(Gpa(0x2000), &mut after).expect("in RAM");
+        assert_eq!(after, [0x22, 0x11, 0x22, 0x11, 0, 0]);
+    }
+
+    #[test]
+    fn copies_onto_themselves_go_element_by_element() {
+        for bytes in [&[0xf3, 0xa4][..], &[0xf3, 0xa5], &[0x66, 0xf3, 0xa5]] {
+            for distance in 0..24_usize {
+                let (mut core, ram) = core();
+                let i = insn(&core, bytes);
+                let size = i.width().bytes() as usize;
+                let (from, to) = (0x2008, 0x2000 + distance);
+                let mut want: Vec<u8> = (0..=255).collect();
+                ram.write(Gpa(0x2000), &want).expect("in RAM");
+                for n in (0..160).step_by(size) {
+                    want.copy_within(8 + n..8 + n + size, distance + n);
+                }
+                core.regs[usize::from(RSI)] = from;
+                core.regs[usize::from(RDI)] = to as u64;
+                core.regs[usize::from(RCX)] = 160_u64.div_ceil(size as u64);
+                assert!(!step(&mut core, &i, movs));
+                let mut got = vec![0; 256];
+                ram.read(Gpa(0x2000), &mut got).expect("in RAM");
+                assert_eq!(got, want, "elements of {size} bytes from 8 to {distance}");
+            }
+        }
+    }
+}
