@@ -183,7 +183,14 @@ pub(crate) fn area(
     let offset = core.address(i);
     let lin = core.linear(i.seg(), offset, 1, write)?;
     core.linear(i.seg(), offset.wrapping_add(size - 1), 1, write)?;
-    if lin & (align - 1) != 0 { Err(core.gp(0)) } else { Ok(lin) }
+    if lin & (align - 1) == 0 {
+        return Ok(lin);
+    }
+    // Which of the two is left open; Intel's CPUs check the doublewords first.
+    if lin & 3 != 0 && core.checks_alignment() {
+        return Err(core.fault_code(vector::AC, 0));
+    }
+    Err(core.gp(0))
 }
 
 fn enter(core: &mut Core) -> Result<(), Raised> {

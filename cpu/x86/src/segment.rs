@@ -95,7 +95,9 @@ impl Core {
             }
             u64::from((self.segments.seg[seg as usize].base as u32).wrapping_add(offset as u32))
         };
-        if self.checks_alignment() && size.is_power_of_two() && lin & (size - 1) != 0 {
+        // Larger operands are checked by their instructions, if at all (SDM vol. 2A, section 2.4).
+        let checked = size <= 8 && size.is_power_of_two();
+        if checked && self.checks_alignment() && lin & (size - 1) != 0 {
             return Err(self.fault_code(vector::AC, 0));
         }
         Ok(lin)

@@ -187,12 +187,12 @@ fn check_aligned(core: &mut Core, seg: Seg, offset: u64, write: bool) -> Result<
     Ok(())
 }
 
-/// #GP(0), unless the segment has something against the access; #AC does not come into it.
+/// #GP(0), unless the segment has something against the access.
 #[cold]
 fn misaligned(core: &mut Core, seg: Seg, offset: u64, write: bool) -> Raised {
     match core.linear(seg, offset, 16, write) {
-        Err(raised) if core.raised.is_some_and(|e| e.vector != vector::AC) => raised,
-        _ => core.gp(0),
+        Err(raised) => raised,
+        Ok(_) => core.gp(0),
     }
 }
 

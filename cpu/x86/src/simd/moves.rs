@@ -179,8 +179,7 @@ fn store_masked<const Q: usize>(
     let start = core.regs[7];
     let at = |n: usize| start.wrapping_add(n as u64) & i.address_width().mask();
     for q in (0..Q).rev() {
-        let lin = core.linear(i.seg(), at(8 * q), 1, true)?;
-        core.linear(i.seg(), at(8 * q + 7), 1, true)?;
+        let lin = core.linear(i.seg(), at(8 * q), 8, true)?;
         core.place(core.class, i.seg(), lin, 8)?;
     }
     for n in (0..8 * Q).filter(|n| lane::<u8, Q>(&mask, *n) & 0x80 != 0) {
