@@ -38,7 +38,7 @@ impl EngineKind {
     pub fn missing(self) -> Option<&'static str> {
         match self {
             Self::Interp => None,
-            Self::Translate | Self::Kvm => Some("it is not built yet; use --engine interp"),
+            Self::Translate | Self::Kvm => Some("it is not built yet"),
         }
     }
 
@@ -64,7 +64,8 @@ pub fn create(kind: EngineKind, ram: Arc<Ram>) -> Result<Arc<dyn Engine>, Engine
     match kind.missing() {
         None => Ok(Arc::new(Interp::new(ram))),
         Some(reason) => {
-            Err(EngineError::Unavailable { engine: kind.name(), reason: reason.into() })
+            let reason = format!("{reason}; use --engine interp");
+            Err(EngineError::Unavailable { engine: kind.name(), reason })
         }
     }
 }

@@ -132,7 +132,10 @@ fn engine(args: &RunArgs) -> Result<EngineKind, Failure> {
     };
     match kind.missing() {
         None => Ok(kind),
-        Some(reason) => Err(format!("the {} engine is not available: {reason}", kind.name())),
+        Some(reason) => Err(format!(
+            "the {} engine is not available: {reason}; use --engine interp",
+            kind.name()
+        )),
     }
 }
 
