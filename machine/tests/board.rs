@@ -40,7 +40,7 @@ fn machine(clock: ClockKind, scripts: Vec<Vec<Step>>) -> (Machine, Log) {
 }
 
 fn lives(config: Config, scripts: Scripts) -> (Machine, Log) {
-    let (engine, log) = Scripted::new(scripts);
+    let (engine, log) = Scripted::engine(scripts);
     (Machine::new(config, |_| Ok(engine)).expect("a machine"), log)
 }
 
@@ -366,7 +366,7 @@ fn impossible_machines_are_refused() {
     let build = |change: &dyn Fn(&mut Config)| {
         let mut config = config(ClockKind::Host, 1);
         change(&mut config);
-        let (engine, _) = Scripted::new(vec![vec![vec![]]]);
+        let (engine, _) = Scripted::engine(vec![vec![vec![]]]);
         Machine::new(config, |_| Ok(engine)).err()
     };
     assert!(build(&|_| {}).is_none());

@@ -6,8 +6,7 @@ use std::{
 };
 
 use trine_engine::{
-    Access, Budget, Bus, CpuModel, CpuState, Engine, EngineError, Exit, Kicker, Limits, Stats,
-    TripleFault, Vcpu,
+    Access, Budget, Bus, CpuModel, CpuState, Engine, EngineError, Exit, Kicker, Limits, Stats, Vcpu,
 };
 use trine_guest::{Gpa, VmTime};
 
@@ -68,7 +67,7 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    pub fn new(scripts: Scripts) -> (Arc<dyn Engine>, Log) {
+    pub fn engine(scripts: Scripts) -> (Arc<dyn Engine>, Log) {
         let log: Log = Arc::new(Mutex::new(vec![Vec::new(); scripts.len()]));
         (Arc::new(Self { scripts, log: log.clone() }), log)
     }
@@ -174,7 +173,7 @@ impl Actor {
             Step::Spin => return Flow::Again,
             Step::HaltForever => return Flow::Stop(Exit::Halted),
             Step::TripleFault => {
-                return Flow::Stop(Exit::TripleFault(Box::new(TripleFault::default())));
+                return Flow::Stop(Exit::TripleFault(Box::default()));
             }
             Step::ReceiveSerial(count) => {
                 let mut data = [0];
