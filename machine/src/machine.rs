@@ -281,7 +281,8 @@ impl Machine {
     }
 
     /// Runs until `condition` holds of everything that the guest has sent on the serial port (it
-    /// has to be captured: [`Config::serial`] is `None`), or something else ends it.
+    /// has to be captured: [`Config::serial`] is `None`), or something else ends it. By the host's
+    /// clock the condition is looked at every few milliseconds while the guest goes on.
     ///
     /// # Errors
     /// As [`Machine::run`].
