@@ -1,2 +1,38 @@
 //! Boards, buses, time and the trine command.
+//!
+//! This is the only crate that sees both CPUs and devices, the only one that knows addresses and
+//! interrupt numbers ([`pc`]), and the only one that touches the host's clock, terminal and
+//! threads.
+//!
+//! A [`Machine`] is built from a [`Config`] and an engine, and [`Machine::run`] until it ends:
+//!
+//! - [`pc`] is the board as a schematic, [`Board`] carries accesses and signals along it;
+//! - [`Clock`] is guest time, from the host's clock or from executed instructions;
+//! - `vcpu` runs the vCPUs, each on its thread or all in turn;
+//! - [`console`] and [`cli`] are the `trine` command's terminal and command line.
 #![forbid(unsafe_code)]
+
+mod board;
+pub mod cli;
+mod clock;
+pub mod console;
+mod control;
+mod cpu_wires;
+mod engines;
+mod machine;
+pub mod pc;
+mod probe;
+mod random;
+mod serial;
+mod start;
+mod stats;
+mod vcpu;
+
+pub use board::Board;
+pub use clock::{Clock, ClockKind};
+pub use control::{Remote, Request};
+pub use engines::{EngineKind, create as create_engine};
+pub use machine::{Config, Ending, Guest, Limits, Machine, MachineError};
+pub use probe::Probe;
+pub use serial::{Capture, Output, SerialInput};
+pub use stats::{ChipStats, ExitCounts, MachineStats, VcpuStats};

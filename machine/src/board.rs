@@ -1,0 +1,667 @@
+//! The board at work: carries the vCPUs' accesses to the chips and the chips' signals to where
+//! their wires lead.
+//!
+//! One lock guards all chips. Within it an access is: the chip does its part, then what it said
+//! is carried along the nets until all is quiet, then it is noted when the chips that were
+//! touched next want to be woken. What a vCPU samples, its pins and the time, takes no lock.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use trine_devices::{Ack, Backplane, Cx, Power, Signal};
+use trine_engine::{Access, Bus, MsrFault, Pins};
+use trine_guest::{Gpa, Ram, VmTime};
+use trine_x86::msr;
+
+use crate::{
+    Clock, ClockKind,
+    control::{Cause, Control},
+    cpu_wires::CpuWires,
+    pc::{self, Chip, Chips, NETS, Sink, Wire},
+    random::Random,
+    serial::SerialInput,
+};
+
+/// Serial input that waits for room in the UART; more is not taken.
+const INPUT_MAX: usize = 4096;
+/// The longest access that a chip's window sees in one piece.
+const MMIO_PIECE: usize = 16;
+/// "Never", as a time.
+const NEVER: u64 = u64::MAX;
+
+/// A serial byte, or a break.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Incoming {
+    Byte(u8),
+    Break,
+}
+
+/// What the lock guards.
+struct State {
+    chips: Chips,
+    backplane: Backplane,
+    /// The level of each wire.
+    wires: [bool; Wire::COUNT],
+    /// The level of each net.
+    nets: [bool; NETS.len()],
+    /// When each chip wants to be woken.
+    due: [Option<VmTime>; Chip::ALL.len()],
+    /// Chips (by bit) whose `due` may have changed.
+    touched: u32,
+    /// Accesses by vCPUs, by chip.
+    accesses: [u64; Chip::ALL.len()],
+    /// Accesses that no chip answered.
+    unclaimed: u64,
+    /// The time of the last call into a chip.
+    last: VmTime,
+    /// What came in at the serial port and waits for room.
+    incoming: VecDeque<Incoming>,
+    /// The chip that was last accessed: who it was that reset the machine.
+    origin: &'static str,
+}
+
+/// The board: the [`Bus`] of all vCPUs.
+pub struct Board {
+    ram: Arc<Ram>,
+    clock: Clock,
+    state: Mutex<State>,
+    cpus: Vec<CpuWires>,
+    control: Control,
+    random: Random,
+    debug_exit: Option<u16>,
+    /// The next time at which a chip wants to be woken, in nanoseconds, or [`NEVER`].
+    next_due: AtomicU64,
+    /// The time that somebody already sees to: the timer thread sleeps until then, or the vCPU
+    /// that has its turn runs no further.
+    awaited: AtomicU64,
+    /// The timer thread has to look again.
+    poked: Mutex<bool>,
+    poke: Condvar,
+}
+
+impl Board {
+    /// A board after power-on, before its reset.
+    pub(crate) fn new(ram: Arc<Ram>, clock: Clock, random: Random, parts: pc::Parts) -> Self {
+        let backplane = Backplane::default();
+        let (cpus, debug_exit) = (parts.cpus, parts.debug_exit);
+        let state = State {
+            chips: Chips::new(parts, &backplane),
+            backplane,
+            wires: [false; Wire::COUNT],
+            nets: [false; NETS.len()],
+            due: [None; Chip::ALL.len()],
+            touched: 0,
+            accesses: [0; Chip::ALL.len()],
+            unclaimed: 0,
+            last: VmTime::ZERO,
+            incoming: VecDeque::new(),
+            origin: "the board",
+        };
+        Self {
+            ram,
+            clock,
+            state: Mutex::new(state),
+            cpus: std::iter::repeat_with(CpuWires::default).take(cpus as usize).collect(),
+            control: Control::default(),
+            random,
+            debug_exit,
+            next_due: AtomicU64::new(NEVER),
+            awaited: AtomicU64::new(0),
+            poked: Mutex::new(false),
+            poke: Condvar::new(),
+        }
+    }
+
+    /// RESET for all chips, then what firmware does to them.
+    pub(crate) fn reset(&self, memory: u64) {
+        self.with(self.clock.now(), 0, |state, cx| {
+            state.touched = u32::MAX;
+            for chip in Chip::ALL {
+                if let Some(device) = state.chips.device(chip) {
+                    device.reset(cx);
+                }
+            }
+            self.settle(state, cx);
+            state.chips.firmware_setup(cx, memory);
+            // The gate's net starts at the level of no signal at all.
+            self.drive_a20(state);
+        });
+        for cpu in &self.cpus {
+            cpu.reset();
+        }
+        self.control.forget_guest();
+    }
+
+    /// What the firmware's tables say of this board.
+    pub(crate) fn describe<R>(&self, f: impl FnOnce(&mut Chips) -> R) -> R {
+        f(&mut self.lock().chips)
+    }
+
+    /// The pins of vCPU `vcpu`.
+    pub(crate) fn cpu(&self, vcpu: u32) -> Option<&CpuWires> {
+        self.cpus.get(vcpu as usize)
+    }
+
+    /// The machine's clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(crate) fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// Stops all vCPUs, for this cause.
+    pub(crate) fn stop(&self, cause: Cause) {
+        self.control.push(cause);
+        self.stop_cpus();
+    }
+
+    /// Makes all vCPUs and the timer thread look whether they have to stop.
+    pub(crate) fn stop_cpus(&self) {
+        for cpu in &self.cpus {
+            cpu.stop();
+        }
+        self.poke_timer();
+    }
+
+    /// Somebody presses the power button.
+    pub(crate) fn press_power_button(&self) {
+        self.with(self.clock.now(), 0, |state, cx| {
+            state.touch(Chip::Pm);
+            state.chips.pm.press_power_button(cx);
+        });
+    }
+
+    /// Serial input arrives. False if there is no room for it.
+    pub(crate) fn serial_input(&self, input: SerialInput<'_>) -> bool {
+        let mut state = self.lock();
+        let room = INPUT_MAX - state.incoming.len().min(INPUT_MAX);
+        match input {
+            SerialInput::Bytes(bytes) if bytes.len() <= room => {
+                state.incoming.extend(bytes.iter().map(|b| Incoming::Byte(*b)));
+            }
+            SerialInput::Break if room > 0 => state.incoming.push_back(Incoming::Break),
+            _ => return false,
+        }
+        drop(state);
+        if self.clock.kind() == ClockKind::Host {
+            self.poll_serial();
+        }
+        true
+    }
+
+    /// Lets serial input that waits into the UART, as far as it has room.
+    pub(crate) fn poll_serial(&self) {
+        self.with(self.clock.now(), 0, State::refill_com1);
+    }
+
+    /// Everything that is due by now happens. Returns when something is due next.
+    pub(crate) fn advance(&self) -> Option<VmTime> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        state.last = state.last.max(self.clock.now());
+        let mut cx = Cx { now: state.last, ram: &self.ram, vcpu: 0 };
+        for chip in Chip::ALL {
+            if state.due[chip as usize].is_some_and(|due| due <= cx.now) {
+                state.touch(chip);
+                if let Some(timed) = state.chips.device(chip).and_then(|d| d.as_timed()) {
+                    timed.advance(&mut cx);
+                }
+                self.settle(state, &mut cx);
+            }
+        }
+        self.note_due(state);
+        let next = self.next_due.load(Ordering::SeqCst);
+        if self.clock.kind() == ClockKind::Host {
+            // Under the lock, so that no chip's new wish is missed.
+            self.awaited.store(next, Ordering::SeqCst);
+        }
+        (next != NEVER).then_some(VmTime(next))
+    }
+
+    /// For the timer thread: sleeps until something is due or somebody pokes. `due` is what
+    /// [`Board::advance`] returned.
+    pub(crate) fn sleep_until(&self, due: Option<VmTime>) {
+        /// The thread wakes at most so often, whatever a guest does to its timers.
+        const SHORTEST: Duration = Duration::from_micros(10);
+        const LONGEST: Duration = Duration::from_secs(3600);
+        let left = match due {
+            Some(due) => Duration::from_nanos(due.since(self.clock.now())),
+            None => LONGEST,
+        };
+        let poked = self.poked.lock().unwrap_or_else(PoisonError::into_inner);
+        if *poked {
+            drop(poked);
+            self.take_poke();
+            return;
+        }
+        let left = left.clamp(SHORTEST, LONGEST);
+        drop(self.poke.wait_timeout(poked, left).unwrap_or_else(PoisonError::into_inner));
+        self.take_poke();
+    }
+
+    fn take_poke(&self) {
+        *self.poked.lock().unwrap_or_else(PoisonError::into_inner) = false;
+    }
+
+    fn poke_timer(&self) {
+        *self.poked.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.poke.notify_all();
+    }
+
+    /// Somebody sees to it that [`Board::advance`] is called at `until`.
+    pub(crate) fn await_until(&self, until: VmTime) {
+        self.awaited.store(until.ns(), Ordering::SeqCst);
+    }
+
+    /// Accesses by chip, and those that no chip answered.
+    pub(crate) fn access_counts(&self) -> (Vec<(&'static str, u64)>, u64) {
+        let mut state = self.lock();
+        let mut counts = Vec::new();
+        for chip in Chip::ALL {
+            let accesses = state.accesses[chip as usize];
+            if let Some(device) = state.chips.device(chip) {
+                counts.push((device.name(), accesses));
+            }
+        }
+        (counts, state.unclaimed)
+    }
+
+    // Under the lock
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A chip that panicked has left the machine stopped; its state can still be looked at.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls into the chips at time `now`.
+    fn with<R>(&self, now: VmTime, vcpu: u32, f: impl FnOnce(&mut State, &mut Cx<'_>) -> R) -> R {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        state.last = state.last.max(now);
+        let mut cx = Cx { now: state.last, ram: &self.ram, vcpu };
+        let result = f(state, &mut cx);
+        self.settle(state, &mut cx);
+        self.note_due(state);
+        self.call_for_due(vcpu);
+        result
+    }
+
+    /// As [`Board::with`], for an access by a vCPU.
+    fn access<R>(&self, by: Access, f: impl FnOnce(&mut State, &mut Cx<'_>) -> R) -> R {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        // The time is read under the lock, so that it never runs backwards for a chip.
+        state.last = state.last.max(self.clock.now_of(by));
+        let mut cx = Cx { now: state.last, ram: &self.ram, vcpu: by.vcpu };
+        let result = f(state, &mut cx);
+        self.settle(state, &mut cx);
+        self.note_due(state);
+        self.call_for_due(by.vcpu);
+        result
+    }
+
+    /// Carries what the chips say until they say no more.
+    fn settle(&self, state: &mut State, cx: &mut Cx<'_>) {
+        if state.touched & 1 << Chip::Hpet as u32 != 0 {
+            self.update_nets(state, cx, |net| !net.unless_hpet.is_empty());
+        }
+        while let Some(signal) = state.backplane.take() {
+            match signal {
+                Signal::Level { wire, level } => self.carry(state, cx, wire, level),
+                Signal::Message(message) => {
+                    state.touch(Chip::LocalApics);
+                    state.chips.apics.deliver(cx, message);
+                }
+                Signal::EndOfInterrupt(vector) => {
+                    state.touch(Chip::IoApic);
+                    state.chips.ioapic.end_of_interrupt(cx, vector);
+                }
+                Signal::Cpu { vcpu, signal } => {
+                    if let Some(cpu) = self.cpu(vcpu) {
+                        cpu.drive(signal);
+                    }
+                }
+                Signal::Power(power) => {
+                    if power == Power::Off {
+                        log::debug!("the guest switched the machine off");
+                    }
+                    self.stop(Cause::Power(power, state.origin));
+                }
+            }
+        }
+    }
+
+    fn carry(&self, state: &mut State, cx: &mut Cx<'_>, wire: u32, level: bool) {
+        let Some(place) = state.wires.get_mut(wire as usize) else { return };
+        *place = level;
+        let is = |w: &Wire| *w as u32 == wire;
+        self.update_nets(state, cx, |n| n.from.iter().any(is) || n.unless_hpet.iter().any(is));
+    }
+
+    /// Brings the nets that `which` names to the level of their wires.
+    fn update_nets(&self, state: &mut State, cx: &mut Cx<'_>, which: impl Fn(&pc::Net) -> bool) {
+        let legacy = state.chips.hpet.legacy_routing();
+        for (n, net) in NETS.iter().enumerate().filter(|(_, net)| which(net)) {
+            let high = |wire: &Wire| state.wires[*wire as usize];
+            let level = net.from.iter().any(high) || (!legacy && net.unless_hpet.iter().any(high));
+            if state.nets[n] == level {
+                continue;
+            }
+            state.nets[n] = level;
+            for sink in net.to {
+                match *sink {
+                    Sink::Pin(chip, pin) => state.input(cx, chip, pin, level),
+                    Sink::Lint0 => {
+                        for vcpu in 0..self.cpus.len() as u16 {
+                            state.input(cx, Chip::LocalApics, vcpu * 2, level);
+                        }
+                    }
+                    Sink::A20 => self.drive_a20(state),
+                }
+            }
+        }
+    }
+
+    fn drive_a20(&self, state: &State) {
+        let open =
+            NETS.iter().zip(state.nets).any(|(net, level)| level && net.to.contains(&Sink::A20));
+        for cpu in &self.cpus {
+            cpu.mask_a20(!open);
+        }
+    }
+
+    /// Notes when the chips that were touched want to be woken.
+    fn note_due(&self, state: &mut State) {
+        if state.touched == 0 {
+            return;
+        }
+        for chip in Chip::ALL {
+            if state.touched & 1 << chip as u32 != 0 {
+                let timed = state.chips.device(chip).and_then(|d| d.as_timed());
+                state.due[chip as usize] = timed.and_then(|t| t.next_event());
+            }
+        }
+        state.touched = 0;
+        let next = state.due.iter().flatten().min().map_or(NEVER, |due| due.ns());
+        self.next_due.store(next, Ordering::SeqCst);
+    }
+
+    /// Sees to it that somebody calls [`Board::advance`] in time. Under the lock.
+    fn call_for_due(&self, vcpu: u32) {
+        let next = self.next_due.load(Ordering::SeqCst);
+        if next >= self.awaited.load(Ordering::SeqCst) {
+            return;
+        }
+        self.awaited.store(next, Ordering::SeqCst);
+        match self.clock.kind() {
+            ClockKind::Host => self.poke_timer(),
+            // The vCPU that has its turn must not run past it.
+            ClockKind::Instructions => {
+                if let Some(cpu) = self.cpu(vcpu) {
+                    cpu.end_turn();
+                }
+            }
+        }
+    }
+}
+
+impl State {
+    fn touch(&mut self, chip: Chip) {
+        self.touched |= 1 << chip as u32;
+    }
+
+    /// A vCPU accesses `chip`.
+    fn accessed(&mut self, chip: Chip) {
+        self.touch(chip);
+        self.accesses[chip as usize] += 1;
+        if let Some(device) = self.chips.device(chip) {
+            self.origin = device.name();
+        }
+    }
+
+    fn input(&mut self, cx: &mut Cx<'_>, chip: Chip, pin: u16, level: bool) {
+        self.touch(chip);
+        if let Some(inputs) = self.chips.device(chip).and_then(|d| d.as_inputs()) {
+            inputs.input(cx, pin, level);
+        }
+    }
+
+    fn refill_com1(&mut self, cx: &mut Cx<'_>) {
+        let com1 = &mut self.chips.com1;
+        let mut taken = 0;
+        for incoming in &self.incoming {
+            let is_taken = match *incoming {
+                Incoming::Byte(byte) => com1.receive(cx, &[byte]) == 1,
+                Incoming::Break => com1.receive_break(cx),
+            };
+            if !is_taken {
+                break;
+            }
+            taken += 1;
+        }
+        if taken > 0 {
+            self.incoming.drain(..taken);
+            self.touch(Chip::Com1);
+        }
+    }
+
+    /// Nobody answers an access: worth a line now and then.
+    fn note_unclaimed(&mut self, what: &str, at: u64, len: usize) {
+        self.unclaimed += 1;
+        if self.unclaimed <= 16 || self.unclaimed.is_power_of_two() {
+            log::debug!(
+                "nothing answers {what} {at:#x} ({len} bytes; {} such accesses so far)",
+                self.unclaimed
+            );
+        }
+    }
+
+    /// The chip at `port` that sees an access of `len` bytes: its register there, and how many of
+    /// the bytes it sees.
+    fn port(&self, debug_exit: Option<u16>, port: u16, len: usize) -> Option<(Chip, u16, usize)> {
+        if port == pc::PCI_CONFIG_ADDRESS && len == 4 {
+            return Some((Chip::Pci, trine_devices::PciBus::CONFIG_ADDRESS, 4));
+        }
+        if debug_exit == Some(port) {
+            return Some((Chip::DebugExit, trine_devices::DebugExit::STATUS, len));
+        }
+        let next = pc::PORTS.partition_point(|row| row.first <= port);
+        let row = pc::PORTS.get(next.checked_sub(1)?).filter(|row| port <= row.last)?;
+        let seen = len.min(usize::from(row.last - port) + 1);
+        // A chip sees 1, 2 or 4 bytes.
+        let seen = if seen == 3 { 2 } else { seen };
+        Some((row.chip, row.register + (port - row.first), seen))
+    }
+
+    /// The chip that answers vCPU `vcpu` at `at`: where in its window, and the bytes left in it.
+    fn window(&self, vcpu: u32, at: Gpa) -> Option<(Chip, u64, u64)> {
+        let inside = |start: u64, len: u64| {
+            let offset = at.0.wrapping_sub(start);
+            (offset < len).then(|| (offset, len - offset))
+        };
+        for window in pc::WINDOWS {
+            if let Some((offset, left)) = inside(window.at.0, window.len) {
+                return Some((window.chip, offset, left));
+            }
+        }
+        let base = self.chips.apics.apic_base(vcpu) & !0xfff;
+        let (offset, left) = inside(base, trine_devices::APIC_WINDOW)?;
+        Some((Chip::LocalApics, offset, left))
+    }
+}
+
+impl Bus for Board {
+    fn mmio_read(&self, by: Access, at: Gpa, data: &mut [u8]) {
+        data.fill(0xff);
+        self.access(by, |state, cx| {
+            let (mut at, mut rest) = (at, data);
+            while !rest.is_empty() {
+                let Some((chip, offset, left)) = state.window(by.vcpu, at) else {
+                    state.note_unclaimed("a read at", at.0, rest.len());
+                    return;
+                };
+                let len = rest.len().min(MMIO_PIECE).min(left as usize);
+                let (now, later) = rest.split_at_mut(len);
+                state.accessed(chip);
+                if let Some(mmio) = state.chips.device(chip).and_then(|d| d.as_mmio()) {
+                    mmio.mmio_read(cx, offset, now);
+                }
+                at = at.offset(len as u64);
+                rest = later;
+            }
+        });
+    }
+
+    fn mmio_write(&self, by: Access, at: Gpa, data: &[u8]) {
+        self.access(by, |state, cx| {
+            let (mut at, mut rest) = (at, data);
+            while !rest.is_empty() {
+                let Some((chip, offset, left)) = state.window(by.vcpu, at) else {
+                    state.note_unclaimed("a write at", at.0, rest.len());
+                    return;
+                };
+                let len = rest.len().min(MMIO_PIECE).min(left as usize);
+                let (now, later) = rest.split_at(len);
+                state.accessed(chip);
+                if let Some(mmio) = state.chips.device(chip).and_then(|d| d.as_mmio()) {
+                    mmio.mmio_write(cx, offset, now);
+                }
+                self.settle(state, cx);
+                at = at.offset(len as u64);
+                rest = later;
+            }
+        });
+    }
+
+    fn port_in(&self, by: Access, port: u16, data: &mut [u8]) {
+        data.fill(0xff);
+        self.access(by, |state, cx| {
+            let (mut port, mut rest) = (port, data);
+            while !rest.is_empty() {
+                let claimed = state.port(self.debug_exit, port, rest.len());
+                let len = claimed.map_or(1, |(.., len)| len);
+                let (now, later) = rest.split_at_mut(len);
+                match claimed {
+                    None => state.note_unclaimed("IN from port", u64::from(port), len),
+                    Some((chip, register, _)) => {
+                        state.accessed(chip);
+                        if let Some(ports) = state.chips.device(chip).and_then(|d| d.as_ports()) {
+                            ports.port_in(cx, register, now);
+                        }
+                        if chip == Chip::Com1 && !state.incoming.is_empty() {
+                            state.refill_com1(cx);
+                        }
+                    }
+                }
+                self.settle(state, cx);
+                port = port.wrapping_add(len as u16);
+                rest = later;
+            }
+        });
+    }
+
+    fn port_out(&self, by: Access, port: u16, data: &[u8]) {
+        self.access(by, |state, cx| {
+            let (mut port, mut rest) = (port, data);
+            while !rest.is_empty() {
+                let claimed = state.port(self.debug_exit, port, rest.len());
+                let len = claimed.map_or(1, |(.., len)| len);
+                let (now, later) = rest.split_at(len);
+                match claimed {
+                    None => state.note_unclaimed("OUT to port", u64::from(port), len),
+                    Some((chip, register, _)) => {
+                        state.accessed(chip);
+                        if let Some(ports) = state.chips.device(chip).and_then(|d| d.as_ports()) {
+                            ports.port_out(cx, register, now);
+                        }
+                        if chip == Chip::Com1 && !state.incoming.is_empty() {
+                            state.refill_com1(cx);
+                        }
+                    }
+                }
+                self.settle(state, cx);
+                port = port.wrapping_add(len as u16);
+                rest = later;
+            }
+        });
+    }
+
+    fn read_msr(&self, by: Access, number: u32) -> Result<u64, MsrFault> {
+        self.access(by, |state, cx| {
+            state.accessed(Chip::LocalApics);
+            let apics = &mut state.chips.apics;
+            match number {
+                msr::APIC_BASE => Ok(apics.apic_base(by.vcpu)),
+                msr::TSC_DEADLINE => Ok(apics.read_tsc_deadline(cx)),
+                _ => apics.read_msr(cx, number).map_err(|_| MsrFault),
+            }
+        })
+    }
+
+    fn write_msr(
+        &self,
+        by: Access,
+        number: u32,
+        value: u64,
+        deadline: Option<VmTime>,
+    ) -> Result<(), MsrFault> {
+        self.access(by, |state, cx| {
+            state.accessed(Chip::LocalApics);
+            let apics = &mut state.chips.apics;
+            match number {
+                msr::APIC_BASE => apics.set_apic_base(cx, value).map_err(|_| MsrFault),
+                msr::TSC_DEADLINE => {
+                    apics.write_tsc_deadline(cx, value, deadline.unwrap_or(cx.now));
+                    Ok(())
+                }
+                _ => apics.write_msr(cx, number, value).map_err(|_| MsrFault),
+            }
+        })
+    }
+
+    fn task_priority(&self, by: Access) -> u8 {
+        self.lock().chips.apics.tpr(by.vcpu) >> 4
+    }
+
+    fn set_task_priority(&self, by: Access, priority: u8) {
+        self.access(by, |state, cx| {
+            state.accessed(Chip::LocalApics);
+            state.chips.apics.set_tpr(cx, priority << 4);
+        });
+    }
+
+    fn pins(&self, by: Access) -> Pins {
+        self.cpu(by.vcpu).map_or_else(Pins::default, CpuWires::sample)
+    }
+
+    fn acknowledge_interrupt(&self, by: Access) -> Option<u8> {
+        self.access(by, |state, _cx| {
+            state.touch(Chip::LocalApics);
+            match state.chips.apics.acknowledge(by.vcpu) {
+                Ack::Vector(vector) => Some(vector),
+                Ack::ExtInt => {
+                    state.touch(Chip::Pic);
+                    Some(state.chips.pic.acknowledge())
+                }
+                Ack::None => None,
+            }
+        })
+    }
+
+    fn random(&self, _by: Access) -> u64 {
+        self.random.next()
+    }
+
+    fn now(&self, by: Access) -> VmTime {
+        self.clock.now_of(by)
+    }
+}

@@ -1,0 +1,288 @@
+//! The command line of `trine`.
+
+use std::{net::SocketAddr, path::PathBuf, str::FromStr};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{ClockKind, EngineKind};
+
+/// A full-system x86 emulator: one PC, several ways to run it.
+///
+/// Without a command it boots a built-in demonstration guest on every engine that this host has.
+#[derive(Parser, Debug)]
+#[command(name = "trine", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run a guest.
+    Run(Box<RunArgs>),
+    /// Say what this host offers: engines, and why something is missing.
+    Probe {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run a guest under each engine and compare (not available yet).
+    #[command(hide = true)]
+    Compare {
+        /// Guest options.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
+    /// Run a conformance suite (not available yet).
+    #[command(hide = true)]
+    Conform {
+        /// Suite and options.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
+}
+
+/// How and what to run.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// How guest code is executed.
+    #[arg(long, value_enum, default_value_t = EngineChoice::Auto)]
+    pub engine: EngineChoice,
+    /// The CPU model: pentium, p6, x86-64-v1, x86-64-v2 or max.
+    #[arg(long, value_name = "MODEL", default_value = "max")]
+    pub cpu: String,
+    /// How many vCPUs.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub cpus: u32,
+    /// Guest memory, with K, M or G.
+    #[arg(long, value_name = "SIZE", default_value = "256M")]
+    pub memory: Size,
+    /// The board.
+    #[arg(long, value_enum, default_value_t = Board::Pc)]
+    pub machine: Board,
+    /// A Linux kernel: a bzImage, or an ELF file with a PVH entry. Without one, the
+    /// demonstration guest runs.
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<PathBuf>,
+    /// The kernel's initial RAM file system.
+    #[arg(long, value_name = "FILE", requires = "kernel")]
+    pub initrd: Option<PathBuf>,
+    /// The kernel's command line.
+    #[arg(long, value_name = "STRING", requires = "kernel", allow_hyphen_values = true)]
+    pub append: Option<String>,
+    /// The first serial port: stdio, null, file:PATH or unix:PATH (listens for one client at a
+    /// time).
+    #[arg(long, value_name = "WHERE", default_value = "stdio")]
+    pub serial: Serial,
+    /// What guest time follows.
+    #[arg(long, value_enum, default_value_t = ClockKind::Host)]
+    pub clock: ClockKind,
+    /// Write statistics to this file when the run ends.
+    #[arg(long, value_name = "FILE")]
+    pub stats: Option<PathBuf>,
+    /// End with status 2 where the machine would reset, and say why it would.
+    #[arg(long)]
+    pub no_reboot: bool,
+    /// End with status 2 after so many seconds of host time.
+    #[arg(long, value_name = "SECONDS")]
+    pub time_limit: Option<f64>,
+    /// A port at which a write of V ends the run with status (V << 1) | 1, as F4h or 501h.
+    #[arg(long, value_name = "PORT", value_parser = port)]
+    pub debug_exit: Option<u16>,
+    /// Where the debug console at port E9h goes: null, or file:PATH.
+    #[arg(long, value_name = "WHERE", default_value = "null")]
+    pub debug_console: Serial,
+
+    /// Not available yet.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub firmware: Option<PathBuf>,
+    /// Not available yet.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub disk: Vec<String>,
+    /// Not available yet.
+    #[arg(long, value_name = "NET", hide = true)]
+    pub net: Vec<String>,
+    /// Not available yet.
+    #[arg(long, value_name = "ADDR", hide = true)]
+    pub gdb: Option<SocketAddr>,
+}
+
+/// `--engine`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum EngineChoice {
+    /// The fastest that this host has.
+    Auto,
+    /// The interpreter.
+    Interp,
+    /// The translator.
+    Translate,
+    /// The host's CPU.
+    Kvm,
+}
+
+impl EngineChoice {
+    /// The engine that was chosen by name.
+    #[must_use]
+    pub fn named(self) -> Option<EngineKind> {
+        match self {
+            Self::Auto => None,
+            Self::Interp => Some(EngineKind::Interp),
+            Self::Translate => Some(EngineKind::Translate),
+            Self::Kvm => Some(EngineKind::Kvm),
+        }
+    }
+}
+
+/// `--machine`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Board {
+    /// A PC.
+    Pc,
+    /// A board with as little as possible.
+    Microvm,
+}
+
+/// `--memory`: bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Size(pub u64);
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("'{text}' is not a size; write for example 512M or 2G");
+        let (digits, shift) = match text.as_bytes().last() {
+            Some(b'k' | b'K') => (&text[..text.len() - 1], 10),
+            Some(b'm' | b'M') => (&text[..text.len() - 1], 20),
+            Some(b'g' | b'G') => (&text[..text.len() - 1], 30),
+            Some(b'0'..=b'9') => (text, 0),
+            _ => return Err(wrong()),
+        };
+        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(wrong());
+        }
+        let too_large = || format!("'{text}' is more than any machine can have");
+        let number: u64 = digits.parse().map_err(|_| too_large())?;
+        number.checked_mul(1 << shift).map(Self).ok_or_else(too_large)
+    }
+}
+
+/// `--serial`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Serial {
+    /// Standard input and output.
+    Stdio,
+    /// Nowhere.
+    Null,
+    /// To a file.
+    File(PathBuf),
+    /// To and from a client of a Unix socket.
+    Unix(PathBuf),
+}
+
+impl FromStr for Serial {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "stdio" => Ok(Self::Stdio),
+            None if text == "null" => Ok(Self::Null),
+            Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
+            Some(("unix", path)) if !path.is_empty() => Ok(Self::Unix(path.into())),
+            _ => Err(format!("'{text}' is none of stdio, null, file:PATH and unix:PATH")),
+        }
+    }
+}
+
+/// A port number, decimal or with 0x.
+fn port(text: &str) -> Result<u16, String> {
+    let number = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(hex) => u16::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    number.map_err(|_| format!("'{text}' is not a port number; write for example 0xf4"))
+}
+
+impl RunArgs {
+    /// What was asked for and is not there yet, with what to do instead.
+    ///
+    /// # Errors
+    /// One line that says what.
+    pub fn check(&self) -> Result<(), String> {
+        let later = |option: &str| {
+            Err(format!("{option} is not available yet; leave it out (see trine run --help)"))
+        };
+        if self.machine == Board::Microvm {
+            return Err("--machine microvm is not available yet; use --machine pc".into());
+        }
+        if self.firmware.is_some() {
+            return later("--firmware");
+        }
+        if !self.disk.is_empty() {
+            return later("--disk");
+        }
+        if !self.net.is_empty() {
+            return later("--net");
+        }
+        if self.gdb.is_some() {
+            return later("--gdb");
+        }
+        if matches!(self.debug_console, Serial::Unix(_) | Serial::Stdio) {
+            return Err("--debug-console can be null or file:PATH".into());
+        }
+        if self.time_limit.is_some_and(|seconds| !(seconds > 0.0 && seconds < 1e9)) {
+            return Err("--time-limit takes a number of seconds above 0".into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_take_suffixes_and_refuse_nonsense() {
+        assert_eq!("512M".parse(), Ok(Size(512 << 20)));
+        assert_eq!("2g".parse(), Ok(Size(2 << 30)));
+        assert_eq!("64K".parse(), Ok(Size(64 << 10)));
+        assert_eq!("0".parse(), Ok(Size(0)));
+        for wrong in ["", "M", "-1M", "1T", "0x10", "1.5G", "99999999999999999999", "20000000000G"]
+        {
+            assert!(wrong.parse::<Size>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn serial_ports_and_port_numbers() {
+        assert_eq!("file:a:b".parse(), Ok(Serial::File("a:b".into())));
+        assert!("file:".parse::<Serial>().is_err());
+        assert!("pty".parse::<Serial>().is_err());
+        assert_eq!(port("0xF4"), Ok(0xf4));
+        assert_eq!(port("1281"), Ok(0x501));
+        assert!(port("65536").is_err());
+    }
+
+    #[test]
+    fn what_is_not_there_yet_is_refused() {
+        let parse = |args: &[&str]| {
+            let all = ["trine", "run"].iter().chain(args);
+            match Cli::try_parse_from(all).expect("parses").command {
+                Some(Command::Run(run)) => run.check(),
+                _ => panic!("not run"),
+            }
+        };
+        assert_eq!(parse(&["--cpus", "2"]), Ok(()));
+        for args in [["--disk", "a.img"], ["--machine", "microvm"], ["--gdb", "127.0.0.1:1234"]] {
+            assert!(parse(&args).is_err_and(|e| e.contains("not available yet")), "{args:?}");
+        }
+    }
+}

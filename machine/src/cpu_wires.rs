@@ -1,0 +1,189 @@
+//! The pins of one vCPU: a word that it samples without a lock, and a bell that wakes its thread.
+//!
+//! Who changes a pin writes the word first, then kicks the engine, then rings the bell. A vCPU
+//! that went idle sleeps only if the bell has not rung since before it last sampled its pins, so
+//! no kick is lost between the sample and the sleep.
+
+use std::sync::{
+    Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+    atomic::{AtomicU32, Ordering},
+};
+
+use trine_devices::CpuSignal;
+use trine_engine::{Kicker, Pins};
+
+const INTERRUPT: u32 = 1 << 0;
+const NMI: u32 = 1 << 1;
+const INIT: u32 = 1 << 2;
+const STARTUP: u32 = 1 << 3;
+const A20_MASKED: u32 = 1 << 4;
+const EDGES: u32 = NMI | INIT | STARTUP;
+const VECTOR_SHIFT: u32 = 8;
+const VECTOR: u32 = 0xff << VECTOR_SHIFT;
+
+/// The pins of one vCPU.
+#[derive(Default)]
+pub struct CpuWires {
+    word: AtomicU32,
+    kicker: OnceLock<Kicker>,
+    rung: Mutex<bool>,
+    bell: Condvar,
+}
+
+impl CpuWires {
+    /// Connects the engine's side. Only the first call counts.
+    pub fn connect(&self, kicker: Kicker) {
+        let _ = self.kicker.set(kicker);
+    }
+
+    /// Samples the pins and takes the edges.
+    #[inline]
+    pub fn sample(&self) -> Pins {
+        let mut word = self.word.load(Ordering::SeqCst);
+        if word & EDGES != 0 {
+            word = self.word.fetch_and(!(EDGES | VECTOR), Ordering::SeqCst);
+        }
+        Pins {
+            interrupt: word & INTERRUPT != 0,
+            nmi: word & NMI != 0,
+            init: word & INIT != 0,
+            startup: (word & STARTUP != 0).then_some((word >> VECTOR_SHIFT) as u8),
+            a20_masked: word & A20_MASKED != 0,
+        }
+    }
+
+    /// A local APIC drives a pin.
+    pub fn drive(&self, signal: CpuSignal) {
+        match signal {
+            CpuSignal::Interrupt(false) => {
+                // Nobody has to hurry: an acknowledge cycle finds that it went away.
+                self.word.fetch_and(!INTERRUPT, Ordering::SeqCst);
+                return;
+            }
+            CpuSignal::Interrupt(true) => self.change(|w| w | INTERRUPT),
+            CpuSignal::Nmi => self.change(|w| w | NMI),
+            // A start-up IPI before this INIT has lost its effect.
+            CpuSignal::Init => self.change(|w| (w | INIT) & !(STARTUP | VECTOR)),
+            CpuSignal::Startup(vector) => {
+                self.change(|w| w & !VECTOR | STARTUP | u32::from(vector) << VECTOR_SHIFT)
+            }
+            CpuSignal::Smi => {
+                log::debug!("an SMI was ignored: there is no system management mode");
+                return;
+            }
+        }
+        self.call();
+    }
+
+    /// The A20 gate.
+    pub fn mask_a20(&self, masked: bool) {
+        let bit = if masked { A20_MASKED } else { 0 };
+        self.change(|w| w & !A20_MASKED | bit);
+        self.call();
+    }
+
+    /// After a reset of the machine: no edge waits.
+    pub fn reset(&self) {
+        self.change(|w| w & !(EDGES | VECTOR));
+    }
+
+    /// Makes `run` return, and wakes the thread.
+    pub fn stop(&self) {
+        if let Some(kicker) = self.kicker.get() {
+            kicker.stop();
+        }
+        self.ring();
+    }
+
+    /// Makes `run` return soon.
+    pub fn end_turn(&self) {
+        if let Some(kicker) = self.kicker.get() {
+            kicker.stop();
+        }
+    }
+
+    /// Whether the bell has rung since the last call.
+    pub fn take_rung(&self) -> bool {
+        std::mem::take(&mut *self.lock())
+    }
+
+    /// Sleeps until the bell rings, or not at all if it has rung since [`CpuWires::take_rung`].
+    pub fn sleep(&self) {
+        let mut rung = self.lock();
+        while !*rung {
+            rung = self.bell.wait(rung).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn change(&self, f: impl Fn(u32) -> u32) {
+        let mut old = self.word.load(Ordering::SeqCst);
+        while let Err(now) =
+            self.word.compare_exchange_weak(old, f(old), Ordering::SeqCst, Ordering::SeqCst)
+        {
+            old = now;
+        }
+    }
+
+    fn call(&self) {
+        if let Some(kicker) = self.kicker.get() {
+            kicker.kick();
+        }
+        self.ring();
+    }
+
+    fn ring(&self) {
+        *self.lock() = true;
+        self.bell.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        // A bool is consistent wherever a holder could panic.
+        self.rung.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edges_are_reported_once_and_levels_until_they_fall() {
+        let wires = CpuWires::default();
+        let kicker = Kicker::default();
+        wires.connect(kicker.clone());
+        wires.drive(CpuSignal::Interrupt(true));
+        wires.drive(CpuSignal::Nmi);
+        assert!(kicker.is_raised());
+        let pins = wires.sample();
+        assert!(pins.interrupt && pins.nmi && !pins.init);
+        let pins = wires.sample();
+        assert!(pins.interrupt && !pins.nmi);
+        wires.drive(CpuSignal::Interrupt(false));
+        assert_eq!(wires.sample(), Pins::default());
+    }
+
+    #[test]
+    fn an_init_cancels_an_earlier_startup_only() {
+        let wires = CpuWires::default();
+        wires.drive(CpuSignal::Startup(0x12));
+        wires.drive(CpuSignal::Init);
+        let pins = wires.sample();
+        assert!(pins.init && pins.startup.is_none());
+        wires.drive(CpuSignal::Init);
+        wires.drive(CpuSignal::Startup(0x98));
+        let pins = wires.sample();
+        assert!(pins.init);
+        assert_eq!(pins.startup, Some(0x98));
+        assert_eq!(wires.sample().startup, None);
+    }
+
+    #[test]
+    fn a_bell_that_rang_before_the_sleep_is_heard() {
+        let wires = CpuWires::default();
+        assert!(!wires.take_rung());
+        wires.drive(CpuSignal::Nmi);
+        wires.sleep();
+        assert!(wires.take_rung());
+        assert!(!wires.take_rung());
+    }
+}

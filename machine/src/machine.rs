@@ -1,0 +1,542 @@
+//! A machine: RAM, a board, vCPUs, and what it boots.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use thiserror::Error;
+use trine_devices::{Power, SerialPeer};
+use trine_engine::{Engine, EngineError, TripleFault};
+use trine_firmware::{Boot, BootError, EntryMode, demo, linux};
+use trine_guest::{Gpa, Ram, RamError, VmTime};
+use trine_x86::{CpuModel, CpuState, Feature};
+
+use crate::{
+    Board, Capture, Clock, ClockKind, MachineStats, Remote, Request,
+    control::{Cause, Reached},
+    pc,
+    random::Random,
+    serial::Nobody,
+    start,
+    stats::{ChipStats, ExitCounts, VcpuStats},
+    vcpu::{self, Cpu, Until},
+};
+
+/// What a machine is made of.
+pub struct Config {
+    /// The CPU model.
+    pub cpu: CpuModel,
+    /// How many vCPUs.
+    pub cpus: u32,
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Where guest time comes from.
+    pub clock: ClockKind,
+    /// What it boots.
+    pub guest: Guest,
+    /// What hears the serial port; `None` keeps what it hears, see [`Machine::serial`].
+    pub serial: Option<Box<dyn SerialPeer>>,
+    /// What hears the debug console at port E9h; `None` is nobody.
+    pub debug_console: Option<Box<dyn SerialPeer>>,
+    /// The port of isa-debug-exit, if there is one.
+    pub debug_exit: Option<u16>,
+    /// A reset of the machine ends the run.
+    pub no_reboot: bool,
+    /// What the clock shows at power-on, in seconds of Unix time.
+    pub unix_seconds: i64,
+    /// The seed of RDRAND by [`ClockKind::Instructions`].
+    pub seed: u64,
+}
+
+impl Default for Config {
+    /// One vCPU of model `max`, 128 MiB, the demonstration guest, the host's clock and a clock
+    /// that shows the start of 2026.
+    fn default() -> Self {
+        Self {
+            // `max` exists; see `CpuModel::named`.
+            cpu: CpuModel::named("max").expect("there is a model 'max'"),
+            cpus: 1,
+            memory: 128 << 20,
+            clock: ClockKind::Host,
+            guest: Guest::Demonstration,
+            serial: None,
+            debug_console: None,
+            debug_exit: None,
+            no_reboot: false,
+            unix_seconds: UNIX_2026,
+            seed: 0,
+        }
+    }
+}
+
+/// 2026-01-01 00:00:00 UTC.
+const UNIX_2026: i64 = 1_767_225_600;
+
+/// What a machine boots.
+pub enum Guest {
+    /// The guest that is built in.
+    Demonstration,
+    /// A Linux kernel, as files.
+    Linux {
+        /// The kernel.
+        kernel: Vec<u8>,
+        /// The initial RAM file system.
+        initrd: Option<Vec<u8>>,
+        /// The command line.
+        append: String,
+    },
+    /// Bytes placed in RAM and a CPU state, as given.
+    Raw(Boot),
+}
+
+/// Why a machine stopped.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// The guest switched it off.
+    PowerOff,
+    /// The guest wrote to the debug exit port.
+    DebugExit(u8),
+    /// The guest reset the machine, through this chip, and must not.
+    Reset(&'static str),
+    /// A vCPU shut down, and the machine must not reset.
+    TripleFault(u32, Box<TripleFault>),
+    /// A debugger's breakpoint: vCPU and RIP.
+    Breakpoint(u32, u64),
+    /// Somebody asked, see [`Remote::ask`].
+    Asked(Request),
+    /// The condition of [`Machine::run_until`] holds.
+    Condition,
+    /// [`Limits::host_time`] is over.
+    HostTime,
+    /// [`Limits::guest_time`] is over.
+    GuestTime,
+    /// [`Limits::instructions`] are retired.
+    Instructions,
+}
+
+impl Ending {
+    /// The exit status that the command line promises.
+    #[must_use]
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::PowerOff | Self::Asked(_) | Self::Condition => 0,
+            Self::DebugExit(status) => *status,
+            Self::Reset(_)
+            | Self::TripleFault(..)
+            | Self::Breakpoint(..)
+            | Self::HostTime
+            | Self::GuestTime
+            | Self::Instructions => 2,
+        }
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PowerOff => write!(f, "the guest switched the machine off"),
+            Self::DebugExit(status) => write!(f, "the guest ended with debug exit code {status}"),
+            Self::Reset(chip) => write!(f, "the guest reset the machine (through {chip})"),
+            Self::TripleFault(vcpu, fault) => write!(f, "vCPU {vcpu} shut down: {fault}"),
+            Self::Breakpoint(vcpu, rip) => write!(f, "breakpoint on vCPU {vcpu} at {rip:#x}"),
+            Self::Asked(Request::Quit) => write!(f, "ended by the user"),
+            Self::Asked(Request::Statistics) => write!(f, "stopped for statistics"),
+            Self::Condition => write!(f, "the awaited output appeared"),
+            Self::HostTime => write!(f, "the time limit is reached"),
+            Self::GuestTime => write!(f, "the limit of guest time is reached"),
+            Self::Instructions => write!(f, "the limit of instructions is reached"),
+        }
+    }
+}
+
+/// How long [`Machine::run`] may run, from when it is called.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Limits {
+    /// Host time.
+    pub host_time: Option<Duration>,
+    /// Guest time.
+    pub guest_time: Option<Duration>,
+    /// Instructions retired: by all vCPUs together, exactly, with [`ClockKind::Instructions`]; by
+    /// any one of them otherwise.
+    pub instructions: Option<u64>,
+}
+
+impl Limits {
+    /// So many seconds of host time.
+    #[must_use]
+    pub fn host_seconds(seconds: u64) -> Self {
+        Self { host_time: Some(Duration::from_secs(seconds)), ..Self::default() }
+    }
+}
+
+/// Why there is no machine, or why it cannot go on. A guest cannot cause the latter.
+#[derive(Debug, Error)]
+pub enum MachineError {
+    /// The memory has a size that this board cannot have.
+    #[error("--memory {0} bytes: this machine can have whole pages from 1M to 256G")]
+    Memory(u64),
+    /// The number of vCPUs is none that this board can have.
+    #[error("--cpus {0}: this machine can have 1 to {max} vCPUs", max = pc::CPUS_MAX)]
+    Cpus(u32),
+    /// The debug exit port is another chip's.
+    #[error("--debug-exit {0:#x}: that port belongs to another chip")]
+    DebugExit(u16),
+    /// The engine cannot follow the count of instructions.
+    #[error("the {0} engine does not count instructions: use --clock host")]
+    NoCount(&'static str),
+    /// The guest cannot be booted.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// There is no such memory.
+    #[error(transparent)]
+    Ram(#[from] RamError),
+    /// The engine fails.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The host fails.
+    #[error("{0}")]
+    Host(String),
+}
+
+/// A PC.
+pub struct Machine {
+    board: Arc<Board>,
+    ram: Arc<Ram>,
+    engine: Arc<dyn Engine>,
+    cpus: Vec<Cpu>,
+    model: CpuModel,
+    memory: u64,
+    boot: Boot,
+    no_reboot: bool,
+    capture: Capture,
+    /// Whose turn is next, by [`ClockKind::Instructions`].
+    next: usize,
+    resets: u64,
+    wall: Duration,
+}
+
+impl Machine {
+    /// Builds a machine; `engine` makes the engine that is bound to its RAM. It is ready to run
+    /// its first instruction.
+    ///
+    /// # Errors
+    /// If the configuration makes no sense, the guest cannot be booted on it, or the host lacks
+    /// something.
+    pub fn new(
+        config: Config,
+        engine: impl FnOnce(Arc<Ram>) -> Result<Arc<dyn Engine>, EngineError>,
+    ) -> Result<Self, MachineError> {
+        check(&config)?;
+        let ram = Arc::new(Ram::new(&pc::regions(config.memory))?);
+        let engine = engine(ram.clone())?;
+        if config.clock == ClockKind::Instructions && !engine.limits().counts_instructions {
+            return Err(MachineError::NoCount(engine.name()));
+        }
+        let capture = Capture::default();
+        let parts = pc::Parts {
+            cpus: config.cpus,
+            unix_seconds: config.unix_seconds,
+            com1: config.serial.unwrap_or_else(|| Box::new(capture.clone())),
+            debug_console: config.debug_console.unwrap_or_else(|| Box::new(Nobody)),
+            debug_exit: config.debug_exit,
+        };
+        let random = Random::new(config.clock, config.seed);
+        let board = Arc::new(Board::new(ram.clone(), Clock::new(config.clock), random, parts));
+        let boot = boot(config.guest, &board, config.memory, config.cpus, &config.cpu)?;
+        let mut cpus = Vec::new();
+        for id in 0..config.cpus {
+            let vcpu = engine.create_vcpu(id, &config.cpu, board.clone())?;
+            if let Some(wires) = board.cpu(id) {
+                wires.connect(vcpu.kicker());
+            }
+            cpus.push(Cpu { vcpu, exits: ExitCounts::default(), idle: false });
+        }
+        let mut machine = Self {
+            board,
+            ram,
+            engine,
+            cpus,
+            model: config.cpu,
+            memory: config.memory,
+            boot,
+            no_reboot: config.no_reboot,
+            capture,
+            next: 0,
+            resets: 0,
+            wall: Duration::ZERO,
+        };
+        machine.start()?;
+        Ok(machine)
+    }
+
+    /// Runs until something ends it. It can be called again where that makes sense: after a
+    /// limit, a condition or a request.
+    ///
+    /// # Errors
+    /// If the engine or the host fails.
+    pub fn run(&mut self, limits: Limits) -> Result<Ending, MachineError> {
+        self.run_rounds(limits, None)
+    }
+
+    /// Runs until `condition` holds of everything that the guest has sent on the serial port (it
+    /// has to be captured: [`Config::serial`] is `None`), or something else ends it. By the host's
+    /// clock the condition is looked at every few milliseconds while the guest goes on.
+    ///
+    /// # Errors
+    /// As [`Machine::run`].
+    pub fn run_until(
+        &mut self,
+        mut condition: impl FnMut(&[u8]) -> bool,
+        limits: Limits,
+    ) -> Result<Ending, MachineError> {
+        let capture = self.capture.clone();
+        let mut met = || capture.with(&mut condition);
+        if met() {
+            return Ok(Ending::Condition);
+        }
+        self.run_rounds(limits, Some(&mut met))
+    }
+
+    fn run_rounds(
+        &mut self,
+        limits: Limits,
+        condition: Option<&mut dyn FnMut() -> bool>,
+    ) -> Result<Ending, MachineError> {
+        let start = Instant::now();
+        let now = self.board.clock().now();
+        let in_turns = self.board.clock().kind() == ClockKind::Instructions;
+        let mut retired = limits.instructions;
+        if in_turns {
+            retired = retired.map(|n| n.saturating_add(vcpu::retired(&self.cpus)));
+        } else if let Some(n) = &mut retired {
+            let most = self.cpus.iter().map(|c| c.vcpu.retired()).max();
+            *n = n.saturating_add(most.unwrap_or(0));
+        }
+        let mut until = Until {
+            host: limits.host_time.and_then(|t| start.checked_add(t)),
+            guest: limits.guest_time.map(|t| now + t),
+            retired,
+            condition,
+        };
+        loop {
+            let round = Instant::now();
+            if in_turns {
+                vcpu::round_in_turns(&self.board, &mut self.cpus, &mut self.next, &mut until);
+            } else {
+                vcpu::round_on_threads(&self.board, &mut self.cpus, &mut until);
+            }
+            self.wall += round.elapsed();
+            let Some(cause) = self.board.control().take() else { continue };
+            if let Some(ending) = self.ending(cause)? {
+                return Ok(ending);
+            }
+        }
+    }
+
+    /// What a cause leads to: an ending, or a reset and on it goes.
+    fn ending(&mut self, cause: Cause) -> Result<Option<Ending>, MachineError> {
+        Ok(Some(match cause {
+            Cause::Power(Power::Off, _) => Ending::PowerOff,
+            Cause::Power(Power::Exit(status), _) => Ending::DebugExit(status),
+            Cause::Power(Power::Reset, chip) => {
+                if self.no_reboot {
+                    return Ok(Some(Ending::Reset(chip)));
+                }
+                log::info!("the guest reset the machine (through {chip})");
+                self.reset()?;
+                return Ok(None);
+            }
+            Cause::TripleFault(vcpu, fault) => {
+                if self.no_reboot {
+                    return Ok(Some(Ending::TripleFault(vcpu, fault)));
+                }
+                log::warn!("vCPU {vcpu} shut down and the machine resets: {fault}");
+                self.reset()?;
+                return Ok(None);
+            }
+            Cause::Breakpoint(vcpu, rip) => Ending::Breakpoint(vcpu, rip),
+            Cause::Engine(e) => return Err(e.into()),
+            Cause::Host(why) => return Err(MachineError::Host(why)),
+            Cause::Asked(request) => Ending::Asked(request),
+            Cause::Condition(Reached::Serial) => Ending::Condition,
+            Cause::Condition(Reached::HostTime) => Ending::HostTime,
+            Cause::Condition(Reached::GuestTime) => Ending::GuestTime,
+            Cause::Condition(Reached::Instructions) => Ending::Instructions,
+        }))
+    }
+
+    /// RESET for the whole machine: its memory is cleared and its guest loaded again.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    pub fn reset(&mut self) -> Result<(), MachineError> {
+        self.resets += 1;
+        let zeros = [0; trine_guest::PAGE_SIZE as usize];
+        for page in self.ram.take_dirty() {
+            self.ram.store_bytes(page, &zeros);
+        }
+        self.start()
+    }
+
+    fn start(&mut self) -> Result<(), MachineError> {
+        self.board.reset(self.memory);
+        for (at, bytes) in &self.boot.segments {
+            self.ram.write(*at, bytes)?;
+        }
+        for (id, cpu) in (0_u32..).zip(&mut self.cpus) {
+            for (region, _) in self.ram.regions() {
+                cpu.vcpu.ram_changed(region.start, region.len);
+            }
+            let state = if id == 0 {
+                start::state(&self.model, &self.boot.entry)
+            } else {
+                start::after_firmware(&self.model, id)
+            };
+            cpu.vcpu.set_state(&state)?;
+            cpu.idle = false;
+        }
+        self.next = 0;
+        Ok(())
+    }
+
+    /// A remote control for other threads.
+    #[must_use]
+    pub fn remote(&self) -> Remote {
+        Remote { board: self.board.clone() }
+    }
+
+    /// What the guest has sent on the serial port, if nobody else hears it.
+    #[must_use]
+    pub fn serial(&self) -> Vec<u8> {
+        self.capture.bytes()
+    }
+
+    /// The machine's memory.
+    #[must_use]
+    pub fn ram(&self) -> &Arc<Ram> {
+        &self.ram
+    }
+
+    /// Changes the guest's memory from outside.
+    ///
+    /// # Errors
+    /// If a part of it is not memory.
+    pub fn write_ram(&mut self, at: Gpa, data: &[u8]) -> Result<(), MachineError> {
+        self.ram.write(at, data)?;
+        for cpu in &mut self.cpus {
+            cpu.vcpu.ram_changed(at, data.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// The board.
+    #[must_use]
+    pub fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    /// Guest time.
+    #[must_use]
+    pub fn now(&self) -> VmTime {
+        self.board.clock().now()
+    }
+
+    /// Instructions retired by all vCPUs.
+    #[must_use]
+    pub fn retired(&self) -> u64 {
+        vcpu::retired(&self.cpus)
+    }
+
+    /// The architectural state of vCPU `vcpu`.
+    ///
+    /// # Errors
+    /// If the engine fails, or there is no such vCPU.
+    pub fn cpu_state(&mut self, vcpu: u32) -> Result<CpuState, MachineError> {
+        Ok(self.cpu(vcpu)?.vcpu.state()?)
+    }
+
+    /// Replaces it.
+    ///
+    /// # Errors
+    /// As [`Machine::cpu_state`].
+    pub fn set_cpu_state(&mut self, vcpu: u32, state: &CpuState) -> Result<(), MachineError> {
+        let cpu = self.cpu(vcpu)?;
+        cpu.idle = false;
+        Ok(cpu.vcpu.set_state(state)?)
+    }
+
+    fn cpu(&mut self, vcpu: u32) -> Result<&mut Cpu, MachineError> {
+        self.cpus
+            .get_mut(vcpu as usize)
+            .ok_or_else(|| MachineError::Host(format!("there is no vCPU {vcpu}")))
+    }
+
+    /// What it did so far. `ending` is how it ended, if it has.
+    #[must_use]
+    pub fn stats(&self, ending: Option<&Ending>) -> MachineStats {
+        let vcpus: Vec<VcpuStats> = (0_u32..)
+            .zip(&self.cpus)
+            .map(|(vcpu, cpu)| VcpuStats { vcpu, engine: cpu.vcpu.stats(), exits: cpu.exits })
+            .collect();
+        let total = vcpus.iter().map(|v| v.engine).reduce(trine_engine::Stats::plus);
+        let (chips, unclaimed) = self.board.access_counts();
+        let chips = chips.into_iter().map(|(chip, accesses)| ChipStats { chip, accesses });
+        let (instructions, wall_seconds) = (self.retired(), self.wall.as_secs_f64());
+        MachineStats {
+            schema: 1,
+            engine: self.engine.name(),
+            cpu: self.model.name(),
+            cpus: self.cpus.len() as u32,
+            memory: self.memory,
+            clock: self.board.clock().kind(),
+            ending: ending.map(ToString::to_string),
+            status: ending.map(Ending::status),
+            wall_seconds,
+            guest_seconds: self.now().ns() as f64 / 1e9,
+            instructions,
+            mips: if wall_seconds > 0.0 { instructions as f64 / wall_seconds / 1e6 } else { 0.0 },
+            resets: self.resets,
+            total: total.unwrap_or_default(),
+            vcpus,
+            chips: chips.collect(),
+            unclaimed,
+        }
+    }
+}
+
+fn check(config: &Config) -> Result<(), MachineError> {
+    let memory = config.memory;
+    let is_whole = memory.is_multiple_of(trine_guest::PAGE_SIZE);
+    if !is_whole || !(pc::MEMORY_MIN..=pc::MEMORY_MAX).contains(&memory) {
+        return Err(MachineError::Memory(memory));
+    }
+    if !(1..=pc::CPUS_MAX).contains(&config.cpus) {
+        return Err(MachineError::Cpus(config.cpus));
+    }
+    if let Some(port) = config.debug_exit
+        && pc::PORTS.iter().any(|row| (row.first..=row.last).contains(&port))
+    {
+        return Err(MachineError::DebugExit(port));
+    }
+    Ok(())
+}
+
+fn boot(
+    guest: Guest,
+    board: &Board,
+    memory: u64,
+    cpus: u32,
+    model: &CpuModel,
+) -> Result<Boot, MachineError> {
+    let description = board.describe(|chips| pc::description(chips, memory, cpus, model));
+    let mode = if model.has(Feature::Lm) { EntryMode::Long64 } else { EntryMode::Protected32 };
+    Ok(match guest {
+        Guest::Demonstration => demo::boot(&description)?,
+        Guest::Linux { kernel, initrd, append } => {
+            linux(&kernel, initrd.as_deref(), &append, &description, mode)?
+        }
+        Guest::Raw(boot) => boot,
+    })
+}

@@ -1,0 +1,255 @@
+//! The `trine` command.
+#![forbid(unsafe_code)]
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use clap::Parser;
+use trine_machine::{
+    ClockKind, Config, Ending, EngineKind, Guest, Limits, Machine, Probe, Request,
+    cli::{Cli, Command, RunArgs, Serial},
+    console::{self, Line, RawTerminal},
+    create_engine,
+};
+use trine_x86::CpuModel;
+
+/// A usage or host error.
+const FAILED: u8 = 1;
+/// The demonstration takes this long at most.
+const DEMONSTRATION: Duration = Duration::from_secs(120);
+
+/// An error as one line for the user.
+type Failure = String;
+
+fn main() -> ExitCode {
+    let filters = ["TRINE_LOG", "RUST_LOG"].iter().find_map(|name| std::env::var(name).ok());
+    env_logger::Builder::new().parse_filters(filters.as_deref().unwrap_or("warn")).init();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => return usage(&e),
+    };
+    let result = match cli.command {
+        None => demonstrate(),
+        Some(Command::Run(args)) => run(&args),
+        Some(Command::Probe { json }) => probe(json),
+        Some(Command::Compare { .. }) => Err("trine compare is not available yet".into()),
+        Some(Command::Conform { .. }) => Err("trine conform is not available yet".into()),
+    };
+    let status = result.unwrap_or_else(|failure| {
+        eprintln!("trine: {failure}");
+        FAILED
+    });
+    ExitCode::from(status)
+}
+
+/// A wrong command line as one line, help and version as they are.
+fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Nobody is left to tell if standard output is closed.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.render().to_string();
+    let first: Vec<&str> =
+        text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let line = first.join(" ");
+    eprintln!("trine: {} (see trine --help)", line.strip_prefix("error: ").unwrap_or(&line));
+    ExitCode::from(FAILED)
+}
+
+fn probe(json: bool) -> Result<u8, Failure> {
+    let probe = Probe::of_this_host();
+    let text = if json {
+        let json = serde_json::to_string_pretty(&probe);
+        json.map_err(|e| format!("the answer is no JSON: {e}"))? + "\n"
+    } else {
+        probe.text()
+    };
+    print(&text)?;
+    Ok(0)
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|e| format!("standard output is closed: {e}"))
+}
+
+/// Bare `trine`: the demonstration guest on every engine that this host has.
+fn demonstrate() -> Result<u8, Failure> {
+    let (mut worst, mut lines) = (0, String::new());
+    for kind in EngineKind::ALL {
+        if let Some(reason) = kind.missing() {
+            eprintln!("trine: skipping the {} engine: {reason}", kind.name());
+            continue;
+        }
+        print(&format!("--- the {} engine ---\n", kind.name()))?;
+        let line = Line::open(&Serial::Stdio).map_err(|e| format!("no serial output: {e}"))?;
+        let config = Config {
+            serial: Some(line.peer()),
+            no_reboot: true,
+            unix_seconds: unix_seconds(ClockKind::Host),
+            ..Config::default()
+        };
+        let mut machine =
+            Machine::new(config, |ram| create_engine(kind, ram)).map_err(|e| e.to_string())?;
+        let limits = Limits { host_time: Some(DEMONSTRATION), ..Limits::default() };
+        let ending = machine.run(limits).map_err(|e| e.to_string())?;
+        if let Some(output) = line.output() {
+            output.flush();
+        }
+        let stats = machine.stats(Some(&ending));
+        if ending != Ending::PowerOff {
+            eprintln!("trine: {}: {ending}", kind.name());
+        }
+        worst = worst.max(ending.status());
+        lines += &format!(
+            "{:<10} {:>14} instructions in {:.3} s, {:.1} MIPS\n",
+            kind.name(),
+            stats.instructions,
+            stats.wall_seconds,
+            stats.mips
+        );
+    }
+    print(&format!("--- results ---\n{lines}"))?;
+    Ok(worst)
+}
+
+/// The engine that was asked for, or the best one.
+fn engine(args: &RunArgs) -> Result<EngineKind, Failure> {
+    let Some(kind) = args.engine.named() else {
+        let (kind, passed) = EngineKind::best();
+        let reasons: Vec<String> =
+            passed.iter().map(|(kind, why)| format!("{}: {why}", kind.name())).collect();
+        let why = if reasons.is_empty() { "it is the fastest".into() } else { reasons.join("; ") };
+        eprintln!("trine: using the {} engine ({why})", kind.name());
+        return Ok(kind);
+    };
+    match kind.missing() {
+        None => Ok(kind),
+        Some(reason) => Err(format!(
+            "the {} engine is not available: {reason}; use --engine interp",
+            kind.name()
+        )),
+    }
+}
+
+/// `trine run`.
+fn run(args: &RunArgs) -> Result<u8, Failure> {
+    args.check()?;
+    let cpu = CpuModel::named(&args.cpu).map_err(|e| e.to_string())?;
+    let guest = guest(args)?;
+    let kind = engine(args)?;
+    let line = Line::open(&args.serial).map_err(|e| format!("--serial cannot be opened: {e}"))?;
+    let debug = Line::open(&args.debug_console)
+        .map_err(|e| format!("--debug-console cannot be opened: {e}"))?;
+    let (outputs, socket) = ([line.output(), debug.output()], line.socket());
+    let socket = socket.map(Socket);
+    let config = Config {
+        cpu,
+        cpus: args.cpus,
+        memory: args.memory.0,
+        clock: args.clock,
+        guest,
+        serial: Some(line.peer()),
+        debug_console: Some(debug.peer()),
+        debug_exit: args.debug_exit,
+        no_reboot: args.no_reboot,
+        unix_seconds: unix_seconds(args.clock),
+        ..Config::default()
+    };
+    let mut machine =
+        Machine::new(config, |ram| create_engine(kind, ram)).map_err(|e| e.to_string())?;
+    let no_console = |e: std::io::Error| format!("the console cannot be used: {e}");
+    console::clean_up_on_signals(socket.iter().map(|s| s.0.clone()).collect())
+        .map_err(no_console)?;
+    let terminal =
+        if args.serial == Serial::Stdio { RawTerminal::enter().map_err(no_console)? } else { None };
+    line.start(machine.remote()).map_err(no_console)?;
+    let ending = run_to_end(&mut machine, args);
+    for output in outputs.iter().flatten() {
+        output.flush();
+    }
+    drop(terminal);
+    let ending = ending?;
+    if ending.status() != 0 {
+        eprintln!("trine: {ending}");
+    }
+    if let Some(path) = &args.stats {
+        write_stats(path, &machine, &ending)?;
+    }
+    Ok(ending.status())
+}
+
+/// Removes a socket when it is no longer served.
+struct Socket(PathBuf);
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Err(e) = std::fs::remove_file(&self.0) {
+            log::debug!("the socket {} is gone: {e}", self.0.display());
+        }
+    }
+}
+
+fn run_to_end(machine: &mut Machine, args: &RunArgs) -> Result<Ending, Failure> {
+    let limit = args.time_limit.map(Duration::from_secs_f64);
+    let start = Instant::now();
+    loop {
+        let left = limit.map(|limit| limit.saturating_sub(start.elapsed()));
+        let limits = Limits { host_time: left, ..Limits::default() };
+        match machine.run(limits).map_err(|e| e.to_string())? {
+            Ending::Asked(Request::Statistics) => {
+                eprintln!("\n{}", machine.stats(None).summary());
+            }
+            ending => return Ok(ending),
+        }
+    }
+}
+
+fn write_stats(path: &Path, machine: &Machine, ending: &Ending) -> Result<(), Failure> {
+    let failed = |e: String| format!("--stats {}: {e}", path.display());
+    let json = serde_json::to_string_pretty(&machine.stats(Some(ending)))
+        .map_err(|e| failed(e.to_string()))?;
+    std::fs::write(path, json + "\n").map_err(|e| failed(e.to_string()))
+}
+
+fn guest(args: &RunArgs) -> Result<Guest, Failure> {
+    let Some(kernel) = &args.kernel else { return Ok(Guest::Demonstration) };
+    let initrd = args.initrd.as_ref().map(|path| read("--initrd", path, args.memory.0));
+    Ok(Guest::Linux {
+        kernel: read("--kernel", kernel, args.memory.0)?,
+        initrd: initrd.transpose()?,
+        append: args.append.clone().unwrap_or_default(),
+    })
+}
+
+/// Reads a file that has to fit into the guest's memory, and no more of it than shows whether it
+/// does.
+fn read(option: &str, path: &Path, memory: u64) -> Result<Vec<u8>, Failure> {
+    let failed = |e: std::io::Error| format!("{option} {}: {e}", path.display());
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(memory.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > memory {
+        return Err(format!(
+            "{option} {} is larger than the guest's memory ({memory} bytes); see --memory",
+            path.display()
+        ));
+    }
+    Ok(bytes)
+}
+
+/// What the guest's clock shows: the host's time, or always the same if runs are to be the same.
+fn unix_seconds(clock: ClockKind) -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    match (clock, now) {
+        (ClockKind::Host, Ok(now)) => i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
+        _ => Config::default().unix_seconds,
+    }
+}

@@ -1,0 +1,540 @@
+//! The `pc` board as a schematic: every address, port, wire and interrupt number, once.
+//!
+//! It is a PC of the kind that every x86 operating system knows: ISA chips behind a 440FX and a
+//! PIIX3, an I/O APIC, an HPET, and ACPI's fixed hardware. Sources: Intel 82441FX and 82371SB
+//! (PIIX3) datasheets; MultiProcessor Specification 1.4, chapter 3; ACPI 6.3, chapter 4.
+
+use trine_devices::{
+    AcpiPm, Backplane, Cx, DebugConsole, DebugExit, Device, Hpet, I440fx, I8042, I8254, I8259,
+    IOAPIC_PINS, IoApic, Line, LocalApics, Mc146818, PciBus, Piix3Isa, Port92, PostCode,
+    ResetControl, SerialPeer, Slot, Uart16550,
+};
+use trine_firmware as firmware;
+use trine_guest::{Gpa, Region, RegionKind};
+use trine_x86::CpuModel;
+
+// Memory
+
+/// RAM below 4 GiB ends here at most: above it lie PCI, the APICs and the HPET.
+pub const LOW_RAM_MAX: u64 = 3 << 30;
+/// RAM that does not fit below is here.
+pub const HIGH_RAM_AT: Gpa = Gpa(1 << 32);
+/// The video memory and option ROM area, in which there is no RAM. From its end to 1 MiB lies the
+/// firmware's area: RAM, with the tables that a guest looks for.
+pub const VIDEO_HOLE: (Gpa, Gpa) = (Gpa(0xa_0000), Gpa(0xe_0000));
+/// The least memory of this board.
+pub const MEMORY_MIN: u64 = 1 << 20;
+/// The most memory of this board: what lies above belongs to PCI.
+pub const MEMORY_MAX: u64 = 256 << 30;
+/// The most vCPUs: xAPIC IDs are 8 bits wide, and FFh is all of them.
+pub const CPUS_MAX: u32 = 255;
+
+/// Where each vCPU sees its local APIC after a reset.
+pub const LOCAL_APIC_AT: Gpa = Gpa(0xfee0_0000);
+/// The I/O APIC.
+pub const IOAPIC_AT: Gpa = Gpa(0xfec0_0000);
+/// The HPET.
+pub const HPET_AT: Gpa = Gpa(0xfed0_0000);
+
+/// A range of memory space that is a chip's.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// Its first address.
+    pub at: Gpa,
+    /// Its bytes.
+    pub len: u64,
+    /// Whose it is.
+    pub chip: Chip,
+}
+
+/// Memory space besides RAM and the local APICs (which each vCPU sees at its own address).
+pub const WINDOWS: &[Window] = &[
+    Window { at: IOAPIC_AT, len: 0x1000, chip: Chip::IoApic },
+    Window { at: HPET_AT, len: 0x400, chip: Chip::Hpet },
+];
+
+// Chips
+
+/// The chips of the board.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "named after what they are")]
+pub enum Chip {
+    Pic,
+    Pit,
+    Rtc,
+    LocalApics,
+    IoApic,
+    Hpet,
+    Com1,
+    Keyboard,
+    Pm,
+    Pci,
+    Port92,
+    ResetControl,
+    PostCode,
+    DebugConsole,
+    DebugExit,
+}
+
+impl Chip {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::Pic,
+        Self::Pit,
+        Self::Rtc,
+        Self::LocalApics,
+        Self::IoApic,
+        Self::Hpet,
+        Self::Com1,
+        Self::Keyboard,
+        Self::Pm,
+        Self::Pci,
+        Self::Port92,
+        Self::ResetControl,
+        Self::PostCode,
+        Self::DebugConsole,
+        Self::DebugExit,
+    ];
+}
+
+/// Ports that lead to consecutive registers of a chip.
+#[derive(Clone, Copy, Debug)]
+pub struct PortRow {
+    /// The first port.
+    pub first: u16,
+    /// The last port.
+    pub last: u16,
+    /// Whose they are.
+    pub chip: Chip,
+    /// The chip's register at the first port.
+    pub register: u16,
+}
+
+const fn row(first: u16, last: u16, chip: Chip, register: u16) -> PortRow {
+    PortRow { first, last, chip, register }
+}
+
+/// PM1 event block.
+const PM1_EVENT: u16 = 0x600;
+/// PM1 control block.
+const PM1_CONTROL: u16 = 0x604;
+/// PM timer.
+const PM_TIMER: u16 = 0x608;
+/// General-purpose event block 0.
+const GPE0: u16 = 0x620;
+/// SMI command port.
+const SMI_COMMAND: u16 = 0xb2;
+/// Reset control register.
+const RESET_CONTROL: u16 = 0xcf9;
+/// First port of COM1.
+const COM1: u16 = 0x3f8;
+/// CONFIG_ADDRESS of PCI: a doubleword access at this port is PCI's, whatever else lies in it.
+pub const PCI_CONFIG_ADDRESS: u16 = 0xcf8;
+
+/// Port space.
+pub const PORTS: &[PortRow] = &[
+    row(0x020, 0x021, Chip::Pic, I8259::MASTER_COMMAND),
+    row(0x040, 0x043, Chip::Pit, I8254::COUNTER_0),
+    row(0x060, 0x060, Chip::Keyboard, I8042::DATA),
+    row(0x061, 0x061, Chip::Pit, I8254::PORT_61),
+    row(0x064, 0x064, Chip::Keyboard, I8042::STATUS_COMMAND),
+    row(0x070, 0x071, Chip::Rtc, Mc146818::INDEX),
+    row(0x080, 0x080, Chip::PostCode, PostCode::CODE),
+    row(0x092, 0x092, Chip::Port92, Port92::CONTROL),
+    row(0x0a0, 0x0a1, Chip::Pic, I8259::SLAVE_COMMAND),
+    row(SMI_COMMAND, SMI_COMMAND, Chip::Pm, AcpiPm::SMI_COMMAND),
+    row(0x0e9, 0x0e9, Chip::DebugConsole, DebugConsole::DATA),
+    row(COM1, COM1 + 7, Chip::Com1, Uart16550::RBR_THR),
+    row(ELCR, ELCR + 1, Chip::Pic, I8259::ELCR_MASTER),
+    row(PM1_EVENT, PM1_EVENT + 3, Chip::Pm, AcpiPm::PM1_EVENT),
+    row(PM1_CONTROL, PM1_CONTROL + 1, Chip::Pm, AcpiPm::PM1_CONTROL),
+    row(PM_TIMER, PM_TIMER + 3, Chip::Pm, AcpiPm::PM_TIMER),
+    row(GPE0, GPE0 + 3, Chip::Pm, AcpiPm::GPE0),
+    row(RESET_CONTROL, RESET_CONTROL, Chip::ResetControl, ResetControl::CONTROL),
+    row(0xcfc, 0xcff, Chip::Pci, PciBus::CONFIG_DATA),
+];
+
+/// Edge/level control of the 8259s.
+pub const ELCR: u16 = 0x4d0;
+
+// Wires
+
+/// Output pins of chips.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+#[expect(missing_docs, reason = "named after the pin")]
+pub enum Wire {
+    PicInt,
+    PitOut0,
+    RtcIrq,
+    Com1Irq,
+    KeyboardIrq,
+    MouseIrq,
+    Sci,
+    HpetIrq0,
+    HpetIrq8,
+    HpetPin20,
+    HpetPin21,
+    HpetPin22,
+    HpetPin23,
+    A20Port92,
+    A20Keyboard,
+}
+
+impl Wire {
+    /// How many there are.
+    pub const COUNT: usize = 15;
+}
+
+/// Where a net leads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sink {
+    /// An input pin of a chip.
+    Pin(Chip, u16),
+    /// LINT0 of every local APIC.
+    Lint0,
+    /// The A20 gate of every CPU.
+    A20,
+}
+
+/// Wires that are joined (each can assert the net), and where they lead.
+#[derive(Clone, Copy, Debug)]
+pub struct Net {
+    /// What drives it at all times.
+    pub from: &'static [Wire],
+    /// What drives it unless the HPET stands in for it (legacy replacement routing).
+    pub unless_hpet: &'static [Wire],
+    /// Where it leads.
+    pub to: &'static [Sink],
+}
+
+/// An ISA interrupt: the same number at the 8259s and at the I/O APIC.
+macro_rules! irq {
+    ($n:literal, $($from:ident),+) => {
+        Net {
+            from: &[$(Wire::$from),+],
+            unless_hpet: &[],
+            to: &[Sink::Pin(Chip::Pic, $n), Sink::Pin(Chip::IoApic, $n)],
+        }
+    };
+}
+
+/// The wiring. The timer, IRQ 0, is at pin 2 of the I/O APIC.
+pub const NETS: &[Net] = &[
+    Net { from: &[Wire::PicInt], unless_hpet: &[], to: &[Sink::Lint0] },
+    Net {
+        from: &[Wire::HpetIrq0],
+        unless_hpet: &[Wire::PitOut0],
+        to: &[Sink::Pin(Chip::Pic, 0), Sink::Pin(Chip::IoApic, 2)],
+    },
+    irq!(1, KeyboardIrq),
+    irq!(4, Com1Irq),
+    Net {
+        from: &[Wire::HpetIrq8],
+        unless_hpet: &[Wire::RtcIrq],
+        to: &[Sink::Pin(Chip::Pic, 8), Sink::Pin(Chip::IoApic, 8)],
+    },
+    irq!(9, Sci),
+    irq!(12, MouseIrq),
+    Net { from: &[Wire::HpetPin20], unless_hpet: &[], to: &[Sink::Pin(Chip::IoApic, 20)] },
+    Net { from: &[Wire::HpetPin21], unless_hpet: &[], to: &[Sink::Pin(Chip::IoApic, 21)] },
+    Net { from: &[Wire::HpetPin22], unless_hpet: &[], to: &[Sink::Pin(Chip::IoApic, 22)] },
+    Net { from: &[Wire::HpetPin23], unless_hpet: &[], to: &[Sink::Pin(Chip::IoApic, 23)] },
+    Net { from: &[Wire::RtcIrq], unless_hpet: &[], to: &[Sink::Pin(Chip::Pm, AcpiPm::PIN_RTC)] },
+    Net { from: &[Wire::A20Port92, Wire::A20Keyboard], unless_hpet: &[], to: &[Sink::A20] },
+];
+
+/// ISA interrupts that are level-triggered, as the firmware leaves them in ELCR and tells ACPI:
+/// the SCI and PCI's.
+pub const LEVEL_IRQS: &[u8] = &[SCI_IRQ, PCI_IRQS[0], PCI_IRQS[1]];
+const SCI_IRQ: u8 = 9;
+const PCI_IRQS: [u8; 2] = [10, 11];
+const COM1_IRQ: u8 = 4;
+
+// Clocks
+
+/// What the local APICs' timers count, over their divide configuration: a tick is a nanosecond.
+const APIC_BUS_HZ: u64 = 1_000_000_000;
+/// The PM timer is 32 bits wide.
+const PM_TIMER_WIDE: bool = true;
+
+/// What a board is built with.
+pub struct Parts {
+    /// How many vCPUs.
+    pub cpus: u32,
+    /// What the clock shows at power-on, in seconds of Unix time.
+    pub unix_seconds: i64,
+    /// What hears the serial port.
+    pub com1: Box<dyn SerialPeer>,
+    /// What hears port E9h.
+    pub debug_console: Box<dyn SerialPeer>,
+    /// The port of isa-debug-exit, if there is one.
+    pub debug_exit: Option<u16>,
+}
+
+/// The chips on their sockets.
+#[expect(missing_docs, reason = "named after the chips")]
+pub struct Chips {
+    pub pic: I8259,
+    pub pit: I8254,
+    pub rtc: Mc146818,
+    pub apics: LocalApics,
+    pub ioapic: IoApic,
+    pub hpet: Hpet,
+    pub com1: Uart16550,
+    pub keyboard: I8042,
+    pub pm: AcpiPm,
+    pub pci: PciBus,
+    pub port92: Port92,
+    pub reset_control: ResetControl,
+    pub post_code: PostCode,
+    pub debug_console: DebugConsole,
+    pub debug_exit: Option<DebugExit>,
+}
+
+impl Chips {
+    /// The chips after power-on, wired to `backplane`.
+    #[must_use]
+    pub fn new(parts: Parts, backplane: &Backplane) -> Self {
+        let line = |wire: Wire| backplane.line(wire as u32);
+        let mut routes: [Option<Line>; 32] = std::array::from_fn(|_| None);
+        routes[20] = Some(line(Wire::HpetPin20));
+        routes[21] = Some(line(Wire::HpetPin21));
+        routes[22] = Some(line(Wire::HpetPin22));
+        routes[23] = Some(line(Wire::HpetPin23));
+        let mut pci = PciBus::new();
+        if let (Some(host), Some(isa)) = (Slot::new(0, 0), Slot::new(ISA_BRIDGE.0, ISA_BRIDGE.1)) {
+            pci.add(host, Box::new(I440fx::new()));
+            pci.add(isa, Box::new(Piix3Isa::new()));
+        }
+        Self {
+            pic: I8259::new(line(Wire::PicInt)),
+            pit: I8254::new(line(Wire::PitOut0)),
+            rtc: Mc146818::new(line(Wire::RtcIrq), parts.unix_seconds),
+            apics: LocalApics::new(backplane.clone(), parts.cpus, APIC_BUS_HZ),
+            ioapic: IoApic::new(backplane.clone()),
+            hpet: Hpet::new(routes, [line(Wire::HpetIrq0), line(Wire::HpetIrq8)]),
+            com1: Uart16550::new("com1", line(Wire::Com1Irq), parts.com1),
+            keyboard: I8042::new(
+                line(Wire::KeyboardIrq),
+                line(Wire::MouseIrq),
+                line(Wire::A20Keyboard),
+                backplane.clone(),
+            ),
+            pm: AcpiPm::new(line(Wire::Sci), backplane.clone(), PM_TIMER_WIDE),
+            pci,
+            port92: Port92::new(line(Wire::A20Port92), backplane.clone()),
+            reset_control: ResetControl::new(backplane.clone()),
+            post_code: PostCode::new(),
+            debug_console: DebugConsole::new(parts.debug_console),
+            debug_exit: parts.debug_exit.map(|_| DebugExit::new(backplane.clone())),
+        }
+    }
+
+    /// The chip called `chip`; `None` where this board has none.
+    pub fn device(&mut self, chip: Chip) -> Option<&mut dyn Device> {
+        Some(match chip {
+            Chip::Pic => &mut self.pic,
+            Chip::Pit => &mut self.pit,
+            Chip::Rtc => &mut self.rtc,
+            Chip::LocalApics => &mut self.apics,
+            Chip::IoApic => &mut self.ioapic,
+            Chip::Hpet => &mut self.hpet,
+            Chip::Com1 => &mut self.com1,
+            Chip::Keyboard => &mut self.keyboard,
+            Chip::Pm => &mut self.pm,
+            Chip::Pci => &mut self.pci,
+            Chip::Port92 => &mut self.port92,
+            Chip::ResetControl => &mut self.reset_control,
+            Chip::PostCode => &mut self.post_code,
+            Chip::DebugConsole => &mut self.debug_console,
+            Chip::DebugExit => return self.debug_exit.as_mut().map(|chip| chip as &mut dyn Device),
+        })
+    }
+
+    /// What a firmware does to the chips before it starts a guest: virtual wire mode (MP
+    /// specification, section 3.6.2.2), level-triggered interrupts, and the sizes in CMOS.
+    pub fn firmware_setup(&mut self, cx: &mut Cx<'_>, memory: u64) {
+        let (low, high) = split_memory(memory);
+        self.apics.virtual_wire(cx, 0);
+        let levels = LEVEL_IRQS.iter().fold(0_u16, |mask, irq| mask | 1 << irq).to_le_bytes();
+        if let Some(ports) = self.pic.as_ports() {
+            ports.port_out(cx, I8259::ELCR_MASTER, &levels[..1]);
+            ports.port_out(cx, I8259::ELCR_SLAVE, &levels[1..]);
+        }
+        self.rtc.set_memory_sizes(low, high);
+    }
+}
+
+/// Where the PIIX3 sits: device and function.
+const ISA_BRIDGE: (u8, u8) = (1, 0);
+
+/// How much of `memory` bytes lies below and above 4 GiB.
+#[must_use]
+pub fn split_memory(memory: u64) -> (u64, u64) {
+    let low = memory.min(LOW_RAM_MAX);
+    (low, memory - low)
+}
+
+/// The memory regions of a board with `memory` bytes. What the video hole hides is lost, as on
+/// any PC.
+#[must_use]
+pub fn regions(memory: u64) -> Vec<Region> {
+    let (low, high) = split_memory(memory);
+    let ram = |start: Gpa, end: u64| Region {
+        start,
+        len: end.saturating_sub(start.0),
+        kind: RegionKind::Ram,
+    };
+    let mut regions = vec![
+        ram(Gpa(0), VIDEO_HOLE.0.0),
+        ram(VIDEO_HOLE.1, low),
+        ram(HIGH_RAM_AT, HIGH_RAM_AT.0.saturating_add(high)),
+    ];
+    regions.retain(|r| r.len > 0);
+    regions
+}
+
+/// The board as the firmware's tables describe it: the same numbers as above.
+#[must_use]
+pub fn description(
+    chips: &mut Chips,
+    memory: u64,
+    cpus: u32,
+    model: &CpuModel,
+) -> firmware::Description {
+    let (low_ram, high_ram) = split_memory(memory);
+    let overrides = std::iter::once(firmware::InterruptOverride { irq: 0, gsi: 2, mode: None });
+    let levels = LEVEL_IRQS.iter().map(|irq| firmware::InterruptOverride {
+        irq: *irq,
+        gsi: u32::from(*irq),
+        mode: Some((firmware::Trigger::Level, firmware::Polarity::ActiveHigh)),
+    });
+    firmware::Description {
+        cpus: (0..cpus).map(|apic_id| firmware::Cpu { apic_id }).collect(),
+        low_ram,
+        high_ram,
+        local_apic: Some(LOCAL_APIC_AT),
+        ioapics: vec![firmware::IoApic {
+            id: 0,
+            at: IOAPIC_AT,
+            gsi_base: 0,
+            inputs: u32::from(IOAPIC_PINS),
+        }],
+        interrupt_overrides: overrides.chain(levels).collect(),
+        hpet: Some(firmware::Hpet {
+            at: HPET_AT,
+            event_timer_block_id: hpet_id(&mut chips.hpet),
+            minimum_tick: 100,
+        }),
+        power_management: Some(power_management()),
+        pci: Some(pci_root()),
+        serial: vec![firmware::SerialPort { port: COM1, irq: COM1_IRQ }],
+        i8042: true,
+        vga: false,
+        screen: None,
+        smbios: firmware::Smbios {
+            bios_vendor: "Trine".into(),
+            bios_version: env!("CARGO_PKG_VERSION").into(),
+            bios_date: "01/01/2026".into(),
+            manufacturer: "Trine".into(),
+            product: "PC".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            processor: model.name().into(),
+            processor_signature: model.signature(),
+            ..firmware::Smbios::default()
+        },
+    }
+}
+
+/// The low half of the HPET's General Capabilities and ID register.
+fn hpet_id(hpet: &mut Hpet) -> u32 {
+    let ram = trine_guest::Ram::flat(trine_guest::PAGE_SIZE);
+    let mut id = [0; 4];
+    if let (Some(mmio), Ok(ram)) = (hpet.as_mmio(), &ram) {
+        mmio.mmio_read(&mut Cx { now: trine_guest::VmTime::ZERO, ram, vcpu: 0 }, 0, &mut id);
+    }
+    u32::from_le_bytes(id)
+}
+
+fn power_management() -> firmware::PowerManagement {
+    firmware::PowerManagement {
+        sci_irq: SCI_IRQ,
+        smi_command: SMI_COMMAND,
+        acpi_enable: AcpiPm::ACPI_ENABLE,
+        acpi_disable: AcpiPm::ACPI_DISABLE,
+        pm1a_event: PM1_EVENT,
+        pm1a_control: PM1_CONTROL,
+        pm_timer: PM_TIMER,
+        pm_timer_extended: PM_TIMER_WIDE,
+        gpe0: Some((GPE0, 4)),
+        power_button: true,
+        s5_sleep_type: AcpiPm::SLEEP_TYPE_S5,
+        reset: Some(firmware::ResetRegister { port: RESET_CONTROL, value: 0x0f }),
+    }
+}
+
+fn pci_root() -> firmware::PciRoot {
+    let [a, b] = PCI_IRQS.map(u32::from);
+    firmware::PciRoot {
+        last_bus: 0xff,
+        io_windows: vec![
+            firmware::IoWindow { first: 0, last: 0xcf7 },
+            firmware::IoWindow { first: 0xd00, last: 0xffff },
+        ],
+        memory_windows: vec![
+            firmware::MemoryWindow { first: VIDEO_HOLE.0.0, last: 0xb_ffff, prefetchable: true },
+            firmware::MemoryWindow {
+                first: LOW_RAM_MAX,
+                last: IOAPIC_AT.0 - 1,
+                prefetchable: false,
+            },
+        ],
+        routes: firmware::PciRoute::swizzled([a, a, b, b], 3),
+        ecam: None,
+        isa_bridge: Some(ISA_BRIDGE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_chips_claim_a_port_or_an_address() {
+        for (n, a) in PORTS.iter().enumerate() {
+            assert!(a.first <= a.last);
+            for b in &PORTS[n + 1..] {
+                assert!(a.last < b.first, "{a:?} and {b:?} overlap or are out of order");
+            }
+        }
+        for (n, a) in WINDOWS.iter().enumerate() {
+            for b in &WINDOWS[n + 1..] {
+                assert!(a.at.0 + a.len <= b.at.0 || b.at.0 + b.len <= a.at.0);
+            }
+        }
+    }
+
+    #[test]
+    fn every_wire_leads_somewhere_and_no_pin_has_two_nets() {
+        for wire in 0..Wire::COUNT as u32 {
+            let is = |w: &Wire| *w as u32 == wire;
+            assert!(NETS.iter().any(|n| n.from.iter().any(is) || n.unless_hpet.iter().any(is)));
+        }
+        let sinks: Vec<&Sink> = NETS.iter().flat_map(|n| n.to).collect();
+        for (n, a) in sinks.iter().enumerate() {
+            assert!(!sinks[n + 1..].contains(a), "{a:?} is on two nets");
+        }
+    }
+
+    #[test]
+    fn memory_lies_below_3_gib_and_above_4() {
+        assert_eq!(split_memory(512 << 20), (512 << 20, 0));
+        assert_eq!(split_memory(5 << 30), (3 << 30, 2 << 30));
+        let all = regions(5 << 30);
+        assert_eq!(all.len(), 3);
+        assert_eq!(all[1].start.0 + all[1].len, 3 << 30);
+        assert_eq!((all[2].start, all[2].len), (HIGH_RAM_AT, 2 << 30));
+    }
+}

@@ -1,0 +1,238 @@
+//! Running the vCPUs: each on its own thread by the host's clock, or all in turn on this thread
+//! by the count of instructions.
+//!
+//! A round lasts from when the vCPUs start until they have all stopped. Between rounds everything
+//! can be looked at, saved or reset.
+
+use std::{
+    num::NonZeroU64,
+    thread,
+    time::{Duration, Instant},
+};
+
+use trine_engine::{Budget, Exit, Vcpu};
+use trine_guest::VmTime;
+
+use crate::{
+    Board,
+    control::{Cause, Reached},
+    stats::ExitCounts,
+};
+
+/// A vCPU gets so many instructions at a turn.
+const TURN: u64 = 10_000;
+/// How often the caller's condition on serial output is looked at, by the host's clock.
+const CONDITION_PERIOD: Duration = Duration::from_millis(5);
+/// How long an idle machine that nothing will wake sleeps before it looks for input again.
+const IDLE_PERIOD: Duration = Duration::from_millis(20);
+
+/// A vCPU with its exits counted.
+pub(crate) struct Cpu {
+    pub(crate) vcpu: Box<dyn Vcpu>,
+    pub(crate) exits: ExitCounts,
+    /// It has gone idle, and its bell has not rung since.
+    pub(crate) idle: bool,
+}
+
+/// Until when a round goes on, if nothing else ends it.
+pub(crate) struct Until<'a> {
+    pub(crate) host: Option<Instant>,
+    pub(crate) guest: Option<VmTime>,
+    /// All vCPUs together have retired so many (by the host's clock: each of them).
+    pub(crate) retired: Option<u64>,
+    /// The caller's condition.
+    pub(crate) condition: Option<&'a mut dyn FnMut() -> bool>,
+}
+
+impl Until<'_> {
+    fn met(&mut self) -> bool {
+        self.condition.as_mut().is_some_and(|met| met())
+    }
+}
+
+/// A thread that ends by a panic must not leave the others running.
+struct PanicGuard<'a>(&'a Board);
+
+impl Drop for PanicGuard<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.stop(Cause::Host("a thread of the machine panicked".into()));
+        }
+    }
+}
+
+/// A round on threads.
+pub(crate) fn round_on_threads(board: &Board, cpus: &mut [Cpu], until: &mut Until<'_>) {
+    let retired = until.retired;
+    board.clock().resume();
+    thread::scope(|scope| {
+        let mut failed = None;
+        for (id, cpu) in (0_u32..).zip(cpus.iter_mut()) {
+            let spawned =
+                thread::Builder::new().name(format!("vcpu {id}")).spawn_scoped(scope, move || {
+                    let _guard = PanicGuard(board);
+                    run_thread(board, id, cpu, retired);
+                });
+            failed = spawned.err().or(failed);
+        }
+        let timer = thread::Builder::new().name("timer".into()).spawn_scoped(scope, || {
+            let _guard = PanicGuard(board);
+            while !board.control().is_stopping() {
+                let due = board.advance();
+                board.sleep_until(due);
+            }
+        });
+        if let Some(e) = timer.err().or(failed) {
+            board.stop(Cause::Host(format!("the host has no thread for the machine: {e}")));
+        }
+        wait(board, until);
+        board.stop_cpus();
+    });
+    board.clock().pause();
+}
+
+/// Waits until there is a cause to stop, or makes one.
+fn wait(board: &Board, until: &mut Until<'_>) {
+    loop {
+        let now = Instant::now();
+        let left = until.guest.map(|at| Duration::from_nanos(at.since(board.clock().now())));
+        let polls = until.condition.is_some().then(|| now + CONDITION_PERIOD);
+        let wakes = [until.host, left.and_then(|left| now.checked_add(left)), polls];
+        if board.control().wait(wakes.into_iter().flatten().min()) {
+            return;
+        }
+        let reached = if until.met() {
+            Reached::Serial
+        } else if until.host.is_some_and(|at| at <= Instant::now()) {
+            Reached::HostTime
+        } else if until.guest.is_some_and(|at| at <= board.clock().now()) {
+            Reached::GuestTime
+        } else {
+            continue;
+        };
+        board.stop(Cause::Condition(reached));
+    }
+}
+
+/// The life of a vCPU's thread for one round.
+fn run_thread(board: &Board, id: u32, cpu: &mut Cpu, retired: Option<u64>) {
+    let Some(wires) = board.cpu(id) else { return };
+    loop {
+        // What rings from here on is either seen below or keeps us from going to sleep.
+        wires.take_rung();
+        if board.control().is_stopping() {
+            return;
+        }
+        let budget = match retired.map(|end| end.saturating_sub(cpu.vcpu.retired())) {
+            None => Budget::Unlimited,
+            Some(left) => match NonZeroU64::new(left) {
+                Some(left) => Budget::Instructions(left),
+                None => return board.stop(Cause::Condition(Reached::Instructions)),
+            },
+        };
+        match cpu.vcpu.run(budget) {
+            Ok(exit) => {
+                cpu.exits.count(&exit);
+                match exit {
+                    Exit::Budget | Exit::Kicked => {}
+                    Exit::Halted => wires.sleep(),
+                    other => stop_for(board, id, other),
+                }
+            }
+            Err(e) => board.stop(Cause::Engine(e)),
+        }
+    }
+}
+
+fn stop_for(board: &Board, id: u32, exit: Exit) {
+    match exit {
+        Exit::TripleFault(fault) => board.stop(Cause::TripleFault(id, fault)),
+        Exit::Breakpoint(rip) => board.stop(Cause::Breakpoint(id, rip)),
+        Exit::Budget | Exit::Kicked | Exit::Halted => {}
+    }
+}
+
+/// A round in turns, on this thread.
+pub(crate) fn round_in_turns(
+    board: &Board,
+    cpus: &mut [Cpu],
+    next: &mut usize,
+    until: &mut Until<'_>,
+) {
+    while !board.control().is_stopping() {
+        let reached = if until.met() {
+            Reached::Serial
+        } else if until.host.is_some_and(|at| at <= Instant::now()) {
+            Reached::HostTime
+        } else if until.guest.is_some_and(|at| at <= board.clock().now()) {
+            Reached::GuestTime
+        } else if until.retired.is_some_and(|end| retired(cpus) >= end) {
+            Reached::Instructions
+        } else {
+            turn(board, cpus, next, until);
+            continue;
+        };
+        board.control().push(Cause::Condition(reached));
+    }
+}
+
+/// Instructions retired by all vCPUs.
+pub(crate) fn retired(cpus: &[Cpu]) -> u64 {
+    cpus.iter().map(|cpu| cpu.vcpu.retired()).fold(0, u64::saturating_add)
+}
+
+/// One vCPU's turn, or a step of time if all are idle.
+fn turn(board: &Board, cpus: &mut [Cpu], next: &mut usize, until: &Until<'_>) {
+    board.poll_serial();
+    let due = board.advance();
+    let now = board.clock().now();
+    for (id, cpu) in (0_u32..).zip(cpus.iter_mut()) {
+        if board.cpu(id).is_some_and(|wires| wires.take_rung()) {
+            cpu.idle = false;
+        }
+    }
+    let count = cpus.len();
+    let Some(id) = (0..count).map(|n| (*next + n) % count).find(|n| !cpus[*n].idle) else {
+        idle(board, due, until);
+        return;
+    };
+    *next = (id + 1) % count;
+    let mut left = TURN;
+    for end in [due, until.guest].into_iter().flatten() {
+        left = left.min(end.since(now));
+    }
+    if let Some(end) = until.retired {
+        left = left.min(end.saturating_sub(retired(cpus)));
+    }
+    let left = NonZeroU64::new(left).unwrap_or(NonZeroU64::MIN);
+    let cpu = &mut cpus[id];
+    board.clock().begin_turn(cpu.vcpu.retired());
+    board.await_until(now.after_ns(left.get()));
+    let exit = cpu.vcpu.run(Budget::Instructions(left));
+    // Between turns nobody has to be stopped.
+    board.await_until(VmTime::ZERO);
+    board.clock().end_turn(cpu.vcpu.retired());
+    match exit {
+        Ok(exit) => {
+            cpu.exits.count(&exit);
+            match exit {
+                Exit::Budget | Exit::Kicked => {}
+                Exit::Halted => cpu.idle = true,
+                other => stop_for(board, id as u32, other),
+            }
+        }
+        Err(e) => board.stop(Cause::Engine(e)),
+    }
+}
+
+/// All vCPUs are idle: time goes on to when something happens.
+fn idle(board: &Board, due: Option<VmTime>, until: &Until<'_>) {
+    let now = board.clock().now();
+    match [due, until.guest].into_iter().flatten().min() {
+        Some(at) => board.clock().jump(at.max(now.after_ns(1))),
+        None => {
+            let wake = Instant::now() + IDLE_PERIOD;
+            board.control().wait(Some(until.host.map_or(wake, |host| host.min(wake))));
+        }
+    }
+}

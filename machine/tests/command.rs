@@ -1,0 +1,139 @@
+//! The `trine` command as a user meets it: exit statuses, streams, one-line errors.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+fn trine(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_trine"))
+        .args(args)
+        .env_remove("TRINE_LOG")
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null())
+        .output()
+        .expect("trine can be started")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn temporary(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("trine-test-{}-{name}", std::process::id()))
+}
+
+#[test]
+fn the_demonstration_ends_with_status_0_and_results_on_standard_output() {
+    let output = trine(&[]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let out = text(&output.stdout);
+    assert!(out.contains("Goodbye") && out.contains("MIPS"), "{out}");
+}
+
+#[test]
+fn standard_output_carries_the_guest_alone_and_statistics_go_to_a_file() {
+    let path = temporary("stats.json");
+    let stats = path.to_string_lossy();
+    let output = trine(&["run", "--clock", "instructions", "--stats", &stats]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).trim_start().starts_with("Hello."));
+    assert!(text(&output.stderr).starts_with("trine: using the interp engine"));
+    let json = fs::read_to_string(&path).expect("statistics");
+    fs::remove_file(&path).expect("it is there");
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["schema"], 1);
+    assert_eq!(json["status"], 0);
+    assert_eq!(json["engine"], "interp");
+    assert_eq!(json["clock"], "instructions");
+    assert!(json["instructions"].as_u64().is_some_and(|n| n > 1_000_000));
+    let com1 = json["chips"].as_array().and_then(|c| c.iter().find(|c| c["chip"] == "com1"));
+    assert!(com1.is_some_and(|c| c["accesses"].as_u64() > Some(1000)), "{json}");
+}
+
+#[test]
+fn what_cannot_be_done_is_one_line_and_status_1() {
+    let empty = temporary("empty");
+    fs::write(&empty, b"").expect("a file");
+    let empty_name = empty.to_string_lossy();
+    let wrong: [(&[&str], &str); 17] = [
+        (&["run", "--memory", "0"], "--memory 0"),
+        (&["run", "--memory", "64K"], "--memory"),
+        (&["run", "--memory", "100000G"], "--memory"),
+        (&["run", "--memory", "99999999999999999999G"], "more than any machine"),
+        (&["run", "--memory", "lots"], "not a size"),
+        (&["run", "--cpus", "0"], "--cpus 0"),
+        (&["run", "--cpus", "4000"], "--cpus 4000"),
+        (&["run", "--cpu", "z80"], "no CPU model 'z80'"),
+        (&["run", "--engine", "kvm"], "not available"),
+        (&["run", "--engine", "translate"], "not available"),
+        (&["run", "--machine", "microvm"], "not available yet"),
+        (&["run", "--disk", "a.img"], "not available yet"),
+        (&["run", "--initrd", "a"], "--kernel"),
+        (&["run", "--kernel", "/nonexistent"], "/nonexistent"),
+        (&["run", "--kernel", &empty_name], "kernel"),
+        (&["run", "--serial", "pty"], "stdio, null, file:PATH and unix:PATH"),
+        (&["compare"], "not available yet"),
+    ];
+    for (args, part) in wrong {
+        let output = trine(args);
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {err}");
+        assert!(out.is_empty(), "{args:?}: {out}");
+        let errors: Vec<&str> =
+            err.lines().filter(|line| !line.starts_with("trine: using the")).collect();
+        assert_eq!(errors.len(), 1, "{args:?}: {err}");
+        assert!(errors[0].starts_with("trine: ") && errors[0].contains(part), "{args:?}: {err}");
+    }
+    fs::remove_file(&empty).expect("it is there");
+}
+
+#[test]
+fn a_time_limit_is_status_2() {
+    let output = trine(&["run", "--serial", "null", "--time-limit", "0.05"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("time limit"));
+}
+
+#[test]
+fn probe_names_every_engine() {
+    let output = trine(&["probe", "--json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let engines = json["engines"].as_array().expect("a list");
+    assert_eq!(engines.len(), 3);
+    for engine in engines {
+        let available = engine["available"].as_bool().expect("a truth value");
+        assert_eq!(available, engine["reason"].is_null(), "{engine}");
+    }
+    assert_eq!(json["arch"], std::env::consts::ARCH);
+}
+
+#[test]
+fn a_socket_serves_the_serial_port() {
+    let path = temporary("serial.sock");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_trine"))
+        .args(["run", "--engine", "interp", "--serial", &format!("unix:{}", path.display())])
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("trine can be started");
+    let start = Instant::now();
+    let mut stream = loop {
+        match UnixStream::connect(&path) {
+            Ok(stream) => break stream,
+            Err(e) => assert!(start.elapsed() < Duration::from_secs(20), "{e}"),
+        }
+        sleep(Duration::from_millis(2));
+    };
+    stream.write_all(b"nobody reads this").expect("the other end is there");
+    let mut heard = Vec::new();
+    stream.read_to_end(&mut heard).expect("it ends with the machine");
+    assert!(text(&heard).contains("Goodbye"), "{}", text(&heard));
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    assert!(!path.exists());
+}
