@@ -19,6 +19,7 @@ pub fn sub(env: &mut Env, a: impl Into<Operand>, b: impl Into<Operand>) -> F80 {
     sum(env, a.into(), b.into().negated_unless_nan())
 }
 
+#[inline]
 fn sum(env: &mut Env, a: Operand, b: Operand) -> F80 {
     env.rounded_up = false;
     if !(a.is_normal() && b.is_normal())
@@ -57,6 +58,7 @@ fn round_exact(env: &mut Env, a: Operand) -> F80 {
     round(env, env.precision, a.negative, a.exp, u128::from(a.sig) << 64)
 }
 
+#[inline]
 fn sum_finite(env: &mut Env, a: Operand, b: Operand) -> F80 {
     let (a, b) = if a.exp < b.exp { (b, a) } else { (a, b) };
     let x = u128::from(a.sig) << 62;
@@ -79,6 +81,7 @@ pub fn mul(env: &mut Env, a: impl Into<Operand>, b: impl Into<Operand>) -> F80 {
     product(env, a.into(), b.into())
 }
 
+#[inline]
 fn product(env: &mut Env, a: Operand, b: Operand) -> F80 {
     env.rounded_up = false;
     if !(a.is_normal() && b.is_normal())

@@ -156,16 +156,33 @@ pub struct Operand {
 
 impl Operand {
     /// An f32 in memory (FADD m32fp and its like; FLD is [`super::from_f32`]).
+    #[inline]
     pub fn from_f32(bits: u32) -> Self {
         Self::from_float(bits)
     }
 
     /// An f64 in memory.
+    #[inline]
     pub fn from_f64(bits: u64) -> Self {
         Self::from_float(bits)
     }
 
+    #[inline(always)]
     fn from_float<F: Float>(a: F) -> Self {
+        let bits = a.to_bits();
+        let magnitude = bits & (F::SIGN - 1);
+        let field = magnitude >> F::FRACTION_BITS;
+        if field != 0 && magnitude < F::INFINITY {
+            let sig = 1 << 63 | magnitude << (63 - F::FRACTION_BITS);
+            let (negative, exp) = (bits & F::SIGN != 0, field as i32 - F::BIAS + BIAS);
+            return Self { kind: Kind::Finite, negative, exp, sig, denormal: false };
+        }
+        Self::from_special_float(a)
+    }
+
+    /// Any number but a normal one.
+    #[cold]
+    fn from_special_float<F: Float>(a: F) -> Self {
         let negative = float::is_negative(a);
         let shift = 63 - F::FRACTION_BITS;
         let integer = 1 << 63;

@@ -56,6 +56,7 @@ fn round_significand(
 
 /// Rounds and packs a number: `sig` has its top bit set and a value from 1 to 2, its lowest bit
 /// stands for all that is below it, and `exp` is the biased exponent.
+#[inline(always)]
 pub(super) fn round(
     env: &mut Env,
     precision: Precision,
@@ -66,6 +67,12 @@ pub(super) fn round(
     if precision == Precision::Extended64 && (exp as u32).wrapping_sub(1) < 0x7ffd {
         return round_in_range(env, negative, exp, sig);
     }
+    round_any(env, precision, negative, exp, sig)
+}
+
+/// Rounds to any precision, with overflow and underflow.
+#[inline(never)]
+fn round_any(env: &mut Env, precision: Precision, negative: bool, exp: i32, sig: u128) -> F80 {
     let rounded = round_significand(env.rounding, negative, sig, precision);
     let rounded_exp = exp + i32::from(rounded.carry);
     env.rounded_up = rounded.up;

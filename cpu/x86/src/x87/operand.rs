@@ -62,11 +62,21 @@ macro_rules! word {
             type Bits = $Bits;
             #[inline(always)]
             fn load(core: &mut Core, i: &Insn, offset: u64) -> Result<$Bits, Raised> {
-                core.load($width, i.seg(), offset).map(|bits| bits as $Bits)
+                let bits = if i.flat() {
+                    core.load_linear($width, core.class, i.seg(), offset)?
+                } else {
+                    core.load($width, i.seg(), offset)?
+                };
+                Ok(bits as $Bits)
             }
             #[inline(always)]
             fn store(core: &mut Core, i: &Insn, offset: u64, bits: $Bits) -> Result<(), Raised> {
-                core.store($width, i.seg(), offset, bits as u64 & $width.mask())
+                let bits = bits as u64 & $width.mask();
+                if i.flat() {
+                    core.store_linear($width, core.class, i.seg(), offset, bits)
+                } else {
+                    core.store($width, i.seg(), offset, bits)
+                }
             }
         }
     };
