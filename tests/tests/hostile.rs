@@ -145,7 +145,8 @@ impl Guest {
             // Damaged tables, and handlers that do something.
             for _ in 0..=noise.below(32) {
                 let at = OWN + noise.below(RAM_BYTES - OWN - 16);
-                let bytes = noise.code(1 + noise.below(16) as usize, RAM_BYTES);
+                let len = 1 + noise.below(16) as usize;
+                let bytes = noise.code(len, RAM_BYTES);
                 stage.ram.write(Gpa(at), &bytes).expect("it is RAM");
             }
         }
