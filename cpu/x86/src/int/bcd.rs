@@ -49,8 +49,8 @@ pub(crate) fn aam(core: &mut Core, i: &Insn) -> Result<(), Raised> {
 /// AAD.
 pub(crate) fn aad(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     let (al, ah) = (core.get(Width::W8, RAX), core.get(Width::W8, AH));
-    let product = ah * u64::from(i.imm as u8) & 0xff;
-    let value = al + product & 0xff;
+    let product = (ah * u64::from(i.imm as u8)) & 0xff;
+    let value = (al + product) & 0xff;
     core.set(Width::W16, RAX, value);
     core.flags.add(Width::W8, al, product, value);
     Ok(())
