@@ -32,7 +32,7 @@ pub enum Clock {
         origin: Instant,
         /// Host nanoseconds at which guest time was 0, while the clock runs (it wraps).
         zero: AtomicU64,
-        /// Guest time while the clock stands; [`RUNS`] while it runs.
+        /// Guest time while the clock stands; the largest number while it runs.
         stands_at: AtomicU64,
     },
     /// See [`ClockKind::Instructions`].
