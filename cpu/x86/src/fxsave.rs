@@ -63,14 +63,20 @@ impl<const N: usize> Image<N> {
         let ranges = &self.ranges[..self.count];
         for &(from, to) in ranges {
             for at in (from..to).step_by(64) {
-                let size = (to - at).min(64) as u64;
-                core.place(core.class, seg, lin.wrapping_add(at as u64), size)?;
+                let (lin, size) = (lin.wrapping_add(at as u64), (to - at).min(64) as u64);
+                if core.writable(core.class, lin, size).is_none() {
+                    core.place(core.class, seg, lin, size)?;
+                }
             }
         }
         for &(from, to) in ranges {
             for at in (from..to).step_by(64) {
                 let data = &self.bytes[at..to.min(at + 64)];
-                core.store_linear_bytes(core.class, seg, lin.wrapping_add(at as u64), data)?;
+                let lin = lin.wrapping_add(at as u64);
+                match core.writable(core.class, lin, data.len() as u64) {
+                    Some(offset) => core.leave_block |= core.ram.store_bytes(offset, data),
+                    None => core.store_linear_bytes(core.class, seg, lin, data)?,
+                }
             }
         }
         Ok(())
@@ -87,7 +93,11 @@ impl<const N: usize> Image<N> {
     ) -> Result<(), Raised> {
         for at in (from..to).step_by(64) {
             let data = &mut self.bytes[at..to.min(at + 64)];
-            core.load_linear_bytes(core.class, seg, lin.wrapping_add(at as u64), data)?;
+            let lin = lin.wrapping_add(at as u64);
+            match core.readable(core.class, lin, data.len() as u64) {
+                Some(offset) => core.ram.load_bytes(offset, data),
+                None => core.load_linear_bytes(core.class, seg, lin, data)?,
+            }
         }
         Ok(())
     }

@@ -59,10 +59,23 @@ fn shift_and_sub<const Q: usize>(a: [u64; Q], by: usize, table: &[u8; 256]) -> [
     })
 }
 
-/// Each column through the matrix whose first row is given.
-#[inline(always)]
-fn mix<const Q: usize>(a: [u64; Q], row: [u8; 4]) -> [u64; Q] {
-    build(|n| (0..4).fold(0u8, |sum, k| sum ^ multiply(lane(&a, n / 4 * 4 + (n + k) % 4), row[k])))
+/// Multiplies each byte by x.
+fn double_all(a: u64) -> u64 {
+    (a & 0x7f7f_7f7f_7f7f_7f7f) << 1 ^ (a >> 7 & 0x0101_0101_0101_0101) * 0x1b
+}
+
+/// Byte r + `n` of each column at byte r.
+fn rotate(a: u64, n: u32) -> u64 {
+    let column = |c: u32| u64::from(((a >> (32 * c)) as u32).rotate_right(8 * n)) << (32 * c);
+    column(0) | column(1)
+}
+
+/// MixColumns.
+fn mix<const Q: usize>(a: [u64; Q]) -> [u64; Q] {
+    a.map(|a| {
+        let next = rotate(a, 1);
+        double_all(a ^ next) ^ next ^ rotate(a, 2) ^ rotate(a, 3)
+    })
 }
 
 fn xor<const Q: usize>(a: [u64; Q], b: [u64; Q]) -> [u64; Q] {
@@ -71,7 +84,7 @@ fn xor<const Q: usize>(a: [u64; Q], b: [u64; Q]) -> [u64; Q] {
 
 /// AESENC: one round of encryption with key `b`.
 pub(crate) fn aesenc<const Q: usize>(a: [u64; Q], b: [u64; Q]) -> [u64; Q] {
-    xor(mix(shift_and_sub(a, 1, &SUB), [2, 3, 1, 1]), b)
+    xor(mix(shift_and_sub(a, 1, &SUB)), b)
 }
 
 /// AESENCLAST.
@@ -91,7 +104,12 @@ pub(crate) fn aesdeclast<const Q: usize>(a: [u64; Q], b: [u64; Q]) -> [u64; Q] {
 
 /// AESIMC: a key for the equivalent inverse cipher.
 pub(crate) fn aesimc<const Q: usize>(b: [u64; Q]) -> [u64; Q] {
-    mix(b, [14, 11, 13, 9])
+    b.map(|a| {
+        let (x2, x4) = (double_all(a), double_all(double_all(a)));
+        let x8 = double_all(x4);
+        let (x9, x11, x13) = (x8 ^ a, x8 ^ x2 ^ a, x8 ^ x4 ^ a);
+        x8 ^ x4 ^ x2 ^ rotate(x11, 1) ^ rotate(x13, 2) ^ rotate(x9, 3)
+    })
 }
 
 /// AESKEYGENASSIST.

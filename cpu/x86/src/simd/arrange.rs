@@ -208,6 +208,14 @@ extend! {
 /// One bit for each lane: its top bit.
 #[inline]
 pub(crate) fn signs<L: Lane, const Q: usize>(v: [u64; Q]) -> u64 {
-    let lanes = Q * 64 / L::BITS as usize;
-    (0..lanes).fold(0, |bits, n| bits | (lane::<L, Q>(&v, n).bits() >> (L::BITS - 1)) << n)
+    let per_word = (64 / L::BITS) as usize;
+    (0..Q).fold(0, |bits, q| {
+        let word = if L::BITS == 8 {
+            // The multiplication gathers bit 0 of byte n at bit 56 + n.
+            ((v[q] >> 7 & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080)) >> 56
+        } else {
+            (0..per_word).fold(0, |b, n| b | (v[q] >> ((n + 1) * L::BITS as usize - 1) & 1) << n)
+        };
+        bits | word << (q * per_word)
+    })
 }

@@ -17,9 +17,11 @@ pub(crate) fn pclmulqdq<const Q: usize>(a: [u64; Q], b: [u64; Q], imm: u8) -> [u
 }
 
 fn multiply(x: u64, y: u64) -> u128 {
-    (0..64).fold(0, |sum, n| {
-        // All ones where bit n of y is set: no branch to mispredict.
-        let chosen = u128::from(y >> n & 1).wrapping_neg();
-        sum ^ (u128::from(x) << n & chosen)
-    })
+    // The products of x with all polynomials of four terms, then four terms of y at a time.
+    let mut products = [0u128; 16];
+    for n in 1..16 {
+        let half = products[n / 2] << 1;
+        products[n] = if n % 2 == 0 { half } else { half ^ u128::from(x) };
+    }
+    (0..16).rev().fold(0, |sum, n| sum << 4 ^ products[(y >> (4 * n) & 15) as usize])
 }

@@ -8,7 +8,7 @@ use super::{
     Bank, Mm, Xmm, enter_mmx, enter_sse,
     float::{Real, environment, set_low, settle},
     lanes::{build, lane},
-    scalar_source,
+    load_word, scalar_source,
 };
 use crate::{Core, Insn, Raised, Width};
 
@@ -19,12 +19,7 @@ pub(crate) fn from_general<F: Real, const WIDE: bool>(
 ) -> Result<(), Raised> {
     enter_sse(core)?;
     let w = if WIDE { Width::W64 } else { Width::W32 };
-    let value = if i.is_memory(1) {
-        let offset = core.address(i);
-        core.load(w, i.seg(), offset)?
-    } else {
-        core.get(w, i.ops[1])
-    };
+    let value = if i.is_memory(1) { load_word(core, i, w)? } else { core.get(w, i.ops[1]) };
     let mut env = environment(core);
     let result: F = sse::from_i64(&mut env, w.sign_extend(value) as i64);
     settle(core, &env)?;

@@ -138,10 +138,6 @@ lanes! {
     pmaxsb: i8, |a, b| a.max(b);
     pmaxsw: i16, |a, b| a.max(b);
     pmaxsd: i32, |a, b| a.max(b);
-    pcmpeqb: u8, |a, b| if a == b { u8::MAX } else { 0 };
-    pcmpeqw: u16, |a, b| if a == b { u16::MAX } else { 0 };
-    pcmpeqd: u32, |a, b| if a == b { u32::MAX } else { 0 };
-    pcmpeqq: u64, |a, b| if a == b { u64::MAX } else { 0 };
     pcmpgtb: i8, |a, b| if a > b { -1i8 } else { 0 };
     pcmpgtw: i16, |a, b| if a > b { -1i16 } else { 0 };
     pcmpgtd: i32, |a, b| if a > b { -1i32 } else { 0 };
@@ -157,6 +153,35 @@ lanes! {
     or: u64, |a, b| a | b;
     /// PXOR, XORPS, XORPD.
     xor: u64, |a, b| a ^ b;
+}
+
+/// All ones in the lanes where `a` and `b` are equal.
+#[inline(always)]
+fn equal<L: Lane, const Q: usize>(a: [u64; Q], b: [u64; Q]) -> [u64; Q] {
+    // Per word: the top bit of a lane stays clear only if the lane's difference is zero.
+    let lanes = u64::MAX >> (64 - L::BITS);
+    let top = u64::MAX / lanes << (L::BITS - 1);
+    std::array::from_fn(|q| {
+        let x = a[q] ^ b[q];
+        let differs = ((x & !top) + !top) | x;
+        ((!differs & top) >> (L::BITS - 1)) * lanes
+    })
+}
+
+macro_rules! equal {
+    ($($name:ident: $t:ty;)*) => {
+        $(#[inline]
+        pub(crate) fn $name<const Q: usize>(a: [u64; Q], b: [u64; Q]) -> [u64; Q] {
+            equal::<$t, Q>(a, b)
+        })*
+    };
+}
+
+equal! {
+    pcmpeqb: u8;
+    pcmpeqw: u16;
+    pcmpeqd: u32;
+    pcmpeqq: u64;
 }
 
 single! {

@@ -21,7 +21,7 @@ pub(crate) mod shift;
 pub(crate) mod string;
 pub(crate) mod transfer;
 
-use crate::{Core, Insn, Raised, Seg, Width, cr0, cr4, vector};
+use crate::{Core, Insn, Place, Raised, Seg, Width, cr0, cr4, vector};
 
 /// A register file as a type: where a register of `Q` quadwords is.
 pub(crate) trait Bank<const Q: usize> {
@@ -64,8 +64,7 @@ impl Bank<1> for Mm {
     #[inline(always)]
     fn source(core: &mut Core, i: &Insn, n: usize) -> Result<[u64; 1], Raised> {
         if i.is_memory(n) {
-            let offset = core.address(i);
-            return Ok([core.load(Width::W64, i.seg(), offset)?]);
+            return Ok([load_word(core, i, Width::W64)?]);
         }
         Ok(Self::get(core, i.ops[n]))
     }
@@ -150,11 +149,47 @@ fn quadwords(bytes: [u8; 16]) -> [u64; 2] {
     [value as u64, (value >> 64) as u64]
 }
 
+/// A word of the memory operand.
+#[inline(always)]
+pub(crate) fn load_word(core: &mut Core, i: &Insn, w: Width) -> Result<u64, Raised> {
+    let offset = core.address(i);
+    if i.flat() {
+        return core.load_linear(w, core.class, i.seg(), offset);
+    }
+    core.load(w, i.seg(), offset)
+}
+
+/// Stores a word to the memory operand.
+#[inline(always)]
+pub(crate) fn store_word(core: &mut Core, i: &Insn, w: Width, value: u64) -> Result<(), Raised> {
+    let offset = core.address(i);
+    if i.flat() {
+        return core.store_linear(w, core.class, i.seg(), offset, value);
+    }
+    core.store(w, i.seg(), offset, value)
+}
+
+/// 16 bytes at an offset in the memory operand's segment.
+#[inline(always)]
+fn load(core: &mut Core, i: &Insn, offset: u64) -> Result<[u64; 2], Raised> {
+    if i.flat()
+        && let Some(at) = core.readable(core.class, offset, 16)
+    {
+        return Ok([core.load_ram(Width::W64, at), core.load_ram(Width::W64, at + 8)]);
+    }
+    load_slow(core, i.seg(), offset)
+}
+
+#[cold]
+fn load_slow(core: &mut Core, seg: Seg, offset: u64) -> Result<[u64; 2], Raised> {
+    Ok(quadwords(core.load_array(seg, offset)?))
+}
+
 /// The 16 bytes of the memory operand, wherever they are.
 #[inline]
 pub(crate) fn load_unaligned(core: &mut Core, i: &Insn) -> Result<[u64; 2], Raised> {
     let offset = core.address(i);
-    Ok(quadwords(core.load_array(i.seg(), offset)?))
+    load(core, i, offset)
 }
 
 /// The 16 bytes of the memory operand, which must be aligned.
@@ -162,7 +197,7 @@ pub(crate) fn load_unaligned(core: &mut Core, i: &Insn) -> Result<[u64; 2], Rais
 pub(crate) fn load_aligned(core: &mut Core, i: &Insn) -> Result<[u64; 2], Raised> {
     let offset = core.address(i);
     check_aligned(core, i.seg(), offset, false)?;
-    Ok(quadwords(core.load_array(i.seg(), offset)?))
+    load(core, i, offset)
 }
 
 /// Stores 16 bytes to the memory operand.
@@ -171,6 +206,13 @@ pub(crate) fn store(core: &mut Core, i: &Insn, v: [u64; 2], aligned: bool) -> Re
     let offset = core.address(i);
     if aligned {
         check_aligned(core, i.seg(), offset, true)?;
+    }
+    if i.flat()
+        && let Some(at) = core.writable(core.class, offset, 16)
+    {
+        core.commit(Width::W64, Place::Ram(at), v[0]);
+        core.commit(Width::W64, Place::Ram(at + 8), v[1]);
+        return Ok(());
     }
     let value = u128::from(v[0]) | u128::from(v[1]) << 64;
     core.store_array(i.seg(), offset, value.to_le_bytes())
@@ -200,8 +242,7 @@ fn misaligned(core: &mut Core, seg: Seg, offset: u64, write: bool) -> Raised {
 #[inline(always)]
 pub(crate) fn scalar_source(core: &mut Core, i: &Insn, n: usize, w: Width) -> Result<u64, Raised> {
     if i.is_memory(n) {
-        let offset = core.address(i);
-        return core.load(w, i.seg(), offset);
+        return load_word(core, i, w);
     }
     Ok(core.simd.ymm[usize::from(i.ops[n] & 15)][0] & w.mask())
 }
@@ -228,12 +269,8 @@ pub(crate) fn binary_low(
     f: impl Fn([u64; 1], [u64; 1]) -> [u64; 1],
 ) -> Result<(), Raised> {
     enter_mmx(core)?;
-    let b = if i.is_memory(1) {
-        let offset = core.address(i);
-        [core.load(Width::W32, i.seg(), offset)?]
-    } else {
-        Mm::get(core, i.ops[1])
-    };
+    let b =
+        if i.is_memory(1) { [load_word(core, i, Width::W32)?] } else { Mm::get(core, i.ops[1]) };
     Mm::used(core);
     let a = Mm::get(core, i.ops[0]);
     Mm::set(core, i.ops[0], f(a, b));

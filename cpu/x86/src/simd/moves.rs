@@ -4,7 +4,7 @@
 
 use super::{
     Bank, Mm, Xmm, enter_both, enter_mmx, enter_sse, lanes::lane, load_aligned, load_unaligned,
-    scalar_source, store,
+    scalar_source, store, store_word,
 };
 use crate::{Core, Insn, Raised, Width};
 
@@ -56,8 +56,7 @@ pub(crate) fn movss_store(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     enter_sse(core)?;
     let value = Xmm::get(core, i.ops[1])[0] & 0xffff_ffff;
     if i.has_memory() {
-        let offset = core.address(i);
-        return core.store(Width::W32, i.seg(), offset, value);
+        return store_word(core, i, Width::W32, value);
     }
     let old = Xmm::get(core, i.ops[0]);
     Xmm::set(core, i.ops[0], [old[0] & !0xffff_ffff | value, old[1]]);
@@ -69,8 +68,7 @@ pub(crate) fn store_low<const CLEAR: bool>(core: &mut Core, i: &Insn) -> Result<
     enter_sse(core)?;
     let value = Xmm::get(core, i.ops[1])[0];
     if i.has_memory() {
-        let offset = core.address(i);
-        return core.store(Width::W64, i.seg(), offset, value);
+        return store_word(core, i, Width::W64, value);
     }
     let high = if CLEAR { 0 } else { Xmm::get(core, i.ops[0])[1] };
     Xmm::set(core, i.ops[0], [value, high]);
@@ -98,8 +96,7 @@ pub(crate) fn load_half<const N: usize>(core: &mut Core, i: &Insn) -> Result<(),
 pub(crate) fn store_half<const N: usize>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     enter_sse(core)?;
     let value = Xmm::get(core, i.ops[1])[N];
-    let offset = core.address(i);
-    core.store(Width::W64, i.seg(), offset, value)
+    store_word(core, i, Width::W64, value)
 }
 
 /// MOVHLPS: the high quadword to the low one.
@@ -140,8 +137,7 @@ pub(crate) fn movq_mmx_store(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     enter_mmx(core)?;
     let value = Mm::get(core, i.ops[1]);
     if i.has_memory() {
-        let offset = core.address(i);
-        core.store(Width::W64, i.seg(), offset, value[0])?;
+        store_word(core, i, Width::W64, value[0])?;
         Mm::used(core);
     } else {
         Mm::used(core);

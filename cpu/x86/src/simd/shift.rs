@@ -2,7 +2,7 @@
 //!
 //! Source: SDM vol. 2B, PSLLW to PSRLDQ.
 
-use super::lanes::{Lane, build, lane, map};
+use super::lanes::{Lane, map};
 
 /// Shifts that give zeros when the count is the lane's width or more.
 macro_rules! logical {
@@ -42,16 +42,26 @@ arithmetic! {
     psrad: i32;
 }
 
+/// Each 16 bytes as a number through `f`.
+#[inline(always)]
+fn parts<const Q: usize>(a: [u64; Q], f: impl Fn(u128) -> u128) -> [u64; Q] {
+    let mut out = a;
+    for part in out.chunks_exact_mut(2) {
+        let value = f(u128::from(part[0]) | u128::from(part[1]) << 64);
+        part[0] = value as u64;
+        part[1] = (value >> 64) as u64;
+    }
+    out
+}
+
 /// Bytes up, in each 16.
 #[inline]
 pub(crate) fn pslldq<const Q: usize>(a: [u64; Q], count: u64) -> [u64; Q] {
-    let count = count.min(16) as usize;
-    build(|n| if n % 16 < count { 0u8 } else { lane(&a, n - count) })
+    parts(a, |v| v.checked_shl(8 * count as u32).unwrap_or(0))
 }
 
 /// Bytes down, in each 16.
 #[inline]
 pub(crate) fn psrldq<const Q: usize>(a: [u64; Q], count: u64) -> [u64; Q] {
-    let count = count.min(16) as usize;
-    build(|n| if n % 16 + count > 15 { 0u8 } else { lane(&a, n + count) })
+    parts(a, |v| v.checked_shr(8 * count as u32).unwrap_or(0))
 }

@@ -8,7 +8,7 @@ use super::{
     arrange::signs,
     enter_sse,
     lanes::{Lane, build, lane},
-    scalar_source,
+    load_word, scalar_source, store_word,
 };
 use crate::{Core, Insn, Raised, Width, fxsave::mxcsr_mask, rflags};
 
@@ -16,8 +16,7 @@ use crate::{Core, Insn, Raised, Width, fxsave::mxcsr_mask, rflags};
 #[inline(always)]
 fn general(core: &mut Core, i: &Insn, n: usize, w: Width) -> Result<u64, Raised> {
     if i.is_memory(n) {
-        let offset = core.address(i);
-        return core.load(w, i.seg(), offset);
+        return load_word(core, i, w);
     }
     Ok(core.get(w, i.ops[n]))
 }
@@ -26,8 +25,7 @@ fn general(core: &mut Core, i: &Insn, n: usize, w: Width) -> Result<u64, Raised>
 #[inline(always)]
 fn set_general(core: &mut Core, i: &Insn, w: Width, value: u64) -> Result<(), Raised> {
     if i.is_memory(0) {
-        let offset = core.address(i);
-        return core.store(w, i.seg(), offset, value);
+        return store_word(core, i, w, value);
     }
     core.set(Width::W64, i.ops[0], value);
     Ok(())
@@ -148,8 +146,7 @@ pub(crate) fn ptest(core: &mut Core, i: &Insn) -> Result<(), Raised> {
 /// LDMXCSR.
 pub(crate) fn ldmxcsr(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     enter_sse(core)?;
-    let offset = core.address(i);
-    let value = core.load(Width::W32, i.seg(), offset)? as u32;
+    let value = load_word(core, i, Width::W32)? as u32;
     if value & !mxcsr_mask(&core.model) != 0 {
         return Err(core.gp(0));
     }
