@@ -61,19 +61,22 @@ fn round_exact(env: &mut Env, a: Operand) -> F80 {
 #[inline]
 fn sum_finite(env: &mut Env, a: Operand, b: Operand) -> F80 {
     let (a, b) = if a.exp < b.exp { (b, a) } else { (a, b) };
-    let x = u128::from(a.sig) << 62;
-    let y = shift_right_jam_128(u128::from(b.sig) << 62, a.exp.abs_diff(b.exp));
-    let (negative, sig) = if a.negative == b.negative {
-        (a.negative, x + y)
-    } else if x > y {
-        (a.negative, x - y)
-    } else if x < y {
-        (b.negative, y - x)
-    } else {
-        return F80::zero(env.rounding == Rounding::Down);
+    let distance = a.exp.abs_diff(b.exp);
+    let (x, y) = (u128::from(a.sig) << 64, u128::from(b.sig) << 64);
+    // Up to 64 nothing is shifted out.
+    let y = if distance <= 64 { y >> distance } else { shift_right_jam_128(y, distance) };
+    if a.negative == b.negative {
+        let (sum, carry) = x.overflowing_add(y);
+        let sig = if carry { 1 << 127 | sum >> 1 | sum & 1 } else { sum };
+        return round(env, env.precision, a.negative, a.exp + i32::from(carry), sig);
+    }
+    let (negative, sig) = match x.cmp(&y) {
+        core::cmp::Ordering::Greater => (a.negative, x - y),
+        core::cmp::Ordering::Less => (b.negative, y - x),
+        core::cmp::Ordering::Equal => return F80::zero(env.rounding == Rounding::Down),
     };
     let zeros = sig.leading_zeros();
-    round(env, env.precision, negative, a.exp + 2 - zeros as i32, sig << zeros)
+    round(env, env.precision, negative, a.exp - zeros as i32, sig << zeros)
 }
 
 /// a * b (FMUL).

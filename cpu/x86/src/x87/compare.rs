@@ -17,7 +17,8 @@ use crate::{Core, Insn, Raised, rflags, state::X87};
 /// The condition codes of a comparison but C1.
 const CODES: u16 = C0 | C2 | C3;
 
-/// Compares; `None` without a result. QUIET: a quiet NaN raises nothing.
+/// Compares, and says whether no unmasked exception keeps the instruction from popping. With QUIET
+/// a quiet NaN raises nothing.
 #[inline(always)]
 fn relation<const QUIET: bool>(x: &mut X87, i: &Insn, a: Operand, b: Operand) -> (Relation, bool) {
     let mut env = Env::from_control_word(x.control);
