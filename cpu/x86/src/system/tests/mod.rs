@@ -2,6 +2,7 @@
 //!
 //! They run single instructions and events on a [`Core`] with a little RAM, all of it identity-mapped.
 
+mod hostile;
 mod legacy;
 mod long;
 mod tasks;
