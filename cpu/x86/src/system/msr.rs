@@ -200,7 +200,7 @@ impl Core {
             }
             msr::MC0_CTL..MC_BANKS_END => {
                 let n = (number - msr::MC0_CTL) as usize;
-                allow(n % 4 == 0 || value == 0)?;
+                allow(n.is_multiple_of(4) || value == 0)?;
                 self.msrs.mc_banks[n / 4 % 4][n % 4] = value;
             }
             msr::XSS => allow(value == 0)?,
