@@ -33,11 +33,16 @@ const MTRR_VARIABLE_END: u32 = msr::MTRR_PHYSBASE0 + 2 * 8;
 const EBL_CR_POWERON: u32 = 0x2a;
 /// IA32_PERF_CTL: the performance state that software asks for.
 const PERF_CTL: u32 = 0x199;
+/// The Pentium's machine check: none has happened.
+const P5_MC_ADDR: u32 = 0;
+const P5_MC_TYPE: u32 = 1;
 /// Registers of Intel's family 6 with values that never change, for systems that read them without
 /// asking: platform ID, power-on straps, bus clock (100 MHz), control of the level-2 cache (present
 /// and enabled), performance state (ten times the bus clock), the last branch and the last
 /// interrupt, of which none is recorded.
-const FIXED: [(u32, u64); 10] = [
+const FIXED: [(u32, u64); 12] = [
+    (P5_MC_ADDR, 0),
+    (P5_MC_TYPE, 0),
     (msr::PLATFORM_ID, 0),
     (EBL_CR_POWERON, 0),
     (0xcd, 5),
@@ -86,6 +91,7 @@ impl Core {
     fn has_msr(&self, number: u32) -> bool {
         let has = |feature| self.model.has(feature);
         match number {
+            P5_MC_ADDR | P5_MC_TYPE => has(F::Mce),
             msr::TSC => has(F::Tsc),
             msr::TSC_ADJUST => has(F::TscAdjust),
             msr::APIC_BASE => has(F::Apic),
