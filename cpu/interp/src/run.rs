@@ -16,6 +16,8 @@ use crate::{
     exec::Exec,
 };
 
+/// IA32_DEBUGCTL: single steps are from branch to branch.
+const DEBUGCTL_BTF: u64 = 1 << 1;
 /// Instructions between two looks at the clock under [`Budget::Until`].
 const TIME_SLICE: u64 = 20_000;
 
@@ -180,9 +182,14 @@ impl InterpVcpu {
                 core.system_flags &= !rflags::RF;
                 core.entered_handler = false;
                 let end = core.retired + 1;
+                let branches_only = core.msrs.debugctl & DEBUGCTL_BTF != 0;
+                let behind = core.rip.wrapping_add(self.first_len(&fetched));
                 let flow = self.execute(&fetched, end);
                 let core = &mut self.exec.core;
-                if flow != Flow::Faulted && flags & rflags::TF != 0 && !core.entered_handler {
+                let traps = flags & rflags::TF != 0
+                    && !core.entered_handler
+                    && !(branches_only && core.rip == behind);
+                if flow != Flow::Faulted && traps {
                     core.events.pending_debug |= dr6::BS;
                 }
                 flow
@@ -194,6 +201,15 @@ impl InterpVcpu {
             return core.deliver_raised();
         }
         Ok(())
+    }
+
+    /// Bytes of the first instruction of what was fetched.
+    fn first_len(&self, fetched: &Fetched) -> u64 {
+        let records = match fetched {
+            Fetched::Block(id) => self.cache.blocks.get(*id as usize).map(|b| &b.records[..]),
+            Fetched::Scratch => Some(&self.scratch[..]),
+        };
+        records.and_then(|r| r.first()).map_or(0, |record| u64::from(record.insn.len))
     }
 
     /// Debug traps, NMIs and interrupts that are due at this boundary.

@@ -400,7 +400,7 @@ impl CpuModel {
     /// The same CPU in a machine with so many of them, for the topology that CPUID shows.
     #[must_use]
     pub fn with_cpus(self, cpus: u32) -> Self {
-        Self { cpus: cpus.max(1), ..self }
+        Self { cpus: cpus.clamp(1, 1 << 16), ..self }
     }
 
     /// Its name.
@@ -458,6 +458,7 @@ impl CpuModel {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 

@@ -44,7 +44,7 @@ pub(crate) fn mov_from_cr(core: &mut Core, i: &Insn) -> Result<(), Raised> {
 
 /// MOV to CRn.
 pub(crate) fn mov_to_cr(core: &mut Core, i: &Insn) -> Result<(), Raised> {
-    if !matches!(i.ops[0], 0 | 2..=4) && !(i.ops[0] == 8 && i.mode.is_64()) {
+    if !(matches!(i.ops[0], 0 | 2..=4) || i.ops[0] == 8 && i.mode.is_64()) {
         return Err(core.ud());
     }
     core.require_cpl0()?;

@@ -64,8 +64,7 @@ pub(crate) fn invlpg(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     Ok(())
 }
 
-/// INVPCID. Translations carry no PCID here, so all that may remain is what the type says remains
-/// under every PCID.
+/// INVPCID. Translations carry no PCID here: all but the global ones belong to the current one.
 pub(crate) fn invpcid(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     core.require_cpl0()?;
     let w = if i.mode.is_64() { Width::W64 } else { Width::W32 };
@@ -84,8 +83,12 @@ pub(crate) fn invpcid(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     if refused {
         return Err(core.gp(0));
     }
+    // A load of CR3 leaves no translations of other PCIDs.
+    let current = pcid == if pcide { core.control.cr3 & 0xfff } else { 0 };
     match kind {
-        0 => core.flush_page(lin),
+        0 if current => core.flush_page(lin),
+        1 if current => core.flush_tlb_local(),
+        0 | 1 => {}
         2 => core.flush_tlb(),
         _ => core.flush_tlb_local(),
     }

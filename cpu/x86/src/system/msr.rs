@@ -22,8 +22,8 @@ const MCG_CAP: u64 = 4 | 1 << 8;
 const MISC_ENABLE: u64 = 1 | 1 << 3 | 1 << 7 | 1 << 16 | 1 << 18;
 /// IA32_FEATURE_CONTROL: locked.
 const FEATURE_LOCK: u64 = 1;
-/// IA32_DEBUGCTL: last-branch records, single step on branches.
-const DEBUGCTL: u64 = 3;
+/// IA32_DEBUGCTL: single step on branches (BTF).
+const DEBUGCTL: u64 = 2;
 /// The fixed-range MTRRs in the order in which the state keeps them.
 const MTRR_FIXED: [u32; 11] =
     [0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f];
@@ -31,6 +31,29 @@ const MC_BANKS_END: u32 = msr::MC0_CTL + 4 * 4;
 const MTRR_VARIABLE_END: u32 = msr::MTRR_PHYSBASE0 + 2 * 8;
 /// EBL_CR_POWERON of the P6 family: bus frequency and cluster straps.
 const EBL_CR_POWERON: u32 = 0x2a;
+/// IA32_PERF_CTL: the performance state that software asks for.
+const PERF_CTL: u32 = 0x199;
+/// The Pentium's machine check: none has happened.
+const P5_MC_ADDR: u32 = 0;
+const P5_MC_TYPE: u32 = 1;
+/// Registers of Intel's family 6 with values that never change, for systems that read them without
+/// asking: platform ID, power-on straps, bus clock (100 MHz), control of the level-2 cache (present
+/// and enabled), performance state (ten times the bus clock), the last branch and the last
+/// interrupt, of which none is recorded.
+const FIXED: [(u32, u64); 12] = [
+    (P5_MC_ADDR, 0),
+    (P5_MC_TYPE, 0),
+    (msr::PLATFORM_ID, 0),
+    (EBL_CR_POWERON, 0),
+    (0xcd, 5),
+    (0x11e, 0xbe70_2111),
+    (0x198, 10 << 8),
+    (PERF_CTL, 10 << 8),
+    (0x1db, 0),
+    (0x1dc, 0),
+    (0x1dd, 0),
+    (0x1de, 0),
+];
 
 /// There is no such register, or the value sets reserved bits: #GP(0).
 struct Refused;
@@ -68,6 +91,7 @@ impl Core {
     fn has_msr(&self, number: u32) -> bool {
         let has = |feature| self.model.has(feature);
         match number {
+            P5_MC_ADDR | P5_MC_TYPE => has(F::Mce),
             msr::TSC => has(F::Tsc),
             msr::TSC_ADJUST => has(F::TscAdjust),
             msr::APIC_BASE => has(F::Apic),
@@ -96,7 +120,6 @@ impl Core {
         let m = &self.msrs;
         Ok(match number {
             msr::TSC => self.tsc(),
-            msr::PLATFORM_ID | EBL_CR_POWERON => 0,
             msr::APIC_BASE | msr::TSC_DEADLINE | msr::X2APIC_FIRST..=msr::X2APIC_LAST => {
                 return self.bus.read_msr(self.access(), number).map_err(|_| Refused);
             }
@@ -133,10 +156,11 @@ impl Core {
             msr::GS_BASE => self.segments.seg[Seg::Gs as usize].base,
             msr::KERNEL_GS_BASE => m.kernel_gs_base,
             msr::TSC_AUX => m.tsc_aux,
-            _ => match MTRR_FIXED.iter().position(|n| *n == number) {
-                Some(n) => m.mtrr_fixed[n],
-                None => return Err(Refused),
-            },
+            _ => {
+                let fixed = FIXED.iter().find(|(n, _)| *n == number).map(|(_, value)| *value);
+                let range = || MTRR_FIXED.iter().position(|n| *n == number);
+                fixed.or_else(|| range().map(|n| m.mtrr_fixed[n])).ok_or(Refused)?
+            }
         })
     }
 
@@ -158,8 +182,8 @@ impl Core {
                 allow(self.msrs.feature_control & FEATURE_LOCK == 0 && value & !FEATURE_LOCK == 0)?;
                 self.msrs.feature_control = value;
             }
-            // A microcode update that brings nothing new.
-            msr::BIOS_UPDT_TRIG | EBL_CR_POWERON => {}
+            // A microcode update that brings nothing new; straps and a state that stay.
+            msr::BIOS_UPDT_TRIG | EBL_CR_POWERON | PERF_CTL => {}
             msr::BIOS_SIGN_ID => self.msrs.bios_sign_id = value,
             msr::SYSENTER_CS => self.msrs.sysenter_cs = value & 0xffff_ffff,
             msr::SYSENTER_ESP => self.msrs.sysenter_esp = self.address_value(value)?,
@@ -182,7 +206,7 @@ impl Core {
             }
             msr::MC0_CTL..MC_BANKS_END => {
                 let n = (number - msr::MC0_CTL) as usize;
-                allow(n % 4 == 0 || value == 0)?;
+                allow(n.is_multiple_of(4) || value == 0)?;
                 self.msrs.mc_banks[n / 4 % 4][n % 4] = value;
             }
             msr::XSS => allow(value == 0)?,

@@ -309,6 +309,22 @@ fn cpuid_shows_the_registers_and_the_topology() {
 }
 
 #[test]
+fn models_have_the_registers_of_their_time() {
+    let mut b = Bench::new(false);
+    b.core.model = std::sync::Arc::new(crate::CpuModel::named("pentium").unwrap());
+    let mut reads = |number: u32| {
+        b.core.regs[1] = number.into();
+        b.core.rip = CODE;
+        b.run(registers::rdmsr, &[0x0f, 0x32]).is_ok()
+    };
+    assert!(reads(0) && reads(msr::TSC) && reads(msr::APIC_BASE));
+    let later = [msr::PAT, msr::MTRRCAP, msr::EFER, msr::SYSENTER_CS, msr::MISC_ENABLE, msr::XSS];
+    assert!(!later.into_iter().any(&mut reads));
+    // CR4 has the bits of the model too: no PAE, no OSFXSR.
+    assert_eq!(b.core.cr4_allowed(), 0x5f);
+}
+
+#[test]
 fn the_stack_segment_holds_back_what_comes_next() {
     let mut b = Bench::new(true);
     b.core.regs[0] = u64::from(DATA0);

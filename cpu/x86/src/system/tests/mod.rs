@@ -1,7 +1,10 @@
 //! Tests of what vectors cannot express: gates, tasks, stacks, several exceptions at once.
 //!
-//! They run single instructions and events on a [`Core`] with a little RAM, all of it identity-mapped.
+//! They run single instructions and events on a [`Core`] with a little RAM, identity-mapped.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod hostile;
 mod legacy;
 mod long;
 mod tasks;
