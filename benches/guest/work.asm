@@ -14,7 +14,7 @@ MAPPED   equ 64                    ; MiB mapped one to one, by pages of 4 KiB as
 CHASE    equ 0x2000000             ; the pointers to chase
 CHASE_LINES equ 0x10000            ; 64 bytes each: 4 MiB, 1024 pages
 COPY_FROM equ 0x2800000
-COPY_TO  equ 0x2c00000
+COPY_TO  equ 0x2c35000            ; not a power of two away: no two pages share a TLB entry
 COPY_LEN equ 0x100000
 PARAMS   equ 0x190000              ; Linux boot_params, where the harness puts them
 KERNEL   equ 0x1000000

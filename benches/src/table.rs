@@ -48,7 +48,7 @@ pub fn table(emulators: &[Emulator], runs: &[(Emulator, Measurement)], time: Tim
         let _ = write!(out, "{:>24}", emulator.to_string());
     }
     for emulator in emulators.iter().filter(|e| **e != Emulator::Bochs) {
-        let _ = write!(out, "{:>18}", format!("{emulator}/bochs"));
+        let _ = write!(out, "{:>21}", format!("{emulator}/bochs"));
     }
     out.push('\n');
     for name in names(runs) {
@@ -70,7 +70,7 @@ pub fn table(emulators: &[Emulator], runs: &[(Emulator, Measurement)], time: Tim
                 bochs.zip(median(runs, emulator, name, time)).map_or("-".to_owned(), |(b, e)| {
                     format!("{:.2}", b.as_secs_f64() / e.as_secs_f64())
                 });
-            let _ = write!(out, "{ratio:>18}");
+            let _ = write!(out, "{ratio:>21}");
         }
         out.push('\n');
     }
