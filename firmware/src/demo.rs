@@ -46,7 +46,6 @@ pub fn boot(machine: &Description) -> Result<Boot, BootError> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::{fs, process::Command};
 

@@ -14,7 +14,7 @@ impl Noise {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.0)
     }
@@ -24,7 +24,7 @@ impl Noise {
     /// # Panics
     /// If `n` is 0.
     pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
+        self.draw() % n
     }
 
     /// True once in `n` times.
@@ -42,7 +42,7 @@ impl Noise {
 
     /// A byte.
     pub fn byte(&mut self) -> u8 {
-        self.next() as u8
+        self.draw() as u8
     }
 
     /// A register's value: an address below `room`, something at the edge of a width, or anything.
@@ -55,7 +55,7 @@ impl Noise {
                 edge.wrapping_add(self.below(9)).wrapping_sub(4)
             }
             6 => self.below(16).wrapping_sub(8),
-            _ => self.next(),
+            _ => self.draw(),
         }
     }
 

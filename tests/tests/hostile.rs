@@ -78,7 +78,7 @@ impl Bus for NoisyBus {
     }
     fn read_msr(&self, by: Access, msr: u32) -> Result<u64, MsrFault> {
         let mut noise = self.noise(by, msr.into());
-        if noise.once_in(2) { Err(MsrFault) } else { Ok(noise.next()) }
+        if noise.once_in(2) { Err(MsrFault) } else { Ok(noise.draw()) }
     }
     fn write_msr(&self, by: Access, msr: u32, _: u64, _: Option<VmTime>) -> Result<(), MsrFault> {
         let mut noise = self.noise(by, msr.into());
@@ -108,7 +108,7 @@ impl Bus for NoisyBus {
         (!noise.once_in(4)).then(|| noise.byte())
     }
     fn random(&self, by: Access) -> u64 {
-        self.noise(by, 3).next()
+        self.noise(by, 3).draw()
     }
     fn now(&self, by: Access) -> VmTime {
         VmTime(by.retired)
@@ -164,7 +164,7 @@ impl Guest {
             state.gpr[4] = 0x8000 + 8 * noise.below(0x400);
         }
         state.rip = noise.below(OWN);
-        state.rflags |= noise.next() & FLAGS;
+        state.rflags |= noise.draw() & FLAGS;
         if noise.once_in(2) {
             state.rflags |= 0x3200; // IF, IOPL 3
         }
@@ -175,14 +175,14 @@ impl Guest {
             *lane = noise.value(RAM_BYTES);
         }
         if noise.once_in(2) {
-            state.simd.mxcsr = noise.next() as u32 & 0xffff;
-            state.x87.control = noise.next() as u16 & 0x1f3f | 0x40;
+            state.simd.mxcsr = noise.draw() as u32 & 0xffff;
+            state.x87.control = noise.draw() as u16 & 0x1f3f | 0x40;
             state.x87.valid = noise.byte();
-            state.x87.reg = [(); 8].map(|()| (noise.value(RAM_BYTES), noise.next() as u16));
+            state.x87.reg = [(); 8].map(|()| (noise.value(RAM_BYTES), noise.draw() as u16));
         }
         if noise.once_in(8) {
             state.debug.address = [(); 4].map(|()| noise.below(OWN));
-            state.debug.dr7 = 0x400 | noise.next() & 0xffff_03ff;
+            state.debug.dr7 = 0x400 | noise.draw() & 0xffff_03ff;
         }
     }
 

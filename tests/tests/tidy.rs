@@ -84,10 +84,10 @@ fn dependencies_go_one_way() {
         };
         let dependencies = manifest.get("dependencies").and_then(toml::Value::as_table);
         for dependency in dependencies.into_iter().flat_map(toml::Table::keys) {
-            if let Some(ours) = dependency.strip_prefix("trine-") {
-                if !allowed.contains(&ours) {
-                    broken.push(format!("{}: {name} must not depend on {ours}", shown(&path)));
-                }
+            if let Some(ours) = dependency.strip_prefix("trine-")
+                && !allowed.contains(&ours)
+            {
+                broken.push(format!("{}: {name} must not depend on {ours}", shown(&path)));
             }
         }
     }

@@ -264,12 +264,11 @@ impl InterpVcpu {
     fn fetch(&mut self) -> Result<Fetched, Raised> {
         let core = &self.exec.core;
         let lin = code_address(core);
-        if let Some(id) = self.cache.recent(core, lin) {
-            if let Some(block) = self.cache.blocks.get_mut(id as usize) {
-                if block.freshness.is_quiet(&core.ram) || block.is_fresh(&core.ram) {
-                    return Ok(Fetched::Block(id));
-                }
-            }
+        if let Some(id) = self.cache.recent(core, lin)
+            && let Some(block) = self.cache.blocks.get_mut(id as usize)
+            && (block.freshness.is_quiet(&core.ram) || block.is_fresh(&core.ram))
+        {
+            return Ok(Fetched::Block(id));
         }
         self.fetch_slow(lin)
     }

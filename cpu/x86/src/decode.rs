@@ -385,7 +385,6 @@ fn has(model: &CpuModel, feature: CpuidFeature) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 

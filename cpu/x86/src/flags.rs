@@ -220,7 +220,7 @@ mod tests {
                     assert_eq!(f.af(), (a & 15) < (b & 15) + c);
                     let signed = i32::from(a as i8) - i32::from(b as i8) - c as i32;
                     assert_eq!(f.of(), i8::try_from(signed).is_err());
-                    assert_eq!(f.pf(), (diff as u8).count_ones() % 2 == 0);
+                    assert_eq!(f.pf(), (diff as u8).count_ones().is_multiple_of(2));
                 }
             }
         }

@@ -26,6 +26,7 @@ pub trait Target: Source {
     ///
     /// # Errors
     /// If it is in memory and the access faults.
+    #[expect(clippy::type_complexity, reason = "a pair of two associated types")]
     fn open<S: Sem>(s: &mut S, i: &Insn, w: Width) -> Result<(Self::Place<S>, S::Value), S::Stop>;
     /// Writes what was opened.
     fn commit<S: Sem>(s: &mut S, i: &Insn, w: Width, place: Self::Place<S>, value: S::Value);

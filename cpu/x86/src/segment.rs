@@ -145,7 +145,9 @@ impl Core {
             }
             let code = s.rights & CODE != 0;
             let bit1 = s.rights & WRITABLE != 0;
-            if (write && (code || !bit1)) || (!write && code && !bit1) {
+            // Data can be read and code cannot be written, whatever bit 1 says.
+            let allowed = if write { !code && bit1 } else { !code || bit1 };
+            if !allowed {
                 return false;
             }
         }

@@ -1,5 +1,4 @@
 //! Kernels made of headers alone, and real ones where `TRINE_GUESTS` names a folder with some.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::*;
 use crate::{

@@ -277,7 +277,7 @@ impl Stage {
         for setting in &v.after {
             match setting {
                 Setting::Register(name, value) if name == "undef" => {
-                    got.rflags = got.rflags & !(*value as u64);
+                    got.rflags &= !(*value as u64);
                     want.rflags &= !(*value as u64);
                 }
                 Setting::Register(name, value) => set(&mut want, name, *value, v.mode),
@@ -335,10 +335,10 @@ impl Stage {
         if word(frame, size) != before.rip && !matches!(fault.vector, 1 | 3 | 4) {
             out.push(format!("pushed rip: want {:x}, got {:x}", before.rip, word(frame, size)));
         }
-        if let Some(address) = fault.address {
-            if after.control.cr2 != address {
-                out.push(format!("cr2: want {address:x}, got {:x}", after.control.cr2));
-            }
+        if let Some(address) = fault.address
+            && after.control.cr2 != address
+        {
+            out.push(format!("cr2: want {address:x}, got {:x}", after.control.cr2));
         }
         for n in (0..16).filter(|n| *n != 4) {
             if before.gpr[n] != after.gpr[n] {
@@ -348,10 +348,10 @@ impl Stage {
                 ));
             }
         }
-        if let Some(mxcsr) = v.after_register("mxcsr") {
-            if u128::from(after.simd.mxcsr) != mxcsr {
-                out.push(format!("mxcsr: want {mxcsr:x}, got {:x}", after.simd.mxcsr));
-            }
+        if let Some(mxcsr) = v.after_register("mxcsr")
+            && u128::from(after.simd.mxcsr) != mxcsr
+        {
+            out.push(format!("mxcsr: want {mxcsr:x}, got {:x}", after.simd.mxcsr));
         }
         for n in 0..16 {
             if before.simd.ymm[n] != after.simd.ymm[n] {

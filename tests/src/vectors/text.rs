@@ -90,7 +90,7 @@ fn hex(text: &str) -> Result<u128, ParseError> {
 
 fn bytes(text: &str) -> Result<Vec<u8>, ParseError> {
     let bad = || ParseError(format!("'{text}' is not an even number of hexadecimal digits"));
-    if text.len() % 2 != 0 || !text.is_ascii() {
+    if !text.len().is_multiple_of(2) || !text.is_ascii() {
         return Err(bad());
     }
     (0..text.len() / 2)

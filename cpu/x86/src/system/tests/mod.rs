@@ -2,8 +2,6 @@
 //!
 //! They run single instructions and events on a [`Core`] with a little RAM, identity-mapped.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 mod hostile;
 mod legacy;
 mod long;
