@@ -1,12 +1,12 @@
 //! The interpreter: exact, and runs on any host.
 //!
-//! Guest code is decoded once into [`block`]s of 32-byte records. A record is an instruction and
+//! Guest code is decoded once into blocks of 32-byte records. A record is an instruction and
 //! the function that executes it, compiled for its operand kinds and widths and for the engine.
 //! Such a function ends in a call of the next record's, which optimised builds turn into a jump;
 //! a chain ends with its block, so that builds that do not can never run out of stack.
 //!
 //! Between blocks, and only there, the run loop looks at the budget, at pins and at everything
-//! else that an instruction cannot see ([`run`]).
+//! else that an instruction cannot see (`run.rs`).
 #![forbid(unsafe_code)]
 
 mod block;
