@@ -61,7 +61,8 @@ fn shift_and_sub<const Q: usize>(a: [u64; Q], by: usize, table: &[u8; 256]) -> [
 
 /// Multiplies each byte by x.
 fn double_all(a: u64) -> u64 {
-    (a & 0x7f7f_7f7f_7f7f_7f7f) << 1 ^ (a >> 7 & 0x0101_0101_0101_0101) * 0x1b
+    let carries = (a >> 7) & 0x0101_0101_0101_0101;
+    ((a & 0x7f7f_7f7f_7f7f_7f7f) << 1) ^ (carries * 0x1b)
 }
 
 /// Byte r + `n` of each column at byte r.

@@ -2,8 +2,8 @@
 //!
 //! Source: SDM vol. 2B, PCLMULQDQ.
 
-/// The product over GF(2)[x] of a quadword of `a` and one of `b`, which bits 0 and 4 of `imm`
-/// name, in each 16 bytes.
+/// The product, as of polynomials over GF(2), of a quadword of `a` and one of `b`, which bits 0
+/// and 4 of `imm` name, in each 16 bytes.
 pub(crate) fn pclmulqdq<const Q: usize>(a: [u64; Q], b: [u64; Q], imm: u8) -> [u64; Q] {
     let mut out = [0; Q];
     for q in (0..Q & !1).step_by(2) {

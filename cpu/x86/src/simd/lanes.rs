@@ -160,7 +160,7 @@ lanes! {
 fn equal<L: Lane, const Q: usize>(a: [u64; Q], b: [u64; Q]) -> [u64; Q] {
     // Per word: the top bit of a lane stays clear only if the lane's difference is zero.
     let lanes = u64::MAX >> (64 - L::BITS);
-    let top = u64::MAX / lanes << (L::BITS - 1);
+    let top = (u64::MAX / lanes) << (L::BITS - 1);
     std::array::from_fn(|q| {
         let x = a[q] ^ b[q];
         let differs = ((x & !top) + !top) | x;
