@@ -393,7 +393,8 @@ hex:
     ret
 
 digits: db "0123456789abcdef"
-align 8, db 0
+; Not in a page with code: every store there would have to look for a change of the code.
+align 4096, db 0
 one: dq 1.0
 step: dq 0.0000003
 c1: dq 0.9999993

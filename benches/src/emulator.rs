@@ -38,6 +38,7 @@ impl fmt::Display for Emulator {
 
 /// A guest's files.
 pub struct Guest {
+    pub name: &'static str,
     folder: PathBuf,
     elf: PathBuf,
     disk: PathBuf,
@@ -47,8 +48,14 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Writes the files for `parts` below `folder`.
-    pub fn new(folder: &Path, parts: &[Part], last: &'static str) -> Result<Self> {
+    /// Writes the files for `parts` to a folder of that name in `folder`.
+    pub fn new(
+        name: &'static str,
+        folder: &Path,
+        parts: &[Part],
+        last: &'static str,
+    ) -> Result<Self> {
+        let folder = &folder.join(name);
         fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
         let write = |name: &str, bytes: &[u8]| {
             let path = folder.join(name);
@@ -56,6 +63,7 @@ impl Guest {
         };
         let disk = image::disk(folder, parts)?;
         Ok(Self {
+            name,
             elf: write("guest.elf", &image::elf(parts))?,
             disk: write("guest.img", &disk)?,
             cylinders: image::cylinders(&disk),

@@ -141,35 +141,45 @@ fn guests(options: &Options, folder: &Path) -> Result<Vec<Guest>> {
     std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let mut guests = Vec::new();
     if options.wants("loops") {
-        guests.push(Guest::new(&folder.join("loops"), &image::loops(folder)?, "@all done")?);
+        guests.push(Guest::new("loops", folder, &image::loops(folder)?, "@all done")?);
     }
     let kernel = options.guests.join("cloud/vmlinuz");
     if options.wants("kernel") && kernel.exists() {
         let initrd = options.guests.join("initrd-amd64.gz");
         let parts = image::linux(folder, &kernel, &initrd)?;
-        guests.push(Guest::new(&folder.join("kernel"), &parts, "READY ")?);
+        guests.push(Guest::new("kernel", folder, &parts, "READY ")?);
     } else if options.wants("kernel") {
         eprintln!("no kernel in {}: run tests/guests/fetch", options.guests.display());
     }
     Ok(guests)
 }
 
-fn compare(options: &Options) -> Result<()> {
-    let folder = env::temp_dir().join(format!("trine-benches-{}", std::process::id()));
-    let emulators = emulators(&options.emulators)?;
-    let mut runs: Vec<(Emulator, Measurement)> = Vec::new();
-    for guest in guests(options, &folder)? {
+/// Runs all guests on all emulators, as often as is wanted.
+fn measure(
+    options: &Options,
+    emulators: &[Emulator],
+    folder: &Path,
+) -> Result<Vec<(Emulator, Measurement)>> {
+    let mut runs = Vec::new();
+    for guest in guests(options, folder)? {
         for run in 1..=options.runs {
             // They take turns, so that a change of the host's load meets all.
-            for emulator in &emulators {
-                eprint!("\rrun {run} of {}: {emulator}          ", options.runs);
+            for emulator in emulators {
+                eprintln!("{}, run {run} of {}: {emulator}", guest.name, options.runs);
                 let measurements = emulator.run(&guest)?;
                 runs.extend(measurements.into_iter().map(|m| (emulator.clone(), m)));
             }
         }
     }
-    eprint!("\r                                        \r");
+    Ok(runs)
+}
+
+fn compare(options: &Options) -> Result<()> {
+    let emulators = emulators(&options.emulators)?;
+    let folder = env::temp_dir().join(format!("trine-benches-{}", std::process::id()));
+    let runs = measure(options, &emulators, &folder);
     let _ = std::fs::remove_dir_all(&folder);
+    let runs = runs?;
     print!("{}", table::table(&emulators, &runs, options.time));
     table::same_results(&runs)
 }
