@@ -244,10 +244,11 @@ impl Machine {
         };
         let random = Random::new(config.clock, config.seed);
         let board = Arc::new(Board::new(ram.clone(), Clock::new(config.clock), random, parts));
-        let boot = boot(config.guest, &board, config.memory, config.cpus, &config.cpu)?;
+        let model = config.cpu.with_cpus(config.cpus);
+        let boot = boot(config.guest, &board, config.memory, config.cpus, &model)?;
         let mut cpus = Vec::new();
         for id in 0..config.cpus {
-            let vcpu = engine.create_vcpu(id, &config.cpu, board.clone())?;
+            let vcpu = engine.create_vcpu(id, &model, board.clone())?;
             if let Some(wires) = board.cpu(id) {
                 wires.connect(vcpu.kicker());
             }
@@ -258,7 +259,7 @@ impl Machine {
             ram,
             engine,
             cpus,
-            model: config.cpu,
+            model,
             memory: config.memory,
             boot,
             no_reboot: config.no_reboot,
