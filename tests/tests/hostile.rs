@@ -9,7 +9,10 @@ use std::{
     num::NonZeroU64,
     path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
+    sync::{
+        Arc,
+        mpsc::{RecvTimeoutError, Sender, channel},
+    },
     time::{Duration, Instant},
 };
 
@@ -195,13 +198,32 @@ impl Guest {
     }
 }
 
-/// Says the seed if the test fails.
-struct Seed(Mode, u64);
+/// Says the seed if the test fails, and ends a test that hangs.
+struct Seed {
+    mode: Mode,
+    seed: u64,
+    /// Its end is the case's.
+    _watch: Sender<()>,
+}
+
+impl Seed {
+    fn new(mode: Mode, seed: u64) -> Self {
+        let (watch, watched) = channel::<()>();
+        let patience = console::patience();
+        std::thread::spawn(move || {
+            if watched.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+                eprintln!("{mode:?} hangs with TRINE_FUZZ_SEED={seed}");
+                std::process::abort();
+            }
+        });
+        Self { mode, seed, _watch: watch }
+    }
+}
 
 impl Drop for Seed {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("{:?} failed with TRINE_FUZZ_SEED={}", self.0, self.1);
+            eprintln!("{:?} fails with TRINE_FUZZ_SEED={}", self.mode, self.seed);
         }
     }
 }
@@ -215,7 +237,7 @@ fn for_a_while(mode: Mode, mut test: impl FnMut(u64)) {
     let end = Instant::now() + Duration::from_secs(from_environment("TRINE_FUZZ_SECONDS", 1));
     let mut seed = from_environment("TRINE_FUZZ_SEED", 1);
     loop {
-        let name = Seed(mode, seed);
+        let name = Seed::new(mode, seed);
         test(seed);
         drop(name);
         seed += 1;

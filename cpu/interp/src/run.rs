@@ -97,10 +97,17 @@ impl InterpVcpu {
             match flow {
                 Flow::Fell | Flow::Branched => {}
                 Flow::Ended | Flow::Left => return Ok(()),
-                Flow::Faulted => return self.exec.core.deliver_raised(),
+                Flow::Faulted => return self.deliver_fault(),
             }
         }
         Ok(())
+    }
+
+    /// Delivers the fault of an instruction. It counts as one: otherwise a handler that faults at
+    /// its first instruction would stop time, where time is counted, and never use up a budget.
+    fn deliver_fault(&mut self) -> Result<(), TripleFault> {
+        self.exec.core.retired += 1;
+        self.exec.core.deliver_raised()
     }
 
     /// Executes what was fetched until `end` instructions are retired at most, again and again as
@@ -171,7 +178,7 @@ impl InterpVcpu {
             let hit = instruction_breakpoints(core);
             if hit != 0 {
                 core.raise(trine_x86::Exception { vector: vector::DB, code: None, payload: hit });
-                return core.deliver_raised();
+                return self.deliver_fault();
             }
         }
         let flow = match self.fetch() {
@@ -198,7 +205,7 @@ impl InterpVcpu {
         if flow == Flow::Faulted {
             let core = &mut self.exec.core;
             core.system_flags |= flags & rflags::RF;
-            return core.deliver_raised();
+            return self.deliver_fault();
         }
         Ok(())
     }
