@@ -67,6 +67,8 @@ pub struct Tlb {
     entries: Box<[Entry; ENTRIES * 4]>,
     /// For each class, the least aligned range (base, mask) that holds all large pages.
     large: [Option<(u64, u64)>; 3],
+    /// Whether each class has entries at all: a flush passes over those that have not.
+    filled: [bool; 3],
     /// Counts the occasions at which a translation may have become void.
     epoch: u32,
 }
@@ -75,7 +77,7 @@ impl Tlb {
     pub(crate) fn new() -> Self {
         let entries = vec![EMPTY; ENTRIES * 4].into_boxed_slice();
         let entries = entries.try_into().unwrap_or_else(|_| unreachable!("of that length"));
-        Self { entries, large: [None; 3], epoch: 0 }
+        Self { entries, large: [None; 3], filled: [false; 3], epoch: 0 }
     }
 
     /// The entry in whose slot `lin` falls.
@@ -88,6 +90,7 @@ impl Tlb {
     /// Remembers that the page of `lin` lies at `offset` (of the page's first byte) in RAM.
     pub fn fill(&mut self, class: Class, lin: u64, offset: u64, rights: Rights) {
         let page = lin & !0xfff;
+        self.filled[class as usize % 3] = true;
         let entry = &mut self.entries[Self::index(class, lin)];
         let tag = |allowed: bool| if allowed { page } else { NONE };
         *entry = Entry {
@@ -116,18 +119,34 @@ impl Tlb {
     /// Forgets everything.
     pub fn flush(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
-        self.entries.fill(EMPTY);
+        for class in 0..3 {
+            if std::mem::take(&mut self.filled[class]) {
+                self.of_class(class).fill(EMPTY);
+            }
+        }
         self.large = [None; 3];
     }
 
     /// Forgets everything but global pages.
     pub fn flush_local(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
-        for entry in self.entries.iter_mut() {
-            if entry.addend & 1 == 0 {
-                *entry = EMPTY;
+        for class in 0..3 {
+            if self.filled[class] {
+                let mut global = false;
+                for entry in self.of_class(class) {
+                    if entry.addend & 1 == 0 {
+                        *entry = EMPTY;
+                    } else {
+                        global = true;
+                    }
+                }
+                self.filled[class] = global;
             }
         }
+    }
+
+    fn of_class(&mut self, class: usize) -> &mut [Entry] {
+        &mut self.entries[class * ENTRIES..(class + 1) * ENTRIES]
     }
 
     /// Forgets the page that holds `lin`, however large it was.
@@ -135,8 +154,7 @@ impl Tlb {
         self.epoch = self.epoch.wrapping_add(1);
         for class in [Class::Supervisor, Class::SupervisorAc, Class::User] {
             if self.large[class as usize].is_some_and(|(base, mask)| lin & mask == base) {
-                let first = class as usize * ENTRIES;
-                self.entries[first..first + ENTRIES].fill(EMPTY);
+                self.of_class(class as usize).fill(EMPTY);
                 self.large[class as usize] = None;
             } else {
                 self.entries[Self::index(class, lin)] = EMPTY;
