@@ -310,7 +310,9 @@ fn steps_add_up(mode: Mode) {
         for step in [1, 7] {
             let (r, s, m) = outcome(mode, seed, &model, step);
             assert_eq!(retired, r, "instructions, in steps of {step}");
-            assert_eq!(state, s, "in steps of {step}");
+            let at = (state.segments.seg[1].base.wrapping_add(state.rip) % RAM_BYTES) as usize;
+            let code = &memory[at..memory.len().min(at + 16)];
+            assert_eq!(state, s, "in steps of {step}, before {code:02x?}");
             let differs = memory.iter().zip(&m).position(|(a, b)| a != b);
             assert_eq!(differs, None, "address that differs in steps of {step}");
         }
