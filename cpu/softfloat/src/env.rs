@@ -208,6 +208,9 @@ pub struct Env {
     /// Set by each x87 operation that rounds: whether the last rounding increased the magnitude
     /// (C1).
     pub rounded_up: bool,
+    /// Rounding is to nearest, and inexactness is masked and was reported before: the host's own
+    /// arithmetic then gives the same as ours for normal operands and results (SSE only).
+    pub(crate) plain: bool,
 }
 
 impl Default for Env {
@@ -221,6 +224,7 @@ impl Default for Env {
             daz: false,
             ftz: false,
             rounded_up: false,
+            plain: false,
         }
     }
 }
@@ -237,6 +241,7 @@ impl Env {
             daz: false,
             ftz: false,
             rounded_up: false,
+            plain: false,
         }
     }
 
@@ -251,6 +256,8 @@ impl Env {
             daz: mxcsr & (1 << 6) != 0,
             ftz: mxcsr & (1 << 15) != 0,
             rounded_up: false,
+            // RC is 0, PM and PE are 1.
+            plain: mxcsr & (3 << 13 | 1 << 12 | 1 << 5) == (1 << 12 | 1 << 5),
         }
     }
 

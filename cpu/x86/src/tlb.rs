@@ -164,7 +164,9 @@ impl Tlb {
 
     #[inline(always)]
     fn index(class: Class, lin: u64) -> usize {
-        class as usize * ENTRIES + (lin >> 12) as usize % ENTRIES
+        // Neighbouring pages never share a slot; addresses a power of two apart seldom do.
+        let slot = (lin >> 12).wrapping_add(lin >> 22);
+        class as usize * ENTRIES + slot as usize % ENTRIES
     }
 }
 

@@ -5,8 +5,8 @@
 
 use super::Float;
 use super::float::{
-    Finite, daz, denormal_operand, infinity, invalid, is_infinite, is_negative, is_normal, is_zero,
-    propagate_nan, round, unpack, unpack_normal, zero,
+    Finite, HostOp, by_host, daz, denormal_operand, infinity, invalid, is_infinite, is_negative,
+    is_normal, is_zero, propagate_nan, round, unpack, unpack_normal, zero,
 };
 use crate::wide::{divide_by_normalized, shift_right_jam, shift_right_jam_128};
 use crate::{Env, Flags, Rounding};
@@ -15,6 +15,9 @@ use crate::{Env, Flags, Rounding};
 #[inline]
 pub fn add<F: Float>(env: &mut Env, a: F, b: F) -> F {
     if is_normal(a) && is_normal(b) {
+        if let Some(sum) = by_host(env, HostOp::Add, a, b) {
+            return sum;
+        }
         return add_finite(env, unpack_normal(a), unpack_normal(b));
     }
     add_special(env, a, b, false)
@@ -24,6 +27,9 @@ pub fn add<F: Float>(env: &mut Env, a: F, b: F) -> F {
 #[inline]
 pub fn sub<F: Float>(env: &mut Env, a: F, b: F) -> F {
     if is_normal(a) && is_normal(b) {
+        if let Some(difference) = by_host(env, HostOp::Sub, a, b) {
+            return difference;
+        }
         let b = unpack_normal(b);
         return add_finite(env, unpack_normal(a), Finite { negative: !b.negative, ..b });
     }
@@ -88,6 +94,9 @@ fn round_finite<F: Float>(env: &mut Env, a: Finite) -> F {
 #[inline]
 pub fn mul<F: Float>(env: &mut Env, a: F, b: F) -> F {
     if is_normal(a) && is_normal(b) {
+        if let Some(product) = by_host(env, HostOp::Mul, a, b) {
+            return product;
+        }
         return mul_finite(env, unpack_normal(a), unpack_normal(b));
     }
     mul_special(env, a, b)
@@ -133,6 +142,9 @@ fn mul_special<F: Float>(env: &mut Env, a: F, b: F) -> F {
 #[inline]
 pub fn div<F: Float>(env: &mut Env, a: F, b: F) -> F {
     if is_normal(a) && is_normal(b) {
+        if let Some(quotient) = by_host(env, HostOp::Div, a, b) {
+            return quotient;
+        }
         return div_finite(env, unpack_normal(a), unpack_normal(b));
     }
     div_special(env, a, b)
@@ -190,6 +202,9 @@ fn div_special<F: Float>(env: &mut Env, a: F, b: F) -> F {
 #[inline]
 pub fn sqrt<F: Float>(env: &mut Env, a: F) -> F {
     if is_normal(a) && !is_negative(a) {
+        if let Some(root) = by_host(env, HostOp::Sqrt, a, a) {
+            return root;
+        }
         return sqrt_finite(env, unpack_normal(a));
     }
     sqrt_special(env, a)
@@ -375,5 +390,67 @@ mod tests {
         let difference = |mxcsr| raised(mxcsr, |env| sub(env, ONE, ONE));
         assert_eq!(difference(0x1f80), (0, Flags::NONE));
         assert_eq!(difference(0x3f80), (0x8000_0000, Flags::NONE));
+    }
+}
+
+#[cfg(test)]
+mod host_tests {
+    use super::*;
+
+    /// Operands all over the normal range, many of them near its ends and near each other.
+    fn operand(seed: &mut u64) -> u64 {
+        *seed =
+            seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let bits = *seed ^ *seed >> 29;
+        let exponent = match bits & 7 {
+            0 => 1 + (bits >> 3 & 63),
+            1 => 2046 - (bits >> 3 & 63),
+            2 => 512 + (bits >> 3 & 3),
+            3 => 1534 + (bits >> 3 & 3),
+            _ => 1000 + (bits >> 3 & 63),
+        };
+        let fraction = if bits & 0x200 == 0 { bits >> 12 & 3 } else { bits >> 12 };
+        (bits & 1 << 63) | exponent << 52 | (fraction & (u64::FRACTION))
+    }
+
+    #[test]
+    fn the_host_cannot_be_told_from_us() {
+        let mut seed = 1;
+        for _ in 0..200_000 {
+            let (a, b) = (operand(&mut seed), operand(&mut seed));
+            let (c, d) = (to_single(a), to_single(b));
+            for op in 0..5 {
+                same(|env| double(env, op, a, b));
+                same(|env| u64::from(double(env, op, c, d)));
+            }
+        }
+    }
+
+    /// The same sign and fraction, the exponent as far from the ends.
+    fn to_single(a: u64) -> u32 {
+        let exponent = match a >> 52 & 2047 {
+            low @ 0..=64 => low as u32,
+            high @ 1983..=2046 => 254 - (2046 - high as u32),
+            middle => 96 + (middle as u32 & 63),
+        };
+        (a >> 32) as u32 & 1 << 31 | exponent.clamp(1, 254) << 23 | a as u32 & 0x7f_ffff
+    }
+
+    fn double<F: Float>(env: &mut Env, op: u32, a: F, b: F) -> F {
+        match op {
+            0 => add(env, a, b),
+            1 => sub(env, a, b),
+            2 => mul(env, a, b),
+            3 => div(env, a, b),
+            _ => sqrt(env, a),
+        }
+    }
+
+    fn same(f: impl Fn(&mut Env) -> u64) {
+        let mut plain = Env::from_mxcsr(0x1fa0);
+        assert!(plain.plain);
+        let mut ours = Env { plain: false, ..plain };
+        assert_eq!(f(&mut plain), f(&mut ours));
+        assert_eq!(plain.flags | Flags::PE, ours.flags | Flags::PE);
     }
 }
