@@ -352,7 +352,8 @@ impl Ram {
         }
     }
 
-    /// The offsets of the pages that were stored to since the last call, in order.
+    /// The offsets of the pages that were stored to since the last call, in order. A store that is
+    /// under way on another thread may be missed: who needs every page stops the vCPUs first.
     pub fn take_dirty(&self) -> Vec<u64> {
         let mut dirty = Vec::new();
         for (page, marks) in self.marks.iter().enumerate() {

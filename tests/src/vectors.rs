@@ -21,7 +21,7 @@ mod text;
 
 use trine_engine::{Budget, CpuModel, CpuState, Engine};
 
-pub use stage::Stage;
+pub use stage::{NoBus, Stage};
 pub use text::{Fault, Mode, ParseError, Vector};
 
 /// Runs one vector; `Err` says what differs.

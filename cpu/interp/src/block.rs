@@ -236,11 +236,19 @@ impl Cache {
     }
 
     /// Keeps a block, in place of an older one from there. Numbers of other blocks may change.
+    ///
+    /// One that goes on in another page than the older one is a block of its own: at some other
+    /// address, where the next page is another, the older one may be what was entered lately.
     pub(crate) fn keep(&mut self, block: Block, mode: Mode) -> u32 {
         let key = (block.freshness.span.offset, mode.bits());
         if let Some(&id) = self.by_span.get(&key) {
-            self.blocks[id as usize] = block;
-            return id;
+            let older = &mut self.blocks[id as usize];
+            let either_whole =
+                older.freshness.span.rest.is_none() && block.freshness.span.rest.is_none();
+            if either_whole || older.freshness.span == block.freshness.span {
+                *older = block;
+                return id;
+            }
         }
         if self.blocks.len() == CAPACITY {
             self.clear();

@@ -94,7 +94,7 @@ impl<const FULL: bool> Path<'_, FULL> {
         let lin = self.linear::<R>(w, i, seg, offset, true)?;
         let core = &mut self.0.core;
         core.number = i.number;
-        Ok(core.load_linear_for_write(w, core.class, seg, lin)?.0)
+        Ok(core.place_for_update(w, core.class, seg, lin)?)
     }
 }
 

@@ -174,6 +174,7 @@ impl InterpVcpu {
     fn step(&mut self) -> Result<(), TripleFault> {
         let core = &mut self.exec.core;
         let (flags, shadow) = (core.system_flags, core.events.shadow);
+        let pending = core.events.pending_debug;
         if flags & rflags::RF == 0 && shadow != Shadow::MovSs {
             let hit = instruction_breakpoints(core);
             if hit != 0 {
@@ -205,6 +206,8 @@ impl InterpVcpu {
         if flow == Flow::Faulted {
             let core = &mut self.exec.core;
             core.system_flags |= flags & rflags::RF;
+            // It will touch its data again.
+            core.events.pending_debug = pending;
             return self.deliver_fault();
         }
         Ok(())
@@ -242,11 +245,13 @@ impl InterpVcpu {
         let enabled = core.system_flags & rflags::IF != 0 && core.events.shadow == Shadow::None;
         if self.interrupt && enabled {
             let by = core.access();
-            let vector = core.bus.acknowledge_interrupt(by);
-            self.interrupt = core.bus.pins(by).interrupt;
-            if let Some(vector) = vector {
-                return core.deliver_interrupt(vector);
-            }
+            let delivered = match core.bus.acknowledge_interrupt(by) {
+                Some(vector) => core.deliver_interrupt(vector),
+                None => Ok(()),
+            };
+            // The whole of the pins: a look at them takes their edges.
+            self.sample_pins();
+            return delivered;
         }
         Ok(())
     }
@@ -295,7 +300,11 @@ impl InterpVcpu {
             let block = &mut self.cache.blocks[id as usize];
             let rest = match block.freshness.span.rest {
                 None => None,
-                Some(_) => second_page(core, class, lin, block.len())?,
+                Some(_) => second_page(core, class, lin, block.len()).unwrap_or_else(|_| {
+                    // If the instruction still reaches there, decoding it will say so again.
+                    core.raised = None;
+                    None
+                }),
             };
             if rest == block.freshness.span.rest && block.len() as u64 <= window {
                 if block.is_fresh(&core.ram) {
@@ -392,7 +401,9 @@ impl InterpVcpu {
             if len as u64 >= window {
                 return Err(core.gp(0));
             }
-            let at = core.translate(class, lin.wrapping_add(len as u64), Intent::Fetch)?;
+            let mask = if core.mode.is_64() { u64::MAX } else { 0xffff_ffff };
+            let next = lin.wrapping_add(len as u64) & mask;
+            let at = core.translate(class, next, Intent::Fetch)?;
             match core.ram.spot(at) {
                 Some(spot) => bytes[len] = core.ram.load(spot.offset),
                 None => {
@@ -440,7 +451,7 @@ fn code_window(core: &mut Core, lin: u64) -> Result<u64, Raised> {
 /// Offset in RAM of the page behind that of `lin`, if `len` bytes reach it; `None` if it is not RAM.
 fn second_page(core: &mut Core, class: Class, lin: u64, len: usize) -> Result<Option<u64>, Raised> {
     let mut next = lin.wrapping_add(len as u64 - 1) & !0xfff;
-    if !core.long_mode() {
+    if !core.mode.is_64() {
         next &= 0xffff_ffff;
     }
     let at = core.translate(class, next, Intent::Fetch)?;

@@ -87,7 +87,7 @@ pub struct Core {
     /// Derived: the class of explicit data accesses.
     pub class: Class,
     /// Derived: changes with everything on which the meaning of an instruction address depends:
-    /// mode, privilege, translations.
+    /// mode, privilege, the limit of CS, translations.
     pub context: u64,
     /// Derived: the form of the page tables.
     pub(crate) paging: Paging,
@@ -240,7 +240,13 @@ impl Core {
     }
 
     pub(crate) fn renew_context(&mut self) {
+        // The limit as a descriptor holds it: 20 bits and G.
+        let limit = match u64::from(self.segments.seg[Seg::Cs as usize].limit) {
+            limit @ 0..0x10_0000 => limit,
+            limit => limit >> 12 | 0x10_0000,
+        };
         self.context = u64::from(self.tlb.epoch()) << 32
+            | limit << 8
             | u64::from(self.mode.bits()) << 1
             | u64::from(self.cpl == 3);
     }

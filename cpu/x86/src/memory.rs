@@ -143,6 +143,26 @@ impl Core {
         Ok((place, self.load_place(w, place)))
     }
 
+    /// Proves that a word may be replaced by [`Core::update_place`], without reading it: a device
+    /// must see one read only.
+    ///
+    /// # Errors
+    /// As a store's.
+    pub fn place_for_update(
+        &mut self,
+        w: Width,
+        class: Class,
+        seg: Seg,
+        lin: u64,
+    ) -> Result<Place, Raised> {
+        if let Some(offset) = self.writable(class, lin, w.bytes()) {
+            return Ok(Place::Ram(offset));
+        }
+        let place = self.place(class, seg, lin, w.bytes())?;
+        self.watch(lin, w.bytes(), true);
+        Ok(place)
+    }
+
     /// Stores to a place that was proved writable.
     #[inline(always)]
     pub fn commit(&mut self, w: Width, place: Place, value: u64) {
@@ -256,7 +276,9 @@ impl Core {
         if size == 0 || lin & !0xfff == last & !0xfff {
             return Ok((lin, None));
         }
-        let next = if long { last & !0xfff } else { last & 0xffff_f000 };
+        // Data of compatibility mode wraps at 4 GiB, too.
+        let wraps = !long || !self.mode.is_64() && lin >> 32 == 0;
+        let next = if wraps { last & 0xffff_f000 } else { last & !0xfff };
         Ok((lin, Some((((lin | 0xfff) - lin + 1) as u8, next))))
     }
 

@@ -280,7 +280,9 @@ impl Core {
     /// Reserved bits of an entry that points to a table or a page: above the physical width, and
     /// XD without EFER.NXE.
     fn reserved(&self) -> u64 {
-        let high = (1_u64 << 52) - (1_u64 << self.model.physical_bits());
+        // Above bit 51, PAE paging has nothing but XD; long mode has bits for software there.
+        let top = if self.paging == Paging::Pae { 63 } else { 52 };
+        let high = (1_u64 << top) - (1_u64 << self.model.physical_bits());
         high | if self.control.efer & efer::NXE == 0 { XD } else { 0 }
     }
 

@@ -52,7 +52,7 @@ const DESCRIPTORS: [u64; 11] = [
 ];
 
 /// A bus with nothing on it.
-pub(crate) struct NoBus;
+pub struct NoBus;
 
 impl Bus for NoBus {
     fn mmio_read(&self, _: Access, _: Gpa, _: &mut [u8]) {}

@@ -99,6 +99,8 @@ fn string(core: &mut Core, i: &Insn, kind: Kind) -> Result<(), Raised> {
     }
     core.set(aw, RCX, count.wrapping_sub(done));
     if done != count {
+        // Whoever comes back here is not to meet the instruction's breakpoint again.
+        core.system_flags |= rflags::RF;
         core.rip = core.rip.wrapping_sub(u64::from(i.len)) & i.mode.code().mask();
     }
     Ok(())

@@ -235,7 +235,9 @@ impl Core {
         let flags = self.rflags();
         match event.cause {
             Cause::Fault => flags | rflags::RF,
+            // Between the iterations of a string instruction it is set.
             Cause::External => flags,
+            Cause::Trap if event.vector == vector::DB => flags,
             Cause::Trap | Cause::Software | Cause::Icebp => flags & !rflags::RF,
         }
     }

@@ -113,6 +113,8 @@ fn string(core: &mut Core, i: &Insn, index: u8, once: Once) -> Result<(), Raised
         core.set(a, 1, left);
     }
     if left != 0 {
+        // Whoever comes back here is not to meet the instruction's breakpoint again.
+        core.system_flags |= rflags::RF;
         core.rip = core.rip.wrapping_sub(u64::from(i.len)) & core.ip_mask();
     }
     Ok(())
