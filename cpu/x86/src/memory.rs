@@ -393,20 +393,24 @@ impl Core {
     /// remembered for the trap after this instruction.
     pub(crate) fn watch(&mut self, lin: u64, size: u64, write: bool) {
         if self.debug.dr7 & crate::dr7::ENABLES != 0 {
-            let hit = self.data_breakpoints(lin, size, write);
-            if hit != 0 {
-                self.events.pending_debug |= hit;
-                self.leave_block = true;
-            }
+            let wanted = |kind| kind == 3 || kind == 1 && write;
+            self.note_breakpoints(lin, size, wanted);
         }
     }
 
-    fn data_breakpoints(&self, lin: u64, size: u64, write: bool) -> u64 {
+    /// The same for ports, with CR4.DE.
+    pub(crate) fn watch_port(&mut self, port: u16, size: u64) {
+        if self.debug.dr7 & crate::dr7::ENABLES != 0 && self.control.cr4 & crate::cr4::DE != 0 {
+            self.note_breakpoints(u64::from(port), size, |kind| kind == 2);
+        }
+    }
+
+    /// Remembers the enabled breakpoints of a wanted kind (R/W in DR7) among `size` bytes.
+    fn note_breakpoints(&mut self, lin: u64, size: u64, wanted: impl Fn(u64) -> bool) {
         let dr7 = self.debug.dr7;
         let mut hit = 0;
         for n in 0..4 {
-            let kind = dr7 >> (16 + 4 * n) & 3;
-            let wanted = kind == 3 || (kind == 1 && write);
+            let wanted = wanted(dr7 >> (16 + 4 * n) & 3);
             let len = [1, 2, 8, 4][(dr7 >> (18 + 4 * n) & 3) as usize];
             let at = self.debug.address[n as usize] & !(len - 1);
             // Distances, so that the top of the address space is nothing special.
@@ -415,7 +419,10 @@ impl Core {
                 hit |= 1 << n;
             }
         }
-        hit
+        if hit != 0 {
+            self.events.pending_debug |= hit;
+            self.leave_block = true;
+        }
     }
 
     // For cold instructions: through a segment, at the current privilege.

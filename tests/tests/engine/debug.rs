@@ -3,7 +3,7 @@
 //! Source: SDM vol. 3B, chapter 18.
 
 use trine_engine::{CpuState, Exit};
-use trine_x86::{Activity, dr6, rflags, vector};
+use trine_x86::{Activity, cr4, dr6, rflags, vector};
 
 use crate::{ENGINES, Guest, HANDLERS};
 
@@ -119,6 +119,27 @@ fn data_breakpoints() {
             assert_eq!(state.debug.dr6 & 0xf00f, hit, "{code}");
             let first = code.find(' ').unwrap_or(0) as u64 / 2;
             assert_eq!(g.pushed(0), 0x1000 + first, "{code}");
+        }
+        // Ports, with CR4.DE: reads and writes of port 80h, two bytes.
+        for (code, de, hit) in [
+            ("e680 90", true, true),
+            ("66ed 90", true, true),
+            ("e682 f4", true, false),
+            ("e680 f4", false, false),
+        ] {
+            let mut g = Guest::new(make, "64", code, |s| {
+                s.control.cr4 |= if de { cr4::DE } else { 0 };
+                s.debug.address[2] = 0x80;
+                s.debug.dr7 |= 0x0600_0010;
+                s.gpr[2] = 0x7f;
+            });
+            if hit {
+                assert_eq!(g.until_handler(vector::DB).debug.dr6 & 0xf00f, 4, "{code}");
+                assert_eq!(g.pushed(0), 0x1002, "{code}");
+            } else {
+                assert_eq!(g.run(100), Exit::Halted);
+                assert_eq!(g.state().rip, 0x1003, "{code}");
+            }
         }
         // MOVSB reads what is watched, then faults: that is a fault and nothing else.
         let mut g = Guest::new(make, "64", "a4", watch);

@@ -154,6 +154,7 @@ impl Core {
 
     fn port_in(&mut self, port: u16, w: Width) -> u64 {
         self.counters.port_io += 1;
+        self.watch_port(port, w.bytes());
         let mut bytes = [0; 8];
         self.bus.port_in(self.access(), port, &mut bytes[..w.bytes() as usize]);
         u64::from_le_bytes(bytes)
@@ -161,6 +162,7 @@ impl Core {
 
     fn port_out(&mut self, port: u16, w: Width, value: u64) {
         self.counters.port_io += 1;
+        self.watch_port(port, w.bytes());
         self.bus.port_out(self.access(), port, &value.to_le_bytes()[..w.bytes() as usize]);
     }
 }
