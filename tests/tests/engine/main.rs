@@ -314,10 +314,12 @@ fn faults_without_end_can_be_stopped() {
         let mut g = endless_faults(make);
         let until = Budget::Until(VmTime(3));
         assert_eq!(g.vcpu.run(until).expect("no failure"), Exit::Budget);
-        assert_eq!(g.vcpu.retired(), 0);
+        let before = g.vcpu.retired();
+        assert_eq!(g.run(100), Exit::Budget);
+        assert_eq!(g.vcpu.retired(), before + 100);
         let kicker = g.vcpu.kicker();
         let stopper = std::thread::spawn(move || kicker.stop());
-        assert_eq!(g.run(1), Exit::Kicked);
+        assert_eq!(g.vcpu.run(Budget::Unlimited).expect("no failure"), Exit::Kicked);
         stopper.join().expect("it only stops");
     }
 }

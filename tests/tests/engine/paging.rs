@@ -110,7 +110,7 @@ fn refused(
         (true, 0) => us,
         (true, 1) => us && rw,
         (true, _) => us && !xd,
-        (false, 2) => !xd && !(us && smep),
+        (false, 2) => !(xd || us && smep),
         (false, op) => !(us && smap && !ac) && (op == 0 || rw || !wp),
     };
     let code = 1 | u64::from(write) << 1 | u64::from(user) << 2 | u64::from(fetch) << 4;

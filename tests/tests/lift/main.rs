@@ -145,7 +145,7 @@ impl Bench {
         let model = CpuModel::named("max").expect("there is a model 'max'");
         let ram = Arc::new(Ram::flat(RAM_BYTES).expect("8 MiB"));
         let mut noise = Noise::new(1);
-        let fill: Vec<u8> = (0..RAM_BYTES / 8).flat_map(|_| noise.next().to_le_bytes()).collect();
+        let fill: Vec<u8> = (0..RAM_BYTES / 8).flat_map(|_| noise.draw().to_le_bytes()).collect();
         ram.write(Gpa(0), &fill).expect("in RAM");
         // Identity by gigabytes; the table of the first level is the last page.
         for n in 0..4 {
@@ -218,19 +218,19 @@ fn lists_do_what_the_interpreter_does() {
 fn random(model: &CpuModel, long: bool, noise: &mut Noise) -> CpuState {
     let mut s = state(model, long);
     for reg in &mut s.gpr {
-        *reg = 0x10_0000 + noise.next() % 0x4_0000;
+        *reg = 0x10_0000 + noise.draw() % 0x4_0000;
     }
     // What no operand is based on may be anything.
     for n in [0, 2] {
-        s.gpr[n] = match noise.next() % 4 {
+        s.gpr[n] = match noise.draw() % 4 {
             0 => u64::MAX,
-            1 => 1 << (noise.next() % 64),
-            _ => noise.next(),
+            1 => 1 << (noise.draw() % 64),
+            _ => noise.draw(),
         };
         if !long {
             s.gpr[n] &= 0xffff_ffff;
         }
     }
-    s.rflags = rflags::FIXED | noise.next() & rflags::ARITHMETIC;
+    s.rflags = rflags::FIXED | noise.draw() & rflags::ARITHMETIC;
     s
 }
