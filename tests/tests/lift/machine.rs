@@ -116,7 +116,7 @@ impl<'a> Machine<'a> {
         let of_result = |r: u64| {
             put(Flag::Zf, r == 0)
                 | put(Flag::Sf, r & w.sign() != 0)
-                | put(Flag::Pf, (r & 0xff).count_ones() % 2 == 0)
+                | put(Flag::Pf, (r & 0xff).count_ones().is_multiple_of(2))
         };
         let three = |r: u64, cf: bool, of: bool, af: bool| {
             of_result(r) | put(Flag::Cf, cf) | put(Flag::Of, of) | put(Flag::Af, af)

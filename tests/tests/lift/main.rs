@@ -93,11 +93,12 @@ fn hot_forms(mode: Mode, mut each: impl FnMut(&Insn, &Lifted, &[u8])) -> usize {
         let Decoded::Insn(i) = decoder.decode(&bytes, mode, CODE, 0) else { continue };
         let kinds = i.ops.map(|op| op == slot::MEM);
         let form = (i.code, kinds, i.address_width() as u8, i.lock(), i.flat());
-        if seen.insert((form, i.rep(), i.repne(), bytes[bytes.len() - 8])) {
-            if let Some(lifted) = pick(&i, Lift(&i)) {
-                codes.insert(i.code);
-                each(&i, &lifted, &bytes[..usize::from(i.len)]);
-            }
+        if !seen.insert((form, i.rep(), i.repne(), bytes[bytes.len() - 8])) {
+            continue;
+        }
+        if let Some(lifted) = pick(&i, Lift(&i)) {
+            codes.insert(i.code);
+            each(&i, &lifted, &bytes[..usize::from(i.len)]);
         }
     }
     codes.len()
