@@ -336,6 +336,10 @@ impl Ram {
 
     /// Marks the page that holds `offset` as one from which code was decoded. Call it before the
     /// bytes are read.
+    ///
+    /// The first mark of a page races with stores that are under way on other threads: one whose
+    /// thread has looked at the marks before, and whose bytes arrive after they were read here, is
+    /// not counted. Later stores always are.
     pub fn mark_code(&self, offset: u64) {
         if let Some(marks) = self.marks.get((offset / PAGE_SIZE) as usize) {
             marks.fetch_or(CODE, Ordering::SeqCst);
