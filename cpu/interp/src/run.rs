@@ -71,6 +71,10 @@ impl InterpVcpu {
                 }
                 self.sample_pins();
             }
+            // An idle CPU may be woken, and says so rather than that its budget is used up.
+            if self.exec.core.retired >= end && self.exec.core.is_running() {
+                return Ok(Exit::Budget);
+            }
             self.take_events()?;
             if !self.exec.core.is_running() {
                 self.halts += 1;
@@ -78,6 +82,12 @@ impl InterpVcpu {
             }
             if self.exec.core.retired >= end {
                 return Ok(Exit::Budget);
+            }
+            if self.debug_trap_is_due() {
+                // The delivery itself touched a data breakpoint. It counts as an instruction: with
+                // such a breakpoint on the stack of #DB, nothing else would ever end a budget.
+                self.exec.core.retired += 1;
+                continue;
             }
             if self.is_special() {
                 self.step()?;
@@ -222,15 +232,22 @@ impl InterpVcpu {
         records.and_then(|r| r.first()).map_or(0, |record| u64::from(record.insn.len))
     }
 
+    fn debug_trap_is_due(&self) -> bool {
+        let events = &self.exec.core.events;
+        events.pending_debug != 0 && events.shadow != Shadow::MovSs
+    }
+
     /// Debug traps, NMIs and interrupts that are due at this boundary.
     fn take_events(&mut self) -> Result<(), TripleFault> {
         let core = &mut self.exec.core;
         // A task switch that faulted in the new task, whose instruction has begun nowhere.
         core.deliver_raised()?;
-        if core.events.pending_debug != 0 && core.events.shadow != Shadow::MovSs {
+        if self.debug_trap_is_due() {
+            let core = &mut self.exec.core;
             let bits = std::mem::take(&mut core.events.pending_debug);
             core.trap_debug(bits)?;
         }
+        let core = &mut self.exec.core;
         let asleep = matches!(core.events.activity, Activity::WaitForStartup | Activity::Shutdown);
         if asleep {
             return Ok(());
