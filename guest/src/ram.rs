@@ -13,7 +13,7 @@
 use std::{
     fs::File,
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicU8, AtomicU32, Ordering},
     },
 };
@@ -409,12 +409,6 @@ impl Ram {
         }
         code
     }
-}
-
-/// Lock for [`Word::update`] of a word that straddles what the host can swap at once.
-pub(crate) fn locked<R>(lock: &Mutex<()>, f: impl FnOnce() -> R) -> R {
-    let _held = lock.lock().unwrap_or_else(PoisonError::into_inner);
-    f()
 }
 
 #[cfg(target_os = "linux")]

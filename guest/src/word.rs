@@ -6,11 +6,9 @@
 //! volatile access where the host's plain instructions allow it.
 
 use std::sync::{
-    Mutex,
+    Mutex, PoisonError,
     atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering},
 };
-
-use crate::ram::locked;
 
 /// A word of guest memory: u8, u16, u32, u64 or (two loads and stores, one update) u128.
 pub trait Word: Copy + PartialEq + sealed::Sealed {
@@ -116,6 +114,12 @@ fn update_quadword(quadword: &AtomicU64, f: &mut dyn FnMut(u64) -> u64) {
             Err(now) => old = now,
         }
     }
+}
+
+/// Lock for [`Word::update`] of a word that straddles what the host can swap at once.
+fn locked<R>(lock: &Mutex<()>, f: impl FnOnce() -> R) -> R {
+    let _held = lock.lock().unwrap_or_else(PoisonError::into_inner);
+    f()
 }
 
 impl Word for u128 {
