@@ -9,8 +9,7 @@ use std::sync::Arc;
 use trine_guest::{Ram, VmTime};
 
 use crate::{
-    Access, Bus, CpuModel, CpuState, Exception, Flags, Insn, Mode, Raised, Seg, Width, cr0, cr4,
-    efer,
+    Access, Bus, CpuModel, CpuState, Exception, Flags, Insn, Mode, Raised, Seg, Width, cr0, efer,
     insn::slot,
     paging::Paging,
     rflags,
@@ -228,14 +227,8 @@ impl Core {
                         .all(|seg| s[*seg as usize].is_flat_data())
                     && s[Seg::Cs as usize].is_flat_code()));
         self.mode = Mode::new(code, stack, flat, protected_enabled && !vm86);
-        self.class = match () {
-            () if self.cpl == 3 => Class::User,
-            () if c.cr4 & cr4::SMAP != 0 && self.system_flags & rflags::AC != 0 => {
-                Class::SupervisorAc
-            }
-            () => Class::Supervisor,
-        };
         self.paging = Paging::of(c);
+        self.class = if self.cpl == 3 { Class::User } else { self.supervisor_class() };
         self.renew_context();
     }
 

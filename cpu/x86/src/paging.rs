@@ -156,10 +156,12 @@ impl Core {
         let leaf = match self.paging {
             Paging::Bits32 => self.walk_32(lin, &mut path)?,
             Paging::Pae => self.walk_pae(lin, &mut path)?,
-            Paging::Level4 | Paging::Off => self.walk_long(lin, 4, &mut path)?,
-            Paging::Level5 => self.walk_long(lin, 5, &mut path)?,
+            Paging::Level4 | Paging::Off => {
+                self.walk_tables(lin, self.control.cr3, 4, &mut path)?
+            }
+            Paging::Level5 => self.walk_tables(lin, self.control.cr3, 5, &mut path)?,
         };
-        let mut rights = self.rights(class, &leaf)?;
+        let mut rights = self.rights(class, &leaf);
         let allowed = match intent {
             Intent::Read => rights.read,
             Intent::Write => rights.write,
@@ -202,7 +204,7 @@ impl Core {
     }
 
     /// What `class` may do with the page (SDM vol. 3A, section 5.6).
-    fn rights(&self, class: Class, leaf: &Leaf) -> Result<Rights, Refused> {
+    fn rights(&self, class: Class, leaf: &Leaf) -> Rights {
         let c = &self.control;
         let has = |bit| c.cr4 & bit != 0;
         let (read, write, fetch) = if class == Class::User {
@@ -216,14 +218,13 @@ impl Core {
                 leaf.executable && !(leaf.user && has(cr4::SMEP)),
             )
         };
-        let shift = leaf.shift;
-        Ok(Rights {
+        Rights {
             read: read && !self.key_refuses(class, leaf, Intent::Read),
             write: write && !self.key_refuses(class, leaf, Intent::Write),
             fetch,
             global: leaf.global && has(cr4::PGE),
-            shift,
-        })
+            shift: leaf.shift,
+        }
     }
 
     /// Protection keys (SDM vol. 3A, section 5.6.2): user pages only.
@@ -317,29 +318,18 @@ impl Core {
         if root & P == 0 {
             return Err(Refused(0));
         }
-        self.walk_tables(lin, root & ADDRESS, 2, RW | US, 0, path)
+        self.walk_tables(lin, root, 2, path)
     }
 
-    fn walk_long(
-        &self,
-        lin: u64,
-        levels: u32,
-        path: &mut [Option<Entry>; 5],
-    ) -> Result<Leaf, Refused> {
-        self.walk_tables(lin, self.control.cr3 & ADDRESS, levels, RW | US, 0, path)
-    }
-
-    /// The levels of 64-bit entries from `level` down to 1.
+    /// The levels of 64-bit entries from `level` down to 1; `root` is CR3 or a PDPTE.
     fn walk_tables(
         &self,
         lin: u64,
         root: u64,
         level: u32,
-        allow: u64,
-        deny: u64,
         path: &mut [Option<Entry>; 5],
     ) -> Result<Leaf, Refused> {
-        let (mut table, mut allow, mut deny) = (root, allow, deny);
+        let (mut table, mut allow, mut deny) = (root & ADDRESS, RW | US, 0);
         for (n, level) in (1..=level).rev().enumerate() {
             let shift = 3 + 9 * level;
             let entry = self.entry(table | (lin >> shift & 0x1ff) << 3, true);
