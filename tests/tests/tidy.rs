@@ -9,7 +9,7 @@ use std::{
 use syn::{spanned::Spanned, visit::Visit};
 
 /// Which of our crates each of our crates may depend on, tests apart.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("guest", &[]),
     ("softfloat", &[]),
     ("x86", &["softfloat", "guest"]),
@@ -17,13 +17,28 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ("interp", &["engine", "x86", "guest"]),
     ("devices", &["guest"]),
     ("firmware", &["guest"]),
-    ("machine", &["guest", "x86", "engine", "interp", "devices", "firmware"]),
+    ("native", &[]),
+    ("testsuites", &["guest", "softfloat", "x86", "engine", "native"]),
+    ("machine", &["guest", "x86", "engine", "interp", "devices", "firmware", "testsuites"]),
     ("benches", &[]),
-    ("tests", &["guest", "softfloat", "x86", "engine", "interp", "devices", "firmware", "machine"]),
+    (
+        "tests",
+        &[
+            "guest",
+            "softfloat",
+            "x86",
+            "engine",
+            "interp",
+            "devices",
+            "firmware",
+            "testsuites",
+            "machine",
+        ],
+    ),
 ];
 
 /// Crates that may contain `unsafe`; all others forbid it.
-const UNSAFE: [&str; 1] = ["guest"];
+const UNSAFE: [&str; 2] = ["guest", "native"];
 
 /// Lines of a file and of a function. Tables of equal rows are welcome beyond it: a file whose
 /// module documentation says that it is a table is exempt.

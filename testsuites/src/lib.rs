@@ -1,0 +1,25 @@
+//! Conformance: know that the CPU is right, and prove it.
+//!
+//! Each outside suite has one adapter, a [`Suite`]: it names groups of cases (an instruction form, a
+//! file, a test image) and runs a group on one engine. Everything else is the same for all of them
+//! and lives here once: [`run`] takes the groups of a [`Shard`], spreads them over threads, holds
+//! the failures against the [`Expected`] ones and gives a [`Report`], as text, JSON or JUnit.
+//!
+//! The crate knows no machine. Who uses it brings what cases run on: [`Candidate`]s, engines for
+//! cases of a CPU and RAM alone, and a [`Pc`] for those that boot.
+#![forbid(unsafe_code)]
+
+mod expected;
+pub mod pc;
+mod progress;
+mod report;
+mod run;
+mod shard;
+mod suite;
+
+pub use expected::{Expected, ExpectedError};
+pub use pc::Pc;
+pub use report::{Failure, GroupReport, Report};
+pub use run::{Options, run};
+pub use shard::{Shard, ShardError};
+pub use suite::{Candidate, Suite, Tally};
