@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{ClockKind, EngineKind};
+use crate::{ClockKind, EngineKind, conform::ConformArgs};
 
 /// A full-system x86 emulator: one PC, several ways to run it.
 ///
@@ -35,13 +35,8 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<String>,
     },
-    /// Run a conformance suite (not available yet).
-    #[command(hide = true)]
-    Conform {
-        /// Suite and options.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        rest: Vec<String>,
-    },
+    /// Run a conformance suite: prove that the CPU is right.
+    Conform(Box<ConformArgs>),
 }
 
 /// How and what to run.

@@ -15,6 +15,7 @@
 mod board;
 pub mod cli;
 mod clock;
+pub mod conform;
 pub mod console;
 mod control;
 mod cpu_wires;

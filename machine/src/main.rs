@@ -13,6 +13,7 @@ use clap::Parser;
 use trine_machine::{
     ClockKind, Config, Ending, EngineKind, Guest, Limits, Machine, Probe, Request,
     cli::{Cli, Command, RunArgs, Serial},
+    conform::conform,
     console::{self, Line, RawTerminal},
     create_engine,
 };
@@ -20,6 +21,8 @@ use trine_x86::CpuModel;
 
 /// A usage or host error.
 const FAILED: u8 = 1;
+/// A conformance suite found something.
+const BAD: u8 = 2;
 /// The demonstration takes this long at most.
 const DEMONSTRATION: Duration = Duration::from_secs(120);
 
@@ -38,7 +41,9 @@ fn main() -> ExitCode {
         Some(Command::Run(args)) => run(&args),
         Some(Command::Probe { json }) => probe(json),
         Some(Command::Compare { .. }) => Err("trine compare is not available yet".into()),
-        Some(Command::Conform { .. }) => Err("trine conform is not available yet".into()),
+        Some(Command::Conform(args)) => {
+            conform(&args, print).map(|good| if good { 0 } else { BAD })
+        }
     };
     let status = result.unwrap_or_else(|failure| {
         eprintln!("trine: {failure}");

@@ -2,5 +2,3 @@
 #![forbid(unsafe_code)]
 
 pub mod console;
-pub mod noise;
-pub mod vectors;

@@ -19,8 +19,8 @@ use std::{
 use trine_engine::{Access, Budget, Bus, CpuModel, CpuState, Engine, Exit, MsrFault, Pins, Vcpu};
 use trine_guest::{Gpa, Ram, VmTime};
 use trine_interp::Interp;
-use trine_tests::{
-    console::{self, Ending},
+use trine_tests::console::{self, Ending};
+use trine_testsuites::{
     noise::{Noise, mix},
     vectors::{Mode, Stage, Vector},
 };

@@ -10,12 +10,14 @@
 #![forbid(unsafe_code)]
 
 mod expected;
+pub mod noise;
 pub mod pc;
 mod progress;
 mod report;
 mod run;
 mod shard;
 mod suite;
+pub mod vectors;
 
 pub use expected::{Expected, ExpectedError};
 pub use pc::Pc;

@@ -63,7 +63,7 @@ impl GroupReport {
 }
 
 /// What came out of a run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Default, Debug, Serialize)]
 pub struct Report {
     /// Its part of the whole, as I/N.
     pub shard: String,

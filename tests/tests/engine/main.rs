@@ -16,7 +16,7 @@ use std::{
 
 use trine_engine::{Access, Budget, Bus, CpuModel, CpuState, Engine, Exit, MsrFault, Pins, Vcpu};
 use trine_guest::{Gpa, Ram, VmTime};
-use trine_tests::vectors::{Stage, Vector};
+use trine_testsuites::vectors::{Stage, Vector};
 use trine_x86::{Activity, Shadow, rflags, vector};
 
 const HANDLERS: u64 = 0x1_3000;
@@ -111,7 +111,7 @@ fn model() -> CpuModel {
 }
 
 impl Guest {
-    /// `code` in `mode` (see [`trine_tests::vectors`]), after `change`.
+    /// `code` in `mode` (see [`trine_testsuites::vectors`]), after `change`.
     fn new(make: Make, mode: &str, code: &str, change: impl FnOnce(&mut CpuState)) -> Self {
         Self::with_board(make, mode, code, Board::default(), change)
     }

@@ -13,7 +13,7 @@ use std::{collections::HashSet, num::NonZeroU64, sync::Arc};
 
 use trine_engine::{Budget, CpuModel, CpuState, Engine, Exit, Vcpu};
 use trine_guest::{Gpa, Ram};
-use trine_tests::{noise::Noise, vectors::NoBus};
+use trine_testsuites::{noise::Noise, vectors::NoBus};
 use trine_x86::{
     Decoded, Decoder, Insn, Mode, Seg, Segment, Width, cr0, cr4, efer, pick, rflags, slot,
 };

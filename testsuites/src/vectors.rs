@@ -19,7 +19,15 @@
 mod stage;
 mod text;
 
-use trine_engine::{Budget, CpuModel, CpuState, Engine};
+use std::{
+    num::NonZeroU64,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use trine_engine::{Budget, CpuModel, CpuState};
+
+use crate::{Candidate, Suite, Tally};
 
 pub use stage::{NoBus, Stage};
 pub use text::{Fault, Mode, ParseError, Vector};
@@ -28,19 +36,14 @@ pub use text::{Fault, Mode, ParseError, Vector};
 ///
 /// # Errors
 /// The engine's result is not the vector's.
-pub fn run(
-    vector: &Vector,
-    model: &CpuModel,
-    engine: impl FnOnce(std::sync::Arc<trine_guest::Ram>) -> Box<dyn Engine>,
-) -> Result<(), String> {
+pub fn run(vector: &Vector, model: &CpuModel, candidate: &Candidate) -> Result<(), String> {
     let stage = Stage::new(vector);
-    let engine = engine(stage.ram.clone());
-    let mut vcpu = engine
-        .create_vcpu(0, model, std::sync::Arc::new(stage::NoBus))
-        .map_err(|e| e.to_string())?;
+    let engine = candidate.engine(stage.ram.clone()).map_err(|e| e.to_string())?;
+    let mut vcpu =
+        engine.create_vcpu(0, model, Arc::new(stage::NoBus)).map_err(|e| e.to_string())?;
     let before = stage.state(vector, model);
     vcpu.set_state(&before).map_err(|e| e.to_string())?;
-    let one = std::num::NonZeroU64::MIN;
+    let one = NonZeroU64::MIN;
     let mut after = before.clone();
     // A repeated string instruction may take several steps.
     for _ in 0..10_000 {
@@ -56,12 +59,65 @@ pub fn run(
     stage.compare(vector, &before, &after)
 }
 
-/// Reads a file of vectors.
-///
-/// # Errors
-/// With the file's name and line, if it cannot be read.
-pub fn read(path: &std::path::Path) -> Result<Vec<(usize, Vector)>, String> {
-    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+/// Files of vectors as a suite: a group is a file, a case is a line's number.
+pub struct Vectors {
+    model: CpuModel,
+    files: Vec<(String, Vec<(usize, Vector)>)>,
+}
+
+impl Vectors {
+    /// Reads the file at `path`, or every `.ins` file of the folder.
+    ///
+    /// # Errors
+    /// With the file and the line that cannot be read.
+    pub fn open(path: &Path) -> Result<Self, String> {
+        let failed = |e: std::io::Error| format!("{}: {e}", path.display());
+        let mut paths = vec![path.to_path_buf()];
+        if path.is_dir() {
+            let entries = std::fs::read_dir(path).map_err(failed)?;
+            paths = entries.map(|e| Ok(e?.path())).collect::<Result<_, _>>().map_err(failed)?;
+            paths.retain(|p| p.extension().is_some_and(|e| e == "ins"));
+            paths.sort();
+            if paths.is_empty() {
+                return Err(format!("{}: there is no .ins file in it", path.display()));
+            }
+        }
+        let model = CpuModel::named("max").map_err(|e| e.to_string())?;
+        Ok(Self { model, files: paths.into_iter().map(read).collect::<Result<_, _>>()? })
+    }
+}
+
+impl Suite for Vectors {
+    fn name(&self) -> &'static str {
+        "vectors"
+    }
+
+    fn groups(&self) -> Vec<String> {
+        self.files.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    fn size(&self, group: usize) -> u64 {
+        self.files[group].1.len() as u64
+    }
+
+    fn run(
+        &self,
+        group: usize,
+        candidate: &Candidate,
+        tally: &mut Tally<'_>,
+    ) -> Result<(), String> {
+        for (line, vector) in &self.files[group].1 {
+            match run(vector, &self.model, candidate) {
+                Ok(()) => tally.pass(1),
+                Err(why) => tally.fail(line, format!("{}: {why}", vector.text), None),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read(path: PathBuf) -> Result<(String, Vec<(usize, Vector)>), String> {
+    let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     let mut vectors = Vec::new();
     for (n, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -72,7 +128,8 @@ pub fn read(path: &std::path::Path) -> Result<Vec<(usize, Vector)>, String> {
             line.parse().map_err(|e| format!("{}:{}: {e}: {line}", path.display(), n + 1))?;
         vectors.push((n + 1, vector));
     }
-    Ok(vectors)
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    Ok((name.replace(char::is_whitespace, "_"), vectors))
 }
 
 /// The differences of two states that a vector does not expect, for a person to read.

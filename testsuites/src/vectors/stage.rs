@@ -8,12 +8,10 @@ use trine_x86::{Segment, Table, cr0, cr4, efer, rflags, vector};
 
 use super::{
     differences,
-    text::{Fault, GPR_NAMES, Mode, SEG_NAMES, Setting, Vector},
+    text::{Fault, GPR_NAMES, Mode, OWN, SEG_NAMES, Setting, Vector},
 };
 
 const CODE: u64 = 0x1000;
-/// Linear addresses below belong to the vector.
-const OWN: usize = 0x1_0000;
 const GDT: u64 = 0x1_0000;
 const IDT: u64 = 0x1_1000;
 const TSS: u64 = 0x1_2000;
@@ -382,7 +380,7 @@ fn page_bits(n: u64) -> u64 {
 
 /// The hidden part that loading `selector` gives.
 fn descriptor(selector: u16) -> Segment {
-    let d = DESCRIPTORS[usize::from(selector >> 3)];
+    let d = DESCRIPTORS.get(usize::from(selector >> 3)).copied().unwrap_or(0);
     let limit = (d & 0xffff | (d >> 32) & 0xf_0000) as u32;
     let granular = d >> 55 & 1 != 0;
     Segment {
@@ -428,6 +426,9 @@ fn set(s: &mut CpuState, name: &str, value: u128, mode: Mode) {
         "cr3" => s.control.cr3 = low,
         "cr4" => s.control.cr4 = low,
         "xcr0" => s.control.xcr0 = low,
+        "efer" => s.control.efer = low,
+        // Tells which flags are not compared.
+        "undef" => {}
         _ => {
             if let Some(n @ 0..8) = numbered("st") {
                 let n = (n + top) % 8;

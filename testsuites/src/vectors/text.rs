@@ -12,6 +12,12 @@ pub(crate) const GPR_NAMES: [&str; 16] = [
 /// Names of the segment registers, in their encoding's order.
 pub(crate) const SEG_NAMES: [&str; 6] = ["es", "cs", "ss", "ds", "fs", "gs"];
 
+/// Linear addresses below belong to the vector.
+pub(crate) const OWN: usize = 0x1_0000;
+/// Bytes of code a vector may have: the longest instruction, and one byte more that makes it too
+/// long.
+const LONGEST: usize = 16;
+
 /// The mode a vector runs in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(missing_docs, reason = "the format's own names")]
@@ -102,9 +108,35 @@ fn setting(text: &str) -> Result<Setting, ParseError> {
     let (name, value) =
         text.split_once('=').ok_or_else(|| ParseError(format!("'{text}' has no '='")))?;
     if let Some(address) = name.strip_prefix("mem[").and_then(|n| n.strip_suffix(']')) {
-        return Ok(Setting::Memory(hex(address)? as u64, bytes(value)?));
+        let (address, data) = (hex(address)?, bytes(value)?);
+        if address.saturating_add(data.len() as u128) > OWN as u128 {
+            return Err(ParseError(format!("{name} lies beyond a vector's memory ({OWN:x})")));
+        }
+        return Ok(Setting::Memory(address as u64, data));
+    }
+    if !is_register(name) {
+        return Err(ParseError(format!("there is no register '{name}'")));
     }
     Ok(Setting::Register(name.to_owned(), hex(value)?))
+}
+
+/// Registers that are no general or segment registers, and what only the right side knows.
+const OTHERS: [&str; 14] = [
+    "rip", "flags", "rflags", "undef", "fcw", "fsw", "ftw", "mxcsr", "cr0", "cr2", "cr3", "cr4",
+    "xcr0", "efer",
+];
+
+fn is_register(name: &str) -> bool {
+    let numbered = |prefix: &str, below: u8| {
+        let number = name.strip_prefix(prefix).and_then(|n| n.parse::<u8>().ok());
+        number.is_some_and(|n| n < below)
+    };
+    GPR_NAMES.contains(&name)
+        || SEG_NAMES.contains(&name)
+        || OTHERS.contains(&name)
+        || numbered("st", 8)
+        || numbered("mm", 8)
+        || numbered("xmm", 16)
 }
 
 fn fault(text: &str) -> Result<Fault, ParseError> {
@@ -143,6 +175,9 @@ impl FromStr for Vector {
             other => return Err(ParseError(format!("there is no mode '{other}'"))),
         };
         let code = bytes(head.next().ok_or_else(|| missing("code"))?)?;
+        if code.is_empty() || code.len() > LONGEST {
+            return Err(ParseError(format!("an instruction has 1 to {LONGEST} bytes")));
+        }
         let before = left.split_whitespace().map(setting).collect::<Result<_, _>>()?;
         let mut expected = None;
         let mut after = Vec::new();

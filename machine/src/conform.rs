@@ -1,0 +1,268 @@
+//! `trine conform`: opens a suite, runs it on the engines of this host, reports.
+
+use std::{
+    fmt::Write as _,
+    io::IsTerminal,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, ValueEnum};
+use trine_firmware::{Boot, Entry};
+use trine_guest::Gpa;
+use trine_testsuites::{
+    Candidate, Expected, Options, Report, Shard, Suite,
+    pc::{self, Image, Outcome},
+    vectors::Vectors,
+};
+use trine_x86::CpuModel;
+
+use crate::{
+    Capture, Config, Ending, EngineKind, Guest, Limits, Machine, cli::EngineChoice, create_engine,
+};
+
+/// Which suite, on what, and where the results go.
+#[derive(Args, Debug)]
+pub struct ConformArgs {
+    /// The suite; without one, they are listed.
+    pub suite: Option<SuiteKind>,
+    /// The suite's data; see the list of suites.
+    pub path: Option<PathBuf>,
+    /// Run on this engine alone; otherwise on every one that this host has.
+    #[arg(long, value_enum, default_value_t = EngineChoice::Auto)]
+    pub engine: EngineChoice,
+    /// Only part I of N; a scheduler's variables (Slurm, GitLab, `CircleCI`, Buildkite, Bazel,
+    /// MPI and others) are heard too.
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+    /// Only groups whose name contains this.
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Option<String>,
+    /// The seed of suites that draw their cases.
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// How many cases such a suite draws (float: for each operation).
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    pub cases: u64,
+    /// How many threads; otherwise one for each CPU of the host.
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZeroUsize>,
+    /// Known failures, instead of the list that is built in.
+    #[arg(long, value_name = "FILE")]
+    pub expected: Option<PathBuf>,
+    /// Write the results to this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write the results to this file, as JUnit's XML.
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+}
+
+/// The suites.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum SuiteKind {
+    /// All of them; PATH is a folder that holds their data under the names below.
+    All,
+    /// One-line instruction vectors: PATH is a file, or a folder of .ins files.
+    Vectors,
+}
+
+impl SuiteKind {
+    /// The suites, without `all`.
+    const SUITES: [Self; 1] = [Self::Vectors];
+
+    /// Where `all` looks for its data below PATH, and where that comes from; `None` if it needs
+    /// none.
+    fn data(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::All => None,
+            Self::Vectors => Some(("vectors", "the folder tests/vectors of Trine's repository")),
+        }
+    }
+
+    fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |v| v.get_name().into())
+    }
+
+    fn help(self) -> String {
+        let value = self.to_possible_value();
+        value.and_then(|v| v.get_help().map(ToString::to_string)).unwrap_or_default()
+    }
+
+    fn open<'a>(self, path: Option<&Path>, args: &ConformArgs, pc: &'a dyn pc::Pc) -> Opened<'a> {
+        let path = || {
+            path.ok_or_else(|| {
+                let (_, source) = self.data().unwrap_or_default();
+                format!("{} needs a path: trine conform {0} PATH ({source})", self.name())
+            })
+        };
+        let _ = (args, pc);
+        Ok(match self {
+            Self::All => return Err("the suite 'all' is several".into()),
+            Self::Vectors => Box::new(Vectors::open(path()?)?),
+        })
+    }
+}
+
+type Opened<'a> = Result<Box<dyn Suite + 'a>, String>;
+
+/// The engines of this host, as candidates.
+#[must_use]
+pub fn candidates() -> Vec<Candidate> {
+    EngineKind::ALL.into_iter().filter(|kind| kind.missing().is_none()).map(candidate).collect()
+}
+
+fn candidate(kind: EngineKind) -> Candidate {
+    Candidate::new(kind.name(), move |ram| create_engine(kind, ram))
+}
+
+/// Runs what was asked for. Its report goes to standard output; true if all is as it should be.
+///
+/// # Errors
+/// If the suite cannot be opened or a file not be written: one line.
+pub fn conform(
+    args: &ConformArgs,
+    print: impl Fn(&str) -> Result<(), String>,
+) -> Result<bool, String> {
+    let Some(kind) = args.suite else {
+        print(&list())?;
+        return Ok(true);
+    };
+    let candidates = match args.engine.named() {
+        None => candidates(),
+        Some(kind) => match kind.missing() {
+            None => vec![candidate(kind)],
+            Some(why) => return Err(format!("the {} engine is not available: {why}", kind.name())),
+        },
+    };
+    let options = options(args)?;
+    let report = if kind == SuiteKind::All {
+        let Some(folder) = &args.path else {
+            return Err("all needs a path: trine conform all FOLDER (see trine conform)".into());
+        };
+        all(folder, args, &candidates, &options)?
+    } else {
+        let suite = kind.open(args.path.as_deref(), args, &RealPc)?;
+        trine_testsuites::run(&*suite, &candidates, &options)
+    };
+    if let Some(path) = &args.json {
+        write(path, &report.json().map_err(|e| e.to_string())?)?;
+    }
+    if let Some(path) = &args.junit {
+        write(path, &report.junit()?)?;
+    }
+    print(&report.text())?;
+    Ok(report.good())
+}
+
+/// Every suite that has its data below `folder`; says what is missing.
+fn all(
+    folder: &Path,
+    args: &ConformArgs,
+    candidates: &[Candidate],
+    options: &Options,
+) -> Result<Report, String> {
+    let mut whole = Report::default();
+    for kind in SuiteKind::SUITES {
+        let path = kind.data().map(|(name, source)| (folder.join(name), source));
+        if let Some((path, source)) = &path
+            && !path.exists()
+        {
+            let name = kind.name();
+            let remark = format!("{name}: skipped, there is no {} ({source})", path.display());
+            whole.remarks.push(remark);
+            continue;
+        }
+        match kind.open(path.as_ref().map(|(path, _)| path.as_path()), args, &RealPc) {
+            Ok(suite) => {
+                if std::io::stderr().is_terminal() {
+                    eprintln!("trine: {}", kind.name());
+                }
+                whole.append(trine_testsuites::run(&*suite, candidates, options));
+            }
+            Err(why) => return Err(format!("{}: {why}", kind.name())),
+        }
+    }
+    Ok(whole)
+}
+
+fn options(args: &ConformArgs) -> Result<Options, String> {
+    let mut options = Options { filter: args.filter.clone(), ..Options::default() };
+    options.shard = match args.shard {
+        Some(shard) => shard,
+        None => {
+            Shard::from_scheduler(|name| std::env::var(name).ok()).map_err(|e| e.to_string())?
+        }
+    };
+    if let Some(jobs) = args.jobs {
+        options.jobs = jobs;
+    }
+    if let Some(path) = &args.expected {
+        let failed = |e: String| format!("--expected {}: {e}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|e| failed(e.to_string()))?;
+        options.expected = Expected::parse(&text).map_err(|e| failed(e.to_string()))?;
+    }
+    Ok(options)
+}
+
+fn list() -> String {
+    let mut out = String::from("usage: trine conform SUITE [PATH] (see trine conform --help)\n\n");
+    for kind in SuiteKind::value_variants() {
+        let _ = writeln!(out, "{:<16} {}", kind.name(), kind.help());
+        if let Some((name, source)) = kind.data() {
+            let _ = writeln!(out, "{:<16}   in 'all': FOLDER/{name}; {source}", "");
+        }
+    }
+    out
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// Our PC, as suites see it.
+pub struct RealPc;
+
+impl pc::Pc for RealPc {
+    fn boot(&self, engine: &str, guest: &pc::Guest) -> Result<Outcome, String> {
+        let kind = EngineKind::ALL.into_iter().find(|kind| kind.name() == engine);
+        let kind = kind.ok_or_else(|| format!("there is no engine {engine}"))?;
+        let debug_console = Capture::default();
+        let config = Config {
+            cpu: CpuModel::named(&guest.cpu).map_err(|e| e.to_string())?,
+            cpus: guest.cpus,
+            memory: guest.memory,
+            guest: match &guest.image {
+                Image::Kernel { kernel, append, initrd } => Guest::Linux {
+                    kernel: kernel.clone(),
+                    initrd: initrd.clone(),
+                    append: append.clone(),
+                },
+                Image::Firmware(_) => return Err("firmware images are not available yet".into()),
+                Image::Sector(sector) => Guest::Raw(Boot {
+                    segments: vec![(Gpa(0x7c00), sector.clone())],
+                    entry: Entry::Real { cs: 0, ip: 0x7c00 },
+                }),
+            },
+            debug_console: Some(Box::new(debug_console.clone())),
+            debug_exit: guest.debug_exit,
+            no_reboot: true,
+            ..Config::default()
+        };
+        let mut machine =
+            Machine::new(config, |ram| create_engine(kind, ram)).map_err(|e| e.to_string())?;
+        let limits = Limits { host_time: Some(guest.time_limit), ..Limits::default() };
+        let ending = machine.run(limits).map_err(|e| e.to_string())?;
+        Ok(Outcome {
+            serial: machine.serial(),
+            debug_console: debug_console.bytes(),
+            post_codes: Vec::new(),
+            ending: match ending {
+                Ending::PowerOff => pc::Ending::PowerOff,
+                Ending::DebugExit(status) => pc::Ending::DebugExit(status),
+                Ending::HostTime => pc::Ending::TimeLimit,
+                other => pc::Ending::Reset(other.to_string()),
+            },
+        })
+    }
+}
