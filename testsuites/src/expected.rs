@@ -83,6 +83,11 @@ impl Expected {
         self.of(suite, engine, group).any(|known| known == case)
     }
 
+    /// The groups of a suite that lines name.
+    pub(crate) fn groups<'a>(&'a self, suite: &'a str) -> impl Iterator<Item = &'a str> + 'a {
+        self.lines.keys().filter(move |(s, ..)| s == suite).map(|(_, _, g, _)| g.as_str())
+    }
+
     /// The cases of a group that are known to fail.
     pub fn of<'a>(
         &'a self,
@@ -112,6 +117,7 @@ mod tests {
         assert_eq!(list.len(), 2);
         assert!(list.has("host", "interp", "ADD_r8_rm8", "7"));
         assert!(list.has("host", "kvm", "X", "1") && !list.has("host", "interp", "X", "1"));
+        assert_eq!(list.groups("host").collect::<Vec<_>>(), ["ADD_r8_rm8", "X"]);
         assert!(Expected::parse("host * ADD_r8_rm8 7").is_err());
         assert!(Expected::parse("a b c d e\na b c d f").is_err());
     }

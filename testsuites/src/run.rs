@@ -40,9 +40,16 @@ impl Default for Options {
 /// Runs `suite` on each of `candidates`.
 #[must_use]
 pub fn run(suite: &dyn Suite, candidates: &[Candidate], options: &Options) -> Report {
+    let all = suite.groups();
+    let mut remarks = Vec::new();
+    for group in options.expected.groups(suite.name()) {
+        if !all.iter().any(|g| g == group) {
+            let suite = suite.name();
+            remarks.push(format!("expected.txt knows a group that {suite} has not: {group}"));
+        }
+    }
     let wanted = |name: &String| options.filter.as_ref().is_none_or(|f| name.contains(f.as_str()));
-    let groups: Vec<(usize, String)> = suite
-        .groups()
+    let groups: Vec<(usize, String)> = all
         .into_iter()
         .enumerate()
         .filter(|(_, name)| wanted(name))
@@ -81,10 +88,11 @@ pub fn run(suite: &dyn Suite, candidates: &[Candidate], options: &Options) -> Re
     });
     let mut reports = reports.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     reports.sort_by_key(|(engine, n, _)| (*engine, *n));
+    remarks.extend(suite.remarks());
     Report {
         shard: options.shard.to_string(),
         groups: reports.into_iter().map(|(_, _, report)| report).collect(),
-        remarks: suite.remarks(),
+        remarks,
     }
 }
 
@@ -119,5 +127,80 @@ fn run_group(
         unexpected_passes: known.into_iter().map(str::to_string).collect(),
         skipped: tally.skipped,
         error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three groups: the first passes, of the second one case fails, the third is damaged.
+    struct Three;
+
+    impl Suite for Three {
+        fn name(&self) -> &'static str {
+            "three"
+        }
+        fn groups(&self) -> Vec<String> {
+            ["good", "bad", "damaged"].map(String::from).into()
+        }
+        fn run(&self, group: usize, _: &Candidate, tally: &mut Tally<'_>) -> Result<(), String> {
+            match group {
+                0 => tally.pass(10),
+                1 => {
+                    tally.pass(1);
+                    tally.fail("case", "1 is not 2", Some("64 90 \"nop\" =>".into()));
+                    tally.skip("other", "no such thing");
+                }
+                _ => return Err("damaged".into()),
+            }
+            Ok(())
+        }
+    }
+
+    fn report(expected: &str, shard: &str) -> Report {
+        let none = |_| Err(trine_engine::EngineError::BadState("none".into()));
+        let options = Options {
+            shard: shard.parse().unwrap(),
+            expected: Expected::parse(expected).unwrap(),
+            ..Options::default()
+        };
+        run(&Three, &[Candidate::new("none", none)], &options)
+    }
+
+    #[test]
+    fn a_run_is_good_if_it_is_as_expected() {
+        assert!(report("", "1/3").good(), "the first group alone");
+        assert!(!report("", "2/3").good(), "an unknown failure");
+        assert!(report("three * bad case known", "2/3").good(), "a known failure");
+        assert!(report("three * bad other known", "2/3").groups[0].unexpected_passes.is_empty());
+        assert!(!report("three * good x known", "1/3").good(), "a known failure that passes");
+        assert!(!report("three other bad case known", "2/3").good(), "known on another engine");
+        assert!(!report("", "3/3").good(), "a group that cannot be run");
+    }
+
+    #[test]
+    fn a_report_tells_everything() {
+        let report = report("three * gone x known", "1/1");
+        let text = report.text();
+        for line in [
+            "FAIL three none bad case: 1 is not 2",
+            "     64 90 \"nop\" =>",
+            "ERROR three none damaged: damaged",
+            "three: 1 skipped, no such thing: bad/other",
+            "expected.txt knows a group that three has not: gone",
+            "three on none: 11 passed, 1 failed, 1 skipped, 1 groups could not be run (groups: 3,",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+        let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+        assert_eq!(json["groups"][1]["failures"][0]["case"], "case");
+        let xml = report.junit().unwrap();
+        assert!(
+            xml.contains(
+                r#"<testsuite name="three.none" tests="3" disabled="0" errors="1" failures="1">"#
+            ),
+            "{xml}"
+        );
     }
 }
