@@ -182,7 +182,8 @@ pub(crate) fn enter(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     let size = u64::from(i.imm as u16);
     let (sp, bp) = (core.get(sw, RSP), core.get(sw, RBP));
     let below = |start: u64, n: u64| start.wrapping_sub(w.bytes() * n) & sw.mask();
-    let frame = below(sp, 1);
+    // The frame pointer takes as much of it as the operand has, even from a 16-bit stack.
+    let frame = core.get(Width::W64, RSP) & !sw.mask() | below(sp, 1);
     let top = below(sp, level + 1).wrapping_sub(size) & sw.mask();
     let mut places = [None; 32];
     for (n, place) in (0..=level).zip(&mut places) {
@@ -204,7 +205,7 @@ pub(crate) fn enter(core: &mut Core, i: &Insn) -> Result<(), Raised> {
         core.watch(lin, w.bytes(), true);
         core.commit(w, place, value);
     }
-    core.set(w, RBP, frame);
+    core.set(w, RBP, frame & w.mask());
     core.set(sw, RSP, top);
     Ok(())
 }

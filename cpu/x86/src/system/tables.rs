@@ -260,16 +260,16 @@ pub(crate) fn verw(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     Ok(())
 }
 
-/// ARPL.
+/// ARPL (SDM vol. 2A).
 pub(crate) fn arpl(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     require_protected(core)?;
     let least = core.get(Width::W16, i.ops[1]) & 3;
     if i.is_memory(0) {
+        // Processors store, and need a writable place, only if the RPL changes.
         let offset = core.address(i);
-        let lin = core.linear(i.seg(), offset, 2, true)?;
-        let (place, old) = core.load_linear_for_write(Width::W16, core.class, i.seg(), lin)?;
+        let old = core.load(Width::W16, i.seg(), offset)?;
         if old & 3 < least {
-            core.commit(Width::W16, place, old & !3 | least);
+            core.store(Width::W16, i.seg(), offset, old & !3 | least)?;
         }
         core.set_zf(old & 3 < least);
     } else {
