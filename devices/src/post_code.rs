@@ -10,7 +10,7 @@ use crate::{Cx, Device, LoadError, Ports, Saved, remarks::Remarks};
 /// The chip's name.
 const NAME: &str = "post-code";
 /// How many different codes are remembered.
-const REMEMBERED: usize = 16;
+const REMEMBERED: usize = 256;
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 struct State {
@@ -106,11 +106,12 @@ mod tests {
         let mut bench = Bench::new();
         let mut port = PostCode::new();
         assert_eq!(bench.port_in::<1>(&mut port, 0), [0]);
-        for code in 0..20 {
-            bench.port_out(&mut port, 0, code);
-            bench.port_out(&mut port, 0, code);
+        for code in 0..300_u32 {
+            bench.port_out(&mut port, 0, code as u8);
+            bench.port_out(&mut port, 0, code as u8);
         }
-        assert_eq!(port.codes(), (4..20).collect::<Vec<u8>>());
-        assert_eq!(bench.port_in::<1>(&mut port, 0), [19]);
+        let last: Vec<u8> = (44..300_u32).map(|code| code as u8).collect();
+        assert_eq!(port.codes(), last);
+        assert_eq!(bench.port_in::<1>(&mut port, 0), [43]);
     }
 }

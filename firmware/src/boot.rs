@@ -7,7 +7,7 @@ use crate::{description::Description, record::Record};
 /// Everything that has to be done before the first CPU runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Boot {
-    /// What to place where: in RAM, in ascending order, none overlapping another. RAM elsewhere is
+    /// What to place where: in RAM (or ROM), in ascending order, none overlapping another. RAM elsewhere is
     /// taken to be zero, as it is in a new machine; who boots a second time clears it first.
     pub segments: Vec<(Gpa, Vec<u8>)>,
     /// How the first CPU starts.
@@ -18,6 +18,8 @@ pub struct Boot {
 /// are off and general registers that are not mentioned are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
+    /// The state after RESET, registers too: nothing has prepared anything.
+    Reset,
     /// Real mode; DS, ES, SS, FS and GS are zero, SP is the entry's business.
     Real {
         /// Code segment; its base is 16 times this.
@@ -152,6 +154,9 @@ pub enum BootError {
         /// Where.
         at: u64,
     },
+    /// A firmware image that fits no ROM.
+    #[error("the firmware image has {0} bytes; a ROM has whole pages of 4 KiB from 64K to 16M")]
+    RomSize(u64),
     /// There are too many CPUs, or too much of something else, for the place the tables have.
     #[error("the {0} tables do not fit into the 64 KiB they have; use fewer CPUs")]
     TablesTooLarge(&'static str),

@@ -37,6 +37,7 @@ mod e820;
 mod linux;
 mod mp;
 mod record;
+mod rom;
 mod smbios;
 mod tables;
 
@@ -50,4 +51,5 @@ pub use description::{
 };
 pub use e820::{MemoryKind, MemoryRange, memory_map};
 pub use linux::linux;
+pub use rom::{rom, rom_windows};
 pub use tables::{Tables, tables};

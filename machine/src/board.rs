@@ -75,6 +75,7 @@ pub struct Board {
     control: Control,
     random: Random,
     debug_exit: Option<u16>,
+    post_port: Option<u16>,
     /// The next time at which a chip wants to be woken, in nanoseconds, or [`NEVER`].
     next_due: AtomicU64,
     /// The time that somebody already sees to: the timer thread sleeps until then, or the vCPU
@@ -89,7 +90,7 @@ impl Board {
     /// A board after power-on, before its reset.
     pub(crate) fn new(ram: Arc<Ram>, clock: Clock, random: Random, parts: pc::Parts) -> Self {
         let backplane = Backplane::default();
-        let (cpus, debug_exit) = (parts.cpus, parts.debug_exit);
+        let (cpus, debug_exit, post_port) = (parts.cpus, parts.debug_exit, parts.post_port);
         let state = State {
             chips: Chips::new(parts, &backplane),
             backplane,
@@ -111,6 +112,7 @@ impl Board {
             control: Control::default(),
             random,
             debug_exit,
+            post_port,
             next_due: AtomicU64::new(NEVER),
             awaited: AtomicU64::new(0),
             poked: Mutex::new(false),
@@ -118,8 +120,8 @@ impl Board {
         }
     }
 
-    /// RESET for all chips, then what firmware does to them.
-    pub(crate) fn reset(&self, memory: u64) {
+    /// RESET for all chips, then what firmware does to them, unless the guest is one.
+    pub(crate) fn reset(&self, memory: u64, is_firmware: bool) {
         self.with(self.clock.now(), 0, |state, cx| {
             state.touched = u32::MAX;
             for chip in Chip::ALL {
@@ -128,7 +130,11 @@ impl Board {
                 }
             }
             self.settle(state, cx);
-            state.chips.firmware_setup(cx, memory);
+            if is_firmware {
+                state.chips.strap(memory);
+            } else {
+                state.chips.firmware_setup(cx, memory);
+            }
             // The gate's net starts at the level of no signal at all.
             self.drive_a20(state);
         });
@@ -467,12 +473,15 @@ impl State {
 
     /// The chip at `port` that sees an access of `len` bytes: its register there, and how many of
     /// the bytes it sees.
-    fn port(&self, debug_exit: Option<u16>, port: u16, len: usize) -> Option<(Chip, u16, usize)> {
+    fn port(&self, board: &Board, port: u16, len: usize) -> Option<(Chip, u16, usize)> {
         if port == pc::PCI_CONFIG_ADDRESS && len == 4 {
             return Some((Chip::Pci, trine_devices::PciBus::CONFIG_ADDRESS, 4));
         }
-        if debug_exit == Some(port) {
+        if board.debug_exit == Some(port) {
             return Some((Chip::DebugExit, trine_devices::DebugExit::STATUS, len));
+        }
+        if board.post_port == Some(port) {
+            return Some((Chip::PostCode, trine_devices::PostCode::CODE, 1));
         }
         let next = pc::PORTS.partition_point(|row| row.first <= port);
         let row = pc::PORTS.get(next.checked_sub(1)?).filter(|row| port <= row.last)?;
@@ -547,7 +556,7 @@ impl Bus for Board {
         self.access(by, |state, cx| {
             let (mut port, mut rest) = (port, data);
             while !rest.is_empty() {
-                let claimed = state.port(self.debug_exit, port, rest.len());
+                let claimed = state.port(self, port, rest.len());
                 let len = claimed.map_or(1, |(.., len)| len);
                 let (now, later) = rest.split_at_mut(len);
                 match claimed {
@@ -573,7 +582,7 @@ impl Bus for Board {
         self.access(by, |state, cx| {
             let (mut port, mut rest) = (port, data);
             while !rest.is_empty() {
-                let claimed = state.port(self.debug_exit, port, rest.len());
+                let claimed = state.port(self, port, rest.len());
                 let len = claimed.map_or(1, |(.., len)| len);
                 let (now, later) = rest.split_at(len);
                 match claimed {

@@ -90,8 +90,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "WHERE", default_value = "null")]
     pub debug_console: Serial,
 
-    /// Not available yet.
-    #[arg(long, value_name = "FILE", hide = true)]
+    /// A ROM image that runs from the reset vector in place of a kernel, 64K to 16M.
+    #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
     pub firmware: Option<PathBuf>,
     /// Not available yet.
     #[arg(long, value_name = "FILE", hide = true)]
@@ -211,9 +211,6 @@ impl RunArgs {
         };
         if self.machine == Board::Microvm {
             return Err("--machine microvm is not available yet; use --machine pc".into());
-        }
-        if self.firmware.is_some() {
-            return later("--firmware");
         }
         if !self.disk.is_empty() {
             return later("--disk");

@@ -49,6 +49,7 @@ pub(crate) enum Reached {
     HostTime,
     GuestTime,
     Instructions,
+    Halt,
 }
 
 /// Causes that wait are few; a guest that keeps asking for a reset is not heard twice.

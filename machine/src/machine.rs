@@ -9,7 +9,7 @@ use std::{
 use thiserror::Error;
 use trine_devices::{Power, SerialPeer};
 use trine_engine::{Engine, EngineError, TripleFault};
-use trine_firmware::{Boot, BootError, EntryMode, demo, linux};
+use trine_firmware::{Boot, BootError, Entry, EntryMode, demo, linux, rom, rom_windows};
 use trine_guest::{Gpa, Ram, RamError, VmTime};
 use trine_x86::{CpuModel, CpuState, Feature};
 
@@ -42,6 +42,10 @@ pub struct Config {
     pub debug_console: Option<Box<dyn SerialPeer>>,
     /// The port of isa-debug-exit, if there is one.
     pub debug_exit: Option<u16>,
+    /// A port besides 80h that takes POST codes.
+    pub post_port: Option<u16>,
+    /// The run ends where vCPU 0 halts with interrupts off, as test programs do that are done.
+    pub end_on_halt: bool,
     /// A reset of the machine ends the run.
     pub no_reboot: bool,
     /// What the clock shows at power-on, in seconds of Unix time.
@@ -64,6 +68,8 @@ impl Default for Config {
             serial: None,
             debug_console: None,
             debug_exit: None,
+            post_port: None,
+            end_on_halt: false,
             no_reboot: false,
             unix_seconds: UNIX_2026,
             seed: 0,
@@ -87,6 +93,8 @@ pub enum Guest {
         /// The command line.
         append: String,
     },
+    /// A ROM image that runs from the reset vector.
+    Firmware(Vec<u8>),
     /// Bytes placed in RAM and a CPU state, as given.
     Raw(Boot),
 }
@@ -102,6 +110,8 @@ pub enum Ending {
     Reset(&'static str),
     /// A vCPU shut down, and the machine must not reset.
     TripleFault(u32, Box<TripleFault>),
+    /// vCPU 0 halted with interrupts off, see [`Config::end_on_halt`].
+    Halted,
     /// A debugger's breakpoint: vCPU and RIP.
     Breakpoint(u32, u64),
     /// Somebody asked, see [`Remote::ask`].
@@ -125,6 +135,7 @@ impl Ending {
             Self::DebugExit(status) => *status,
             Self::Reset(_)
             | Self::TripleFault(..)
+            | Self::Halted
             | Self::Breakpoint(..)
             | Self::HostTime
             | Self::GuestTime
@@ -140,6 +151,7 @@ impl fmt::Display for Ending {
             Self::DebugExit(status) => write!(f, "the guest ended with debug exit code {status}"),
             Self::Reset(chip) => write!(f, "the guest reset the machine (through {chip})"),
             Self::TripleFault(vcpu, fault) => write!(f, "vCPU {vcpu} shut down: {fault}"),
+            Self::Halted => write!(f, "vCPU 0 halted with interrupts off"),
             Self::Breakpoint(vcpu, rip) => write!(f, "breakpoint on vCPU {vcpu} at {rip:#x}"),
             Self::Asked(Request::Quit) => write!(f, "ended by the user"),
             Self::Asked(Request::Statistics) => write!(f, "stopped for statistics"),
@@ -183,6 +195,9 @@ pub enum MachineError {
     /// The debug exit port is another chip's.
     #[error("--debug-exit {0:#x}: that port belongs to another chip")]
     DebugExit(u16),
+    /// The port for POST codes is another chip's.
+    #[error("POST codes at port {0:#x}: that port belongs to another chip")]
+    PostPort(u16),
     /// The engine cannot follow the count of instructions.
     #[error("the {0} engine does not count instructions: use --clock host")]
     NoCount(&'static str),
@@ -210,6 +225,7 @@ pub struct Machine {
     memory: u64,
     boot: Boot,
     no_reboot: bool,
+    end_on_halt: bool,
     capture: Capture,
     /// Whose turn is next, by [`ClockKind::Instructions`].
     next: usize,
@@ -229,7 +245,11 @@ impl Machine {
         engine: impl FnOnce(Arc<Ram>) -> Result<Arc<dyn Engine>, EngineError>,
     ) -> Result<Self, MachineError> {
         check(&config)?;
-        let ram = Arc::new(Ram::new(&pc::regions(config.memory))?);
+        let rom = match &config.guest {
+            Guest::Firmware(image) => rom_windows(image.len() as u64)?.to_vec(),
+            _ => Vec::new(),
+        };
+        let ram = Arc::new(Ram::new(&pc::regions(config.memory, &rom))?);
         let engine = engine(ram.clone())?;
         if config.clock == ClockKind::Instructions && !engine.limits().counts_instructions {
             return Err(MachineError::NoCount(engine.name()));
@@ -241,6 +261,7 @@ impl Machine {
             com1: config.serial.unwrap_or_else(|| Box::new(capture.clone())),
             debug_console: config.debug_console.unwrap_or_else(|| Box::new(Nobody)),
             debug_exit: config.debug_exit,
+            post_port: config.post_port,
         };
         let random = Random::new(config.clock, config.seed);
         let board = Arc::new(Board::new(ram.clone(), Clock::new(config.clock), random, parts));
@@ -263,6 +284,7 @@ impl Machine {
             memory: config.memory,
             boot,
             no_reboot: config.no_reboot,
+            end_on_halt: config.end_on_halt,
             capture,
             next: 0,
             resets: 0,
@@ -319,6 +341,7 @@ impl Machine {
             host: limits.host_time.and_then(|t| start.checked_add(t)),
             guest: limits.guest_time.map(|t| now + t),
             retired,
+            halt: self.end_on_halt,
             condition,
         };
         loop {
@@ -364,6 +387,7 @@ impl Machine {
             Cause::Condition(Reached::Serial) => Ending::Condition,
             Cause::Condition(Reached::HostTime) => Ending::HostTime,
             Cause::Condition(Reached::GuestTime) => Ending::GuestTime,
+            Cause::Condition(Reached::Halt) => Ending::Halted,
             Cause::Condition(Reached::Instructions) => Ending::Instructions,
         }))
     }
@@ -382,9 +406,10 @@ impl Machine {
     }
 
     fn start(&mut self) -> Result<(), MachineError> {
-        self.board.reset(self.memory);
+        let is_firmware = self.boot.entry == Entry::Reset;
+        self.board.reset(self.memory, is_firmware);
         for (at, bytes) in &self.boot.segments {
-            self.ram.write(*at, bytes)?;
+            self.ram.program(*at, bytes)?;
         }
         for (id, cpu) in (0_u32..).zip(&mut self.cpus) {
             for (region, _) in self.ram.regions() {
@@ -392,6 +417,8 @@ impl Machine {
             }
             let state = if id == 0 {
                 start::state(&self.model, &self.boot.entry)
+            } else if is_firmware {
+                CpuState::reset(&self.model, id)
             } else {
                 start::after_firmware(&self.model, id)
             };
@@ -516,10 +543,12 @@ fn check(config: &Config) -> Result<(), MachineError> {
     if !(1..=pc::CPUS_MAX).contains(&config.cpus) {
         return Err(MachineError::Cpus(config.cpus));
     }
-    if let Some(port) = config.debug_exit
-        && pc::PORTS.iter().any(|row| (row.first..=row.last).contains(&port))
-    {
+    let is_taken = |port: &u16| pc::PORTS.iter().any(|r| (r.first..=r.last).contains(port));
+    if let Some(port) = config.debug_exit.filter(is_taken) {
         return Err(MachineError::DebugExit(port));
+    }
+    if let Some(port) = config.post_port.filter(|p| is_taken(p) || config.debug_exit == Some(*p)) {
+        return Err(MachineError::PostPort(port));
     }
     Ok(())
 }
@@ -538,6 +567,7 @@ fn boot(
         Guest::Linux { kernel, initrd, append } => {
             linux(&kernel, initrd.as_deref(), &append, &description, mode)?
         }
+        Guest::Firmware(image) => rom(image)?,
         Guest::Raw(boot) => boot,
     })
 }

@@ -225,25 +225,33 @@ fn write_stats(path: &Path, machine: &Machine, ending: &Ending) -> Result<(), Fa
 }
 
 fn guest(args: &RunArgs) -> Result<Guest, Failure> {
+    if let Some(image) = &args.firmware {
+        return read("--firmware", image, ROM_MAX, "any ROM can be").map(Guest::Firmware);
+    }
     let Some(kernel) = &args.kernel else { return Ok(Guest::Demonstration) };
-    let initrd = args.initrd.as_ref().map(|path| read("--initrd", path, args.memory.0));
+    let initrd = args.initrd.as_ref().map(|path| read("--initrd", path, args.memory.0, RAM));
     Ok(Guest::Linux {
-        kernel: read("--kernel", kernel, args.memory.0)?,
+        kernel: read("--kernel", kernel, args.memory.0, RAM)?,
         initrd: initrd.transpose()?,
         append: args.append.clone().unwrap_or_default(),
     })
 }
 
-/// Reads a file that has to fit into the guest's memory, and no more of it than shows whether it
-/// does.
-fn read(option: &str, path: &Path, memory: u64) -> Result<Vec<u8>, Failure> {
+/// What is larger than `--kernel` and `--initrd` may be.
+const RAM: &str = "the guest's memory, see --memory";
+/// The largest file that `--firmware` looks at; which sizes will do, the machine says.
+const ROM_MAX: u64 = 16 << 20;
+
+/// Reads a file of at most `most` bytes, what is larger being `limit`; and no more of it than shows
+/// whether it is.
+fn read(option: &str, path: &Path, most: u64, limit: &str) -> Result<Vec<u8>, Failure> {
     let failed = |e: std::io::Error| format!("{option} {}: {e}", path.display());
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(failed)?;
-    file.take(memory.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > memory {
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > most {
         return Err(format!(
-            "{option} {} is larger than the guest's memory ({memory} bytes); see --memory",
+            "{option} {} is larger than {limit} (more than {most} bytes)",
             path.display()
         ));
     }

@@ -271,6 +271,8 @@ pub struct Parts {
     pub debug_console: Box<dyn SerialPeer>,
     /// The port of isa-debug-exit, if there is one.
     pub debug_exit: Option<u16>,
+    /// A port besides 80h that takes POST codes.
+    pub post_port: Option<u16>,
 }
 
 /// The chips on their sockets.
@@ -356,13 +358,18 @@ impl Chips {
     /// What a firmware does to the chips before it starts a guest: virtual wire mode (MP
     /// specification, section 3.6.2.2), level-triggered interrupts, and the sizes in CMOS.
     pub fn firmware_setup(&mut self, cx: &mut Cx<'_>, memory: u64) {
-        let (low, high) = split_memory(memory);
         self.apics.virtual_wire(cx, 0);
         let levels = LEVEL_IRQS.iter().fold(0_u16, |mask, irq| mask | 1 << irq).to_le_bytes();
         if let Some(ports) = self.pic.as_ports() {
             ports.port_out(cx, I8259::ELCR_MASTER, &levels[..1]);
             ports.port_out(cx, I8259::ELCR_SLAVE, &levels[1..]);
         }
+        self.strap(memory);
+    }
+
+    /// What the board itself tells a firmware: the sizes of memory, in CMOS.
+    pub fn strap(&mut self, memory: u64) {
+        let (low, high) = split_memory(memory);
         self.rtc.set_memory_sizes(low, high);
     }
 }
@@ -377,21 +384,25 @@ pub fn split_memory(memory: u64) -> (u64, u64) {
     (low, memory - low)
 }
 
-/// The memory regions of a board with `memory` bytes. What the video hole hides is lost, as on
-/// any PC.
+/// The memory regions of a board with `memory` bytes and a ROM in `rom`: nothing, or a window that
+/// ends at 1 MiB and one that ends at 4 GiB. What they and the video hole hide is lost, as on any
+/// PC.
 #[must_use]
-pub fn regions(memory: u64) -> Vec<Region> {
+pub fn regions(memory: u64, rom: &[(Gpa, u64)]) -> Vec<Region> {
     let (low, high) = split_memory(memory);
     let ram = |start: Gpa, end: u64| Region {
         start,
         len: end.saturating_sub(start.0),
         kind: RegionKind::Ram,
     };
-    let mut regions = vec![
-        ram(Gpa(0), VIDEO_HOLE.0.0),
-        ram(VIDEO_HOLE.1, low),
-        ram(HIGH_RAM_AT, HIGH_RAM_AT.0.saturating_add(high)),
-    ];
+    let after_hole = match rom.first() {
+        None => vec![ram(VIDEO_HOLE.1, low)],
+        Some((at, len)) => vec![ram(VIDEO_HOLE.1, at.0), ram(at.offset(*len), low)],
+    };
+    let mut regions = vec![ram(Gpa(0), VIDEO_HOLE.0.0)];
+    regions.extend(after_hole);
+    regions.extend(rom.iter().map(|&(start, len)| Region { start, len, kind: RegionKind::Rom }));
+    regions.push(ram(HIGH_RAM_AT, HIGH_RAM_AT.0.saturating_add(high)));
     regions.retain(|r| r.len > 0);
     regions
 }
@@ -532,9 +543,20 @@ mod tests {
     fn memory_lies_below_3_gib_and_above_4() {
         assert_eq!(split_memory(512 << 20), (512 << 20, 0));
         assert_eq!(split_memory(5 << 30), (3 << 30, 2 << 30));
-        let all = regions(5 << 30);
+        let all = regions(5 << 30, &[]);
         assert_eq!(all.len(), 3);
         assert_eq!(all[1].start.0 + all[1].len, 3 << 30);
         assert_eq!((all[2].start, all[2].len), (HIGH_RAM_AT, 2 << 30));
+    }
+
+    #[test]
+    fn a_rom_takes_the_place_of_ram() {
+        let rom = [(Gpa(0xf_0000), 0x1_0000), (Gpa(0xffff_0000), 0x1_0000)];
+        let all = regions(64 << 20, &rom);
+        let kinds: Vec<(u64, RegionKind)> = all.iter().map(|r| (r.start.0, r.kind)).collect();
+        let (ram, rom) = (RegionKind::Ram, RegionKind::Rom);
+        let places = [(0, ram), (0xe_0000, ram), (1 << 20, ram), (0xf_0000, rom)];
+        assert_eq!(kinds, [&places[..], &[(0xffff_0000, rom)]].concat());
+        assert_eq!(all[2].len, 63 << 20);
     }
 }

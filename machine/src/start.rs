@@ -52,6 +52,7 @@ pub(crate) fn state(model: &CpuModel, entry: &Entry) -> CpuState {
     let mut state = after_firmware(model, 0);
     state.gpr = [0; 16];
     match *entry {
+        Entry::Reset => return CpuState::reset(model, 0),
         Entry::Real { cs, ip } => {
             let at = |selector: u16, rights| Segment {
                 selector,

@@ -12,6 +12,7 @@ use std::{
 
 use trine_engine::{Budget, Exit, Vcpu};
 use trine_guest::VmTime;
+use trine_x86::rflags;
 
 use crate::{
     Board,
@@ -34,12 +35,21 @@ pub(crate) struct Cpu {
     pub(crate) idle: bool,
 }
 
+impl Cpu {
+    /// Whether it halted for good: with interrupts off.
+    fn is_off(&mut self) -> bool {
+        self.vcpu.state().is_ok_and(|state| state.rflags & rflags::IF == 0)
+    }
+}
+
 /// Until when a round goes on, if nothing else ends it.
 pub(crate) struct Until<'a> {
     pub(crate) host: Option<Instant>,
     pub(crate) guest: Option<VmTime>,
     /// All vCPUs together have retired so many (by the host's clock: each of them).
     pub(crate) retired: Option<u64>,
+    /// vCPU 0 halts with interrupts off.
+    pub(crate) halt: bool,
     /// The caller's condition.
     pub(crate) condition: Option<&'a mut dyn FnMut() -> bool>,
 }
@@ -63,7 +73,7 @@ impl Drop for PanicGuard<'_> {
 
 /// A round on threads.
 pub(crate) fn round_on_threads(board: &Board, cpus: &mut [Cpu], until: &mut Until<'_>) {
-    let retired = until.retired;
+    let (retired, halt) = (until.retired, until.halt);
     board.clock().resume();
     thread::scope(|scope| {
         let mut failed = None;
@@ -71,7 +81,7 @@ pub(crate) fn round_on_threads(board: &Board, cpus: &mut [Cpu], until: &mut Unti
             let spawned =
                 thread::Builder::new().name(format!("vcpu {id}")).spawn_scoped(scope, move || {
                     let _guard = PanicGuard(board);
-                    run_thread(board, id, cpu, retired);
+                    run_thread(board, id, cpu, retired, halt && id == 0);
                 });
             failed = spawned.err().or(failed);
         }
@@ -115,7 +125,7 @@ fn wait(board: &Board, until: &mut Until<'_>) {
 }
 
 /// The life of a vCPU's thread for one round.
-fn run_thread(board: &Board, id: u32, cpu: &mut Cpu, retired: Option<u64>) {
+fn run_thread(board: &Board, id: u32, cpu: &mut Cpu, retired: Option<u64>, halt: bool) {
     let Some(wires) = board.cpu(id) else { return };
     loop {
         // What rings from here on is either seen below or keeps us from going to sleep.
@@ -135,6 +145,9 @@ fn run_thread(board: &Board, id: u32, cpu: &mut Cpu, retired: Option<u64>) {
                 cpu.exits.count(&exit);
                 match exit {
                     Exit::Budget | Exit::Kicked => {}
+                    Exit::Halted if halt && cpu.is_off() => {
+                        board.stop(Cause::Condition(Reached::Halt));
+                    }
                     Exit::Halted => wires.sleep(),
                     other => stop_for(board, id, other),
                 }
@@ -217,7 +230,12 @@ fn turn(board: &Board, cpus: &mut [Cpu], next: &mut usize, until: &Until<'_>) {
             cpu.exits.count(&exit);
             match exit {
                 Exit::Budget | Exit::Kicked => {}
-                Exit::Halted => cpu.idle = true,
+                Exit::Halted => {
+                    cpu.idle = true;
+                    if until.halt && id == 0 && cpu.is_off() {
+                        board.stop(Cause::Condition(Reached::Halt));
+                    }
+                }
                 other => stop_for(board, id as u32, other),
             }
         }
