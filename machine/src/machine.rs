@@ -42,6 +42,8 @@ pub struct Config {
     pub debug_console: Option<Box<dyn SerialPeer>>,
     /// The port of isa-debug-exit, if there is one.
     pub debug_exit: Option<u16>,
+    /// Is there the test device of kvm-unit-tests (QEMU's pc-testdev)?
+    pub test_device: bool,
     /// A reset of the machine ends the run.
     pub no_reboot: bool,
     /// What the clock shows at power-on, in seconds of Unix time.
@@ -64,6 +66,7 @@ impl Default for Config {
             serial: None,
             debug_console: None,
             debug_exit: None,
+            test_device: false,
             no_reboot: false,
             unix_seconds: UNIX_2026,
             seed: 0,
@@ -78,11 +81,11 @@ const UNIX_2026: i64 = 1_767_225_600;
 pub enum Guest {
     /// The guest that is built in.
     Demonstration,
-    /// A Linux kernel, as files.
+    /// A kernel, of Linux or of the Multiboot kind, as files.
     Linux {
         /// The kernel.
         kernel: Vec<u8>,
-        /// The initial RAM file system.
+        /// The initial RAM file system, or the Multiboot module.
         initrd: Option<Vec<u8>>,
         /// The command line.
         append: String,
@@ -241,6 +244,8 @@ impl Machine {
             com1: config.serial.unwrap_or_else(|| Box::new(capture.clone())),
             debug_console: config.debug_console.unwrap_or_else(|| Box::new(Nobody)),
             debug_exit: config.debug_exit,
+            memory: config.memory,
+            test_device: config.test_device,
         };
         let random = Random::new(config.clock, config.seed);
         let board = Arc::new(Board::new(ram.clone(), Clock::new(config.clock), random, parts));
@@ -517,7 +522,8 @@ fn check(config: &Config) -> Result<(), MachineError> {
         return Err(MachineError::Cpus(config.cpus));
     }
     if let Some(port) = config.debug_exit
-        && pc::PORTS.iter().any(|row| (row.first..=row.last).contains(&port))
+        && let test = if config.test_device { pc::TEST_PORTS } else { &[] }
+        && pc::PORTS.iter().chain(test).any(|row| (row.first..=row.last).contains(&port))
     {
         return Err(MachineError::DebugExit(port));
     }
