@@ -50,6 +50,7 @@ fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
         Box::new(PostCode::new()),
         Box::new(DebugConsole::new(Box::new(Nobody))),
         Box::new(DebugExit::new(b.clone())),
+        Box::new(FwCfg::new()),
         Box::new(ResetControl::new(b.clone())),
         Box::new(AcpiPm::new(b.line(8), b.clone(), false)),
         Box::new(pci),

@@ -31,9 +31,11 @@ pub enum Entry {
     Protected32 {
         /// Instruction pointer.
         eip: u32,
+        /// For Multiboot, the loader's signature.
+        eax: u32,
         /// For Linux, where `boot_params` is.
         esi: u32,
-        /// For PVH, where the start info is.
+        /// For PVH and Multiboot, where the start info is.
         ebx: u32,
         /// GDTR.
         gdt: Gdt,
@@ -90,7 +92,7 @@ pub enum BootError {
     #[error("this machine cannot be described: {0}")]
     Description(&'static str),
     /// The file is not a kernel of a kind we know.
-    #[error("the kernel is neither a bzImage nor an ELF file{0}")]
+    #[error("the kernel is no bzImage, no Multiboot image and no ELF file{0}")]
     UnknownKernel(&'static str),
     /// The file ends too early.
     #[error("the kernel file is truncated: its {part} ends at {needed} bytes, the file at {have}")]
@@ -116,8 +118,13 @@ pub enum BootError {
     #[error("the kernel is a 64-bit kernel, this CPU has no long mode")]
     NeedsLongMode,
     /// An ELF file without the note that says how to enter it.
-    #[error("the kernel is an ELF file without a PVH entry (CONFIG_PVH); use its bzImage")]
+    #[error(
+        "the kernel is an ELF file without a PVH entry (CONFIG_PVH) or a Multiboot header; use its bzImage"
+    )]
     NoPvhEntry,
+    /// A Multiboot header that asks for what we do not know.
+    #[error("the kernel's Multiboot header has flags {0:#x}, of which some are not known")]
+    MultibootFlags(u32),
     /// An ELF file for another machine.
     #[error("the kernel is an ELF file, but not for x86")]
     NotX86,

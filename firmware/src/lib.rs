@@ -6,7 +6,7 @@
 //! knows no CPU, no device and no host.
 //!
 //! - [`linux`] starts a Linux kernel: a bzImage by the Linux boot protocol, or an ELF `vmlinux` (or
-//!   any other kernel with the note) by PVH.
+//!   any other kernel with the note) by PVH, or any Multiboot image.
 //! - [`tables`] writes what a guest looks for by itself: ACPI, MP and SMBIOS tables and the BIOS
 //!   data area. [`linux`] includes them.
 //! - [`memory_map`] says which addresses are RAM, in the terms of the BIOS call E820.
@@ -18,7 +18,7 @@
 //! |---------------------|----------------------------------------------------------------------|
 //! | `0x400`             | BIOS data area                                                       |
 //! | `0x500`             | GDT for the entry in protected or long mode                          |
-//! | `0x6000`            | PVH: start info, memory map, module list                             |
+//! | `0x6000`            | PVH, Multiboot: start info, memory map, module list                  |
 //! | `0x7000`            | Linux: `boot_params`, the "zero page"                                |
 //! | `0x8000`–`0x9000`   | stack                                                                |
 //! | `0x9000`–`0xf000`   | page tables: the first 4 GiB, one to one                             |
@@ -34,8 +34,10 @@ mod boot;
 pub mod demo;
 mod description;
 mod e820;
+mod elf;
 mod linux;
 mod mp;
+mod multiboot;
 mod record;
 mod rom;
 mod smbios;

@@ -1,7 +1,8 @@
-//! Starting a Linux kernel: what kind of file it is, and where the parts go.
+//! Starting a kernel, of Linux or another: what kind of file it is, and where the parts go.
 //!
 //! Sources: the kernel's `Documentation/arch/x86/boot.rst` for a bzImage, Xen's `docs/misc/pvh` and
-//! `public/arch-x86/hvm/start_info.h` for an ELF file with a PVH note.
+//! `public/arch-x86/hvm/start_info.h` for an ELF file with a PVH note,
+//! the Multiboot Specification 0.6.96 for a Multiboot image.
 
 mod bzimage;
 mod pvh;
@@ -14,15 +15,16 @@ use trine_guest::Gpa;
 use crate::{
     boot::{Boot, BootError, EntryMode},
     description::{Description, GIB4, MIB},
+    multiboot,
 };
 
 /// Where the command line is placed.
 const CMDLINE_AT: Gpa = Gpa(0x2_0000);
 /// The longest command line that there is room for, without the zero at its end.
-const CMDLINE_ROOM: u64 = 0xffff;
+pub(crate) const CMDLINE_ROOM: u64 = 0xffff;
 
-/// What starts `kernel` on `machine`: a bzImage by the Linux boot protocol or an ELF file by PVH,
-/// with the tables of [`tables`](crate::tables).
+/// What starts `kernel` on `machine`: a bzImage by the Linux boot protocol, a Multiboot image by its
+/// header, or an ELF file by PVH, with the tables of [`tables`](crate::tables).
 ///
 /// The kernel unpacks itself in the guest, so any compression will do.
 ///
@@ -38,6 +40,7 @@ pub fn linux(
     machine.check()?;
     let initrd = initrd.filter(|bytes| !bytes.is_empty());
     match Kind::of(kernel)? {
+        Kind::Multiboot(header) => multiboot::boot(kernel, header, initrd, cmdline, machine),
         Kind::BzImage => bzimage::boot(kernel, initrd, cmdline, machine, cpu),
         Kind::Elf => pvh::boot(kernel, initrd, cmdline, machine, cpu),
     }
@@ -47,6 +50,8 @@ pub fn linux(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     BzImage,
+    /// Its header's place in the file.
+    Multiboot(usize),
     Elf,
 }
 
@@ -55,6 +60,9 @@ impl Kind {
         let starts = |magic: &[u8]| file.starts_with(magic);
         if file.get(0x202..0x206) == Some(b"HdrS") {
             return Ok(Self::BzImage);
+        }
+        if let Some(header) = multiboot::find(file) {
+            return Ok(Self::Multiboot(header));
         }
         if starts(b"\x7fELF") {
             return Ok(Self::Elf);
@@ -75,7 +83,7 @@ impl Kind {
 }
 
 /// The command line with the zero at its end.
-fn cmdline_segment(cmdline: &str, limit: u64) -> Result<(Gpa, Vec<u8>), BootError> {
+pub(crate) fn cmdline_segment(cmdline: &str, limit: u64) -> Result<(Gpa, Vec<u8>), BootError> {
     let len = cmdline.len() as u64;
     let limit = limit.min(CMDLINE_ROOM);
     if len > limit {
@@ -92,7 +100,7 @@ fn cmdline_segment(cmdline: &str, limit: u64) -> Result<(Gpa, Vec<u8>), BootErro
 /// Where an initrd of `len` bytes goes: on a page, as high as possible in low RAM up to and
 /// including `max`, clear of the memory that the kernel needs until it knows better, from
 /// `kernel.0` to `kernel.1`. Where there is no room above the kernel, the room below it will do.
-fn initrd_at(
+pub(crate) fn initrd_at(
     len: usize,
     max: u64,
     kernel: (u64, u64),

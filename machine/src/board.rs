@@ -483,12 +483,20 @@ impl State {
         if board.post_port == Some(port) {
             return Some((Chip::PostCode, trine_devices::PostCode::CODE, 1));
         }
-        let next = pc::PORTS.partition_point(|row| row.first <= port);
-        let row = pc::PORTS.get(next.checked_sub(1)?).filter(|row| port <= row.last)?;
+        let row = self.port_row(port)?;
         let seen = len.min(usize::from(row.last - port) + 1);
         // A chip sees 1, 2 or 4 bytes.
         let seen = if seen == 3 { 2 } else { seen };
         Some((row.chip, row.register + (port - row.first), seen))
+    }
+
+    fn port_row(&self, port: u16) -> Option<&'static pc::PortRow> {
+        let find = |rows: &'static [pc::PortRow]| {
+            let next = rows.partition_point(|row| row.first <= port);
+            rows.get(next.checked_sub(1)?).filter(|row| port <= row.last)
+        };
+        let test = self.chips.test_device.is_some().then(|| find(pc::TEST_PORTS)).flatten();
+        test.or_else(|| find(pc::PORTS))
     }
 
     /// The chip that answers vCPU `vcpu` at `at`: where in its window, and the bytes left in it.
@@ -498,6 +506,9 @@ impl State {
             (offset < len).then(|| (offset, len - offset))
         };
         for window in pc::WINDOWS {
+            if window.chip == Chip::TestDevice && self.chips.test_device.is_none() {
+                continue;
+            }
             if let Some((offset, left)) = inside(window.at.0, window.len) {
                 return Some((window.chip, offset, left));
             }

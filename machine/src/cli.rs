@@ -57,11 +57,11 @@ pub struct RunArgs {
     /// The board.
     #[arg(long, value_enum, default_value_t = Board::Pc)]
     pub machine: Board,
-    /// A Linux kernel: a bzImage, or an ELF file with a PVH entry. Without one, the
+    /// A kernel: a bzImage, an ELF file with a PVH entry, or a Multiboot image. Without one, the
     /// demonstration guest runs.
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
-    /// The kernel's initial RAM file system.
+    /// The kernel's initial RAM file system, or a Multiboot module.
     #[arg(long, value_name = "FILE", requires = "kernel")]
     pub initrd: Option<PathBuf>,
     /// The kernel's command line.
@@ -86,6 +86,9 @@ pub struct RunArgs {
     /// A port at which a write of V ends the run with status (V << 1) | 1, as F4h or 501h.
     #[arg(long, value_name = "PORT", value_parser = port)]
     pub debug_exit: Option<u16>,
+    /// Add the test device of kvm-unit-tests (as QEMU's pc-testdev).
+    #[arg(long)]
+    pub test_device: bool,
     /// Where the debug console at port E9h goes: null, or file:PATH.
     #[arg(long, value_name = "WHERE", default_value = "null")]
     pub debug_console: Serial,

@@ -46,6 +46,8 @@ pub struct Config {
     pub post_port: Option<u16>,
     /// The run ends where vCPU 0 halts with interrupts off, as test programs do that are done.
     pub end_on_halt: bool,
+    /// Is there the test device of kvm-unit-tests (QEMU's pc-testdev)?
+    pub test_device: bool,
     /// A reset of the machine ends the run.
     pub no_reboot: bool,
     /// What the clock shows at power-on, in seconds of Unix time.
@@ -70,6 +72,7 @@ impl Default for Config {
             debug_exit: None,
             post_port: None,
             end_on_halt: false,
+            test_device: false,
             no_reboot: false,
             unix_seconds: UNIX_2026,
             seed: 0,
@@ -84,11 +87,11 @@ const UNIX_2026: i64 = 1_767_225_600;
 pub enum Guest {
     /// The guest that is built in.
     Demonstration,
-    /// A Linux kernel, as files.
+    /// A kernel, of Linux or of the Multiboot kind, as files.
     Linux {
         /// The kernel.
         kernel: Vec<u8>,
-        /// The initial RAM file system.
+        /// The initial RAM file system, or the Multiboot module.
         initrd: Option<Vec<u8>>,
         /// The command line.
         append: String,
@@ -262,6 +265,8 @@ impl Machine {
             debug_console: config.debug_console.unwrap_or_else(|| Box::new(Nobody)),
             debug_exit: config.debug_exit,
             post_port: config.post_port,
+            memory: config.memory,
+            test_device: config.test_device,
         };
         let random = Random::new(config.clock, config.seed);
         let board = Arc::new(Board::new(ram.clone(), Clock::new(config.clock), random, parts));
@@ -543,7 +548,9 @@ fn check(config: &Config) -> Result<(), MachineError> {
     if !(1..=pc::CPUS_MAX).contains(&config.cpus) {
         return Err(MachineError::Cpus(config.cpus));
     }
-    let is_taken = |port: &u16| pc::PORTS.iter().any(|r| (r.first..=r.last).contains(port));
+    let test = if config.test_device { pc::TEST_PORTS } else { &[] };
+    let is_taken =
+        |port: &u16| pc::PORTS.iter().chain(test).any(|row| (row.first..=row.last).contains(port));
     if let Some(port) = config.debug_exit.filter(is_taken) {
         return Err(MachineError::DebugExit(port));
     }

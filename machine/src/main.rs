@@ -164,6 +164,7 @@ fn run(args: &RunArgs) -> Result<u8, Failure> {
         serial: Some(line.peer()),
         debug_console: Some(debug.peer()),
         debug_exit: args.debug_exit,
+        test_device: args.test_device,
         no_reboot: args.no_reboot,
         unix_seconds: unix_seconds(args.clock),
         ..Config::default()

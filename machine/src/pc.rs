@@ -5,9 +5,9 @@
 //! (PIIX3) datasheets; MultiProcessor Specification 1.4, chapter 3; ACPI 6.3, chapter 4.
 
 use trine_devices::{
-    AcpiPm, Backplane, Cx, DebugConsole, DebugExit, Device, Hpet, I440fx, I8042, I8254, I8259,
-    IOAPIC_PINS, IoApic, Line, LocalApics, Mc146818, PciBus, Piix3Isa, Port92, PostCode,
-    ResetControl, SerialPeer, Slot, Uart16550,
+    AcpiPm, Backplane, Cx, DebugConsole, DebugExit, Device, FwCfg, Hpet, I440fx, I8042, I8254,
+    I8259, IOAPIC_PINS, IoApic, Line, LocalApics, Mc146818, PcTestdev, PciBus, Piix3Isa, Port92,
+    PostCode, ResetControl, SerialPeer, Slot, TESTDEV_WINDOW, Uart16550,
 };
 use trine_firmware as firmware;
 use trine_guest::{Gpa, Region, RegionKind};
@@ -51,6 +51,7 @@ pub struct Window {
 pub const WINDOWS: &[Window] = &[
     Window { at: IOAPIC_AT, len: 0x1000, chip: Chip::IoApic },
     Window { at: HPET_AT, len: 0x400, chip: Chip::Hpet },
+    Window { at: Gpa(0xff00_0000), len: TESTDEV_WINDOW as u64, chip: Chip::TestDevice },
 ];
 
 // Chips
@@ -75,11 +76,13 @@ pub enum Chip {
     PostCode,
     DebugConsole,
     DebugExit,
+    FwCfg,
+    TestDevice,
 }
 
 impl Chip {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Pic,
         Self::Pit,
         Self::Rtc,
@@ -95,6 +98,8 @@ impl Chip {
         Self::PostCode,
         Self::DebugConsole,
         Self::DebugExit,
+        Self::FwCfg,
+        Self::TestDevice,
     ];
 }
 
@@ -147,12 +152,20 @@ pub const PORTS: &[PortRow] = &[
     row(0x0e9, 0x0e9, Chip::DebugConsole, DebugConsole::DATA),
     row(COM1, COM1 + 7, Chip::Com1, Uart16550::RBR_THR),
     row(ELCR, ELCR + 1, Chip::Pic, I8259::ELCR_MASTER),
+    row(0x510, 0x511, Chip::FwCfg, FwCfg::SELECTOR),
+    row(0x514, 0x51b, Chip::FwCfg, FwCfg::DMA),
     row(PM1_EVENT, PM1_EVENT + 3, Chip::Pm, AcpiPm::PM1_EVENT),
     row(PM1_CONTROL, PM1_CONTROL + 1, Chip::Pm, AcpiPm::PM1_CONTROL),
     row(PM_TIMER, PM_TIMER + 3, Chip::Pm, AcpiPm::PM_TIMER),
     row(GPE0, GPE0 + 3, Chip::Pm, AcpiPm::GPE0),
     row(RESET_CONTROL, RESET_CONTROL, Chip::ResetControl, ResetControl::CONTROL),
     row(0xcfc, 0xcff, Chip::Pci, PciBus::CONFIG_DATA),
+];
+
+/// Port space of the test device. Where it is, it hides the debug console.
+pub const TEST_PORTS: &[PortRow] = &[
+    row(0x0e0, 0x0eb, Chip::TestDevice, PcTestdev::DATA),
+    row(0x2000, 0x2017, Chip::TestDevice, PcTestdev::LINE_0),
 ];
 
 /// Edge/level control of the 8259s.
@@ -180,11 +193,61 @@ pub enum Wire {
     HpetPin23,
     A20Port92,
     A20Keyboard,
+    Test0,
+    Test1,
+    Test3,
+    Test4,
+    Test5,
+    Test6,
+    Test7,
+    Test8,
+    Test9,
+    Test10,
+    Test11,
+    Test12,
+    Test13,
+    Test14,
+    Test15,
+    Test16,
+    Test17,
+    Test18,
+    Test19,
+    Test20,
+    Test21,
+    Test22,
+    Test23,
 }
 
 impl Wire {
     /// How many there are.
-    pub const COUNT: usize = 15;
+    pub const COUNT: usize = 38;
+    /// The test device's interrupt lines; there is no IRQ 2.
+    const TEST: [Option<Self>; 24] = [
+        Some(Self::Test0),
+        Some(Self::Test1),
+        None,
+        Some(Self::Test3),
+        Some(Self::Test4),
+        Some(Self::Test5),
+        Some(Self::Test6),
+        Some(Self::Test7),
+        Some(Self::Test8),
+        Some(Self::Test9),
+        Some(Self::Test10),
+        Some(Self::Test11),
+        Some(Self::Test12),
+        Some(Self::Test13),
+        Some(Self::Test14),
+        Some(Self::Test15),
+        Some(Self::Test16),
+        Some(Self::Test17),
+        Some(Self::Test18),
+        Some(Self::Test19),
+        Some(Self::Test20),
+        Some(Self::Test21),
+        Some(Self::Test22),
+        Some(Self::Test23),
+    ];
 }
 
 /// Where a net leads.
@@ -220,27 +283,51 @@ macro_rules! irq {
     };
 }
 
+/// An interrupt that only the I/O APIC has.
+macro_rules! pin {
+    ($n:literal, $($from:ident),+) => {
+        Net {
+            from: &[$(Wire::$from),+],
+            unless_hpet: &[],
+            to: &[Sink::Pin(Chip::IoApic, $n)],
+        }
+    };
+}
+
 /// The wiring. The timer, IRQ 0, is at pin 2 of the I/O APIC.
 pub const NETS: &[Net] = &[
     Net { from: &[Wire::PicInt], unless_hpet: &[], to: &[Sink::Lint0] },
     Net {
-        from: &[Wire::HpetIrq0],
+        from: &[Wire::HpetIrq0, Wire::Test0],
         unless_hpet: &[Wire::PitOut0],
         to: &[Sink::Pin(Chip::Pic, 0), Sink::Pin(Chip::IoApic, 2)],
     },
-    irq!(1, KeyboardIrq),
-    irq!(4, Com1Irq),
+    irq!(1, KeyboardIrq, Test1),
+    irq!(3, Test3),
+    irq!(4, Com1Irq, Test4),
+    irq!(5, Test5),
+    irq!(6, Test6),
+    irq!(7, Test7),
     Net {
-        from: &[Wire::HpetIrq8],
+        from: &[Wire::HpetIrq8, Wire::Test8],
         unless_hpet: &[Wire::RtcIrq],
         to: &[Sink::Pin(Chip::Pic, 8), Sink::Pin(Chip::IoApic, 8)],
     },
-    irq!(9, Sci),
-    irq!(12, MouseIrq),
-    Net { from: &[Wire::HpetPin20], unless_hpet: &[], to: &[Sink::Pin(Chip::IoApic, 20)] },
-    Net { from: &[Wire::HpetPin21], unless_hpet: &[], to: &[Sink::Pin(Chip::IoApic, 21)] },
-    Net { from: &[Wire::HpetPin22], unless_hpet: &[], to: &[Sink::Pin(Chip::IoApic, 22)] },
-    Net { from: &[Wire::HpetPin23], unless_hpet: &[], to: &[Sink::Pin(Chip::IoApic, 23)] },
+    irq!(9, Sci, Test9),
+    irq!(10, Test10),
+    irq!(11, Test11),
+    irq!(12, MouseIrq, Test12),
+    irq!(13, Test13),
+    irq!(14, Test14),
+    irq!(15, Test15),
+    pin!(16, Test16),
+    pin!(17, Test17),
+    pin!(18, Test18),
+    pin!(19, Test19),
+    pin!(20, HpetPin20, Test20),
+    pin!(21, HpetPin21, Test21),
+    pin!(22, HpetPin22, Test22),
+    pin!(23, HpetPin23, Test23),
     Net { from: &[Wire::RtcIrq], unless_hpet: &[], to: &[Sink::Pin(Chip::Pm, AcpiPm::PIN_RTC)] },
     Net { from: &[Wire::A20Port92, Wire::A20Keyboard], unless_hpet: &[], to: &[Sink::A20] },
 ];
@@ -273,6 +360,10 @@ pub struct Parts {
     pub debug_exit: Option<u16>,
     /// A port besides 80h that takes POST codes.
     pub post_port: Option<u16>,
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Is there the test device of kvm-unit-tests?
+    pub test_device: bool,
 }
 
 /// The chips on their sockets.
@@ -293,6 +384,8 @@ pub struct Chips {
     pub post_code: PostCode,
     pub debug_console: DebugConsole,
     pub debug_exit: Option<DebugExit>,
+    pub fw_cfg: FwCfg,
+    pub test_device: Option<PcTestdev>,
 }
 
 impl Chips {
@@ -300,6 +393,7 @@ impl Chips {
     #[must_use]
     pub fn new(parts: Parts, backplane: &Backplane) -> Self {
         let line = |wire: Wire| backplane.line(wire as u32);
+        let test_line = |wire: Option<Wire>| wire.map_or_else(Line::unconnected, line);
         let mut routes: [Option<Line>; 32] = std::array::from_fn(|_| None);
         routes[20] = Some(line(Wire::HpetPin20));
         routes[21] = Some(line(Wire::HpetPin21));
@@ -331,6 +425,8 @@ impl Chips {
             post_code: PostCode::new(),
             debug_console: DebugConsole::new(parts.debug_console),
             debug_exit: parts.debug_exit.map(|_| DebugExit::new(backplane.clone())),
+            fw_cfg: fw_cfg(parts.memory, parts.cpus),
+            test_device: parts.test_device.then(|| PcTestdev::new(Wire::TEST.map(test_line))),
         }
     }
 
@@ -352,6 +448,10 @@ impl Chips {
             Chip::PostCode => &mut self.post_code,
             Chip::DebugConsole => &mut self.debug_console,
             Chip::DebugExit => return self.debug_exit.as_mut().map(|chip| chip as &mut dyn Device),
+            Chip::FwCfg => &mut self.fw_cfg,
+            Chip::TestDevice => {
+                return self.test_device.as_mut().map(|chip| chip as &mut dyn Device);
+            }
         })
     }
 
@@ -372,6 +472,17 @@ impl Chips {
         let (low, high) = split_memory(memory);
         self.rtc.set_memory_sizes(low, high);
     }
+}
+
+/// What a firmware asks about the board.
+fn fw_cfg(memory: u64, cpus: u32) -> FwCfg {
+    let cpus = (cpus as u16).to_le_bytes();
+    let mut device = FwCfg::new();
+    device.set(FwCfg::RAM_SIZE, memory.to_le_bytes().to_vec());
+    device.set(FwCfg::NO_GRAPHICS, 1_u16.to_le_bytes().to_vec());
+    device.set(FwCfg::CPUS, cpus.to_vec());
+    device.set(FwCfg::CPUS_MAX, cpus.to_vec());
+    device
 }
 
 /// Where the PIIX3 sits: device and function.
@@ -514,6 +625,11 @@ mod tests {
 
     #[test]
     fn no_two_chips_claim_a_port_or_an_address() {
+        for row in TEST_PORTS {
+            let other = |p: &&PortRow| p.first <= row.last && row.first <= p.last;
+            let hidden: Vec<Chip> = PORTS.iter().filter(other).map(|p| p.chip).collect();
+            assert!(hidden.iter().all(|chip| *chip == Chip::DebugConsole), "{row:?}");
+        }
         for (n, a) in PORTS.iter().enumerate() {
             assert!(a.first <= a.last);
             for b in &PORTS[n + 1..] {

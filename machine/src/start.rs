@@ -65,12 +65,13 @@ pub(crate) fn state(model: &CpuModel, entry: &Entry) -> CpuState {
             state.segments.idtr = Table { base: 0, limit: 0x3ff };
             state.rip = u64::from(ip);
         }
-        Entry::Protected32 { eip, esi, ebx, gdt, cs, ds, tr } => {
+        Entry::Protected32 { eip, eax, esi, ebx, gdt, cs, ds, tr } => {
             enter_protected(&mut state, gdt, (cs, CODE_32), ds);
             if tr != 0 {
                 state.segments.tr =
                     Segment { selector: tr, base: 0, limit: 0x67, rights: TSS_BUSY };
             }
+            state.gpr[RAX] = u64::from(eax);
             state.gpr[RSI] = u64::from(esi);
             state.gpr[RBX] = u64::from(ebx);
             state.rip = u64::from(eip);
@@ -89,6 +90,7 @@ pub(crate) fn state(model: &CpuModel, entry: &Entry) -> CpuState {
     state
 }
 
+const RAX: usize = 0;
 const RBX: usize = 3;
 const RSP: usize = 4;
 const RSI: usize = 6;

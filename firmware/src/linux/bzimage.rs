@@ -210,6 +210,7 @@ pub(super) fn boot(
 fn entry(mode: EntryMode, load: u64, gdt: Gdt) -> Entry {
     match mode {
         EntryMode::Protected32 => Entry::Protected32 {
+            eax: 0,
             eip: load as u32,
             esi: BOOT_PARAMS_AT.0 as u32,
             ebx: 0,

@@ -6,13 +6,11 @@ use trine_guest::Gpa;
 
 use super::{CMDLINE_ROOM, cmdline_segment, initrd_at};
 use crate::{
-    boot::{
-        self, Boot, BootError, CODE_SELECTOR, DATA_SELECTOR, Entry, EntryMode, TSS_SELECTOR,
-        check_apart,
-    },
+    boot::{self, Boot, BootError, CODE_SELECTOR, DATA_SELECTOR, Entry, EntryMode, TSS_SELECTOR},
     description::{Description, GIB4, MIB},
     e820::memory_map,
-    record::{Record, u8_at, u16_at, u32_at, u64_at},
+    elf::{Elf, ProgramHeader},
+    record::{Record, u32_at, u64_at},
     tables::tables,
 };
 
@@ -24,152 +22,19 @@ const START_INFO_ROOM: usize = 0x1000;
 const START_INFO_LEN: usize = 56;
 const START_INFO_MAGIC: u32 = 0x336e_c578;
 
-const EM_386: u16 = 3;
-const EM_X86_64: u16 = 62;
-const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;
 const XEN_ELFNOTE_PHYS32_ENTRY: u32 = 18;
 
-/// The most program headers that are looked at.
-const HEADERS_MAX: u16 = 128;
-
-/// A program header.
-#[derive(Clone, Copy, Debug)]
-struct ProgramHeader {
-    kind: u32,
-    offset: u64,
-    physical: u64,
-    file_size: u64,
-    memory_size: u64,
-    align: u64,
-}
-
-impl ProgramHeader {
-    fn read(file: &[u8], at: usize, is_64_bit: bool) -> Option<Self> {
-        let field = |offset: usize| at.checked_add(offset);
-        let long = |offset| u64_at(file, field(offset)?);
-        let short = |offset| u32_at(file, field(offset)?);
-        Some(if is_64_bit {
-            Self {
-                kind: short(0)?,
-                offset: long(8)?,
-                physical: long(24)?,
-                file_size: long(32)?,
-                memory_size: long(40)?,
-                align: long(48)?,
-            }
-        } else {
-            Self {
-                kind: short(0)?,
-                offset: short(4)?.into(),
-                physical: short(12)?.into(),
-                file_size: short(16)?.into(),
-                memory_size: short(20)?.into(),
-                align: short(28)?.into(),
-            }
-        })
+/// The physical address that the PVH note of `elf` names.
+fn pvh_entry(elf: &Elf, file: &[u8]) -> Result<u32, BootError> {
+    for header in elf.headers.iter().filter(|header| header.kind == PT_NOTE) {
+        let entry = note(header.bytes(file)?, header.align);
+        if let Some(entry) = entry {
+            return u32::try_from(entry)
+                .map_err(|_| BootError::Damaged("its PVH entry lies beyond 4 GiB"));
+        }
     }
-
-    /// The part of the file it stands for.
-    fn bytes<'a>(&self, file: &'a [u8]) -> Result<&'a [u8], BootError> {
-        let wraps = BootError::Damaged("a part of it lies beyond all addresses");
-        let end = self.offset.checked_add(self.file_size).ok_or(wraps)?;
-        let range = usize::try_from(self.offset).ok().zip(usize::try_from(end).ok());
-        range.and_then(|(start, end)| file.get(start..end)).ok_or(BootError::Truncated {
-            part: "program",
-            needed: end,
-            have: file.len() as u64,
-        })
-    }
-}
-
-/// An ELF file for x86.
-struct Elf {
-    is_64_bit: bool,
-    headers: Vec<ProgramHeader>,
-}
-
-impl Elf {
-    fn read(file: &[u8]) -> Result<Self, BootError> {
-        let have = file.len() as u64;
-        let cut = |part, needed| BootError::Truncated { part, needed, have };
-        let is_64_bit = match u8_at(file, 4) {
-            Some(1) => false,
-            Some(2) => true,
-            _ => return Err(BootError::Damaged("it is neither 32-bit nor 64-bit ELF")),
-        };
-        let header_len: usize = if is_64_bit { 64 } else { 52 };
-        if file.len() < header_len {
-            return Err(cut("ELF header", header_len as u64));
-        }
-        if u8_at(file, 5) != Some(1) || !matches!(u16_at(file, 18), Some(EM_386 | EM_X86_64)) {
-            return Err(BootError::NotX86);
-        }
-        let (table, entry_len, entries) = if is_64_bit {
-            (u64_at(file, 32), u16_at(file, 54), u16_at(file, 56))
-        } else {
-            (u32_at(file, 28).map(u64::from), u16_at(file, 42), u16_at(file, 44))
-        };
-        let table = table.unwrap_or(0);
-        let (entry_len, entries) = (entry_len.unwrap_or(0), entries.unwrap_or(0));
-        if entries == 0 || usize::from(entry_len) < if is_64_bit { 56 } else { 32 } {
-            return Err(BootError::Damaged("it has no program headers"));
-        }
-        let needed = table.saturating_add(u64::from(entry_len) * u64::from(entries));
-        let read = |index: u16| {
-            let offset = u64::from(index) * u64::from(entry_len);
-            let at = usize::try_from(table.checked_add(offset)?).ok()?;
-            ProgramHeader::read(file, at, is_64_bit)
-        };
-        // A bound on the work: a kernel has about five.
-        if entries > HEADERS_MAX {
-            return Err(BootError::Damaged("it has too many program headers"));
-        }
-        let headers: Option<Vec<_>> = (0..entries).map(read).collect();
-        let headers = headers.ok_or(cut("program header table", needed))?;
-        Ok(Self { is_64_bit, headers })
-    }
-
-    /// The physical address that the PVH note names.
-    fn pvh_entry(&self, file: &[u8]) -> Result<u32, BootError> {
-        for header in self.headers.iter().filter(|header| header.kind == PT_NOTE) {
-            let entry = note(header.bytes(file)?, header.align);
-            if let Some(entry) = entry {
-                return u32::try_from(entry)
-                    .map_err(|_| BootError::Damaged("its PVH entry lies beyond 4 GiB"));
-            }
-        }
-        Err(BootError::NoPvhEntry)
-    }
-
-    /// The parts to load, in ascending order, after making sure that they lie in RAM and apart: so
-    /// what is copied is never more than RAM holds, whatever the headers say.
-    fn loads(&self, machine: &Description) -> Result<Vec<ProgramHeader>, BootError> {
-        let mut loads: Vec<_> = self
-            .headers
-            .iter()
-            .copied()
-            .filter(|header| header.kind == PT_LOAD && header.memory_size > 0)
-            .collect();
-        if loads.is_empty() {
-            return Err(BootError::Damaged("there is nothing in it to load"));
-        }
-        if loads.iter().any(|header| header.file_size > header.memory_size) {
-            return Err(BootError::Damaged("a part of it is larger in the file than in memory"));
-        }
-        if loads.iter().any(|header| header.physical < MIB) {
-            return Err(BootError::Damaged("it wants to be loaded below 1 MiB"));
-        }
-        loads.sort_by_key(|header| header.physical);
-        let end = loads.iter().map(|h| h.physical.saturating_add(h.memory_size)).max();
-        let end = end.unwrap_or(0);
-        if end > machine.low_ram && loads.iter().all(|header| header.physical < GIB4) {
-            return Err(BootError::KernelTooLarge { needed: end, low_ram: machine.low_ram });
-        }
-        let ranges: Vec<_> = loads.iter().map(|h| (h.physical, h.memory_size)).collect();
-        check_apart(&ranges, machine)?;
-        Ok(loads)
-    }
+    Err(BootError::NoPvhEntry)
 }
 
 /// The address in the PVH note among `notes` (System V ABI, "Note Section"): name size, value size,
@@ -207,12 +72,14 @@ pub(super) fn boot(
     if elf.is_64_bit && cpu == EntryMode::Protected32 {
         return Err(BootError::NeedsLongMode);
     }
-    let eip = elf.pvh_entry(file)?;
+    let eip = pvh_entry(&elf, file)?;
     let loads = elf.loads(machine)?;
-    let end_of = |header: &ProgramHeader| header.physical + header.memory_size;
+    if loads.iter().any(|header| header.physical < MIB) {
+        return Err(BootError::Damaged("it wants to be loaded below 1 MiB"));
+    }
     let start = loads.first().map_or(0, |header| header.physical);
-    let end = loads.last().map_or(0, end_of);
-    if !loads.iter().any(|header| (header.physical..end_of(header)).contains(&u64::from(eip))) {
+    let end = loads.last().map_or(0, ProgramHeader::end);
+    if !loads.iter().any(|header| (header.physical..header.end()).contains(&u64::from(eip))) {
         return Err(BootError::Damaged("its PVH entry lies outside the program"));
     }
     let cmdline = cmdline_segment(cmdline, CMDLINE_ROOM)?;
@@ -237,6 +104,7 @@ pub(super) fn boot(
     segments.extend(initrd);
     let entry = Entry::Protected32 {
         eip,
+        eax: 0,
         esi: 0,
         ebx: START_INFO_AT.0 as u32,
         gdt,
