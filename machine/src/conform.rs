@@ -13,6 +13,7 @@ use trine_guest::Gpa;
 use trine_testsuites::{
     Candidate, Expected, Options, Report, Shard, Suite,
     pc::{self, Image, Outcome},
+    test386::Test386,
     vectors::Vectors,
 };
 use trine_x86::CpuModel;
@@ -65,11 +66,13 @@ pub enum SuiteKind {
     All,
     /// One-line instruction vectors: PATH is a file, or a folder of .ins files.
     Vectors,
+    /// test386.asm: PATH is a checkout in which its ROM was built.
+    Test386,
 }
 
 impl SuiteKind {
     /// The suites, without `all`.
-    const SUITES: [Self; 1] = [Self::Vectors];
+    const SUITES: [Self; 2] = [Self::Vectors, Self::Test386];
 
     /// Where `all` looks for its data below PATH, and where that comes from; `None` if it needs
     /// none.
@@ -77,6 +80,9 @@ impl SuiteKind {
         match self {
             Self::All => None,
             Self::Vectors => Some(("vectors", "the folder tests/vectors of Trine's repository")),
+            Self::Test386 => {
+                Some(("test386", "a checkout of barotto/test386.asm on GitHub; build it with make"))
+            }
         }
     }
 
@@ -96,10 +102,11 @@ impl SuiteKind {
                 format!("{} needs a path: trine conform {0} PATH ({source})", self.name())
             })
         };
-        let _ = (args, pc);
+        let _ = args;
         Ok(match self {
             Self::All => return Err("the suite 'all' is several".into()),
             Self::Vectors => Box::new(Vectors::open(path()?)?),
+            Self::Test386 => Box::new(Test386::open(path()?, pc)?),
         })
     }
 }
@@ -238,7 +245,7 @@ impl pc::Pc for RealPc {
                     initrd: initrd.clone(),
                     append: append.clone(),
                 },
-                Image::Firmware(_) => return Err("firmware images are not available yet".into()),
+                Image::Firmware(image) => Guest::Firmware(image.clone()),
                 Image::Sector(sector) => Guest::Raw(Boot {
                     segments: vec![(Gpa(0x7c00), sector.clone())],
                     entry: Entry::Real { cs: 0, ip: 0x7c00 },
@@ -246,6 +253,8 @@ impl pc::Pc for RealPc {
             },
             debug_console: Some(Box::new(debug_console.clone())),
             debug_exit: guest.debug_exit,
+            post_port: guest.post_port,
+            end_on_halt: guest.end_on_halt,
             no_reboot: true,
             ..Config::default()
         };
@@ -256,10 +265,11 @@ impl pc::Pc for RealPc {
         Ok(Outcome {
             serial: machine.serial(),
             debug_console: debug_console.bytes(),
-            post_codes: Vec::new(),
+            post_codes: machine.board().describe(|chips| chips.post_code.codes().to_vec()),
             ending: match ending {
                 Ending::PowerOff => pc::Ending::PowerOff,
                 Ending::DebugExit(status) => pc::Ending::DebugExit(status),
+                Ending::Halted => pc::Ending::Halted,
                 Ending::HostTime => pc::Ending::TimeLimit,
                 other => pc::Ending::Reset(other.to_string()),
             },

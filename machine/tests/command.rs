@@ -137,3 +137,40 @@ fn a_socket_serves_the_serial_port() {
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
     assert!(!path.exists());
 }
+
+/// A ROM of 64 KiB that says R at port E9h, tries to write to itself, says what is there then, and
+/// switches the machine off.
+fn rom() -> Vec<u8> {
+    let mut rom = vec![0_u8; 64 << 10];
+    let code = [
+        &[0xb0, b'R', 0xe6, 0xe9][..],         // mov al, 'R'; out 0xe9, al
+        &[0x2e, 0x80, 0x36, 0x00, 0x01, 0xff], // xor byte [cs:0x100], 0xff
+        &[0x2e, 0xa0, 0x00, 0x01, 0xe6, 0xe9], // mov al, [cs:0x100]; out 0xe9, al
+        &[0xba, 0x04, 0x06, 0xb8, 0x00, 0x34, 0xef], // mov dx, 0x604; mov ax, 0x3400; out dx, ax
+        &[0xfa, 0xf4],                         // cli; hlt
+    ]
+    .concat();
+    rom[..code.len()].copy_from_slice(&code);
+    rom[0x100] = b'O';
+    rom[0xfff0..0xfff5].copy_from_slice(&[0xea, 0x00, 0x00, 0x00, 0xf0]); // jmp 0xf000:0
+    rom
+}
+
+#[test]
+fn a_rom_runs_from_the_reset_vector_and_cannot_be_written() {
+    let (path, console) = (temporary("rom.bin"), temporary("rom.out"));
+    let run = |bytes: &[u8]| {
+        fs::write(&path, bytes).expect("a place for temporary files");
+        let debug_console = format!("file:{}", console.display());
+        let firmware = path.to_string_lossy().into_owned();
+        trine(&["run", "--firmware", &firmware, "--debug-console", &debug_console])
+    };
+    let output = run(&rom());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(fs::read(&console).expect("what it said"), b"RO");
+    let output = run(&rom()[1..]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("has 65535 bytes; a ROM has"));
+    fs::remove_file(&path).expect("it is there");
+    fs::remove_file(&console).expect("it is there");
+}

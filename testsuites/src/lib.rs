@@ -17,6 +17,7 @@ mod report;
 mod run;
 mod shard;
 mod suite;
+pub mod test386;
 pub mod vectors;
 
 pub use expected::{Expected, ExpectedError};

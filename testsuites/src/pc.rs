@@ -24,8 +24,29 @@ pub struct Guest {
     pub memory: u64,
     /// The port of the debug exit device, if there is one.
     pub debug_exit: Option<u16>,
+    /// A port besides 80h that takes POST codes.
+    pub post_port: Option<u16>,
+    /// It ends where its first CPU halts with interrupts off.
+    pub end_on_halt: bool,
     /// How long it may take, in host time.
     pub time_limit: Duration,
+}
+
+impl Guest {
+    /// A guest on the model `max` with one CPU, 64 MiB, no extra ports and a minute.
+    #[must_use]
+    pub fn new(image: Image) -> Self {
+        Self {
+            image,
+            cpu: "max".into(),
+            cpus: 1,
+            memory: 64 << 20,
+            debug_exit: None,
+            post_port: None,
+            end_on_halt: false,
+            time_limit: Duration::from_secs(60),
+        }
+    }
 }
 
 /// What a PC starts from.
@@ -68,6 +89,8 @@ pub enum Ending {
     DebugExit(u8),
     /// It reset the machine, or shut the CPU down: how.
     Reset(String),
+    /// Its first CPU halted with interrupts off, see [`Guest::end_on_halt`].
+    Halted,
     /// Its time was over.
     TimeLimit,
 }
