@@ -12,7 +12,7 @@
 //! operand's width, decimal adjustments): no CPU that this emulator models does that, and such a
 //! ROM is refused. One undefined flag is printed by every ROM, OF after a rotate by 7: its table
 //! of masks takes that for a rotate by 1. The reference has it as the last step leaves it, and so
-//! do the engines.
+//! does the model `pentium`, on which the ROM runs; present CPUs do otherwise.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -115,6 +115,7 @@ impl<'a> Test386<'a> {
         let guest = Guest {
             post_port: (post_port != 0x80).then_some(post_port),
             end_on_halt: true,
+            cpu: "pentium".into(),
             time_limit: Duration::from_secs(600),
             ..Guest::new(image)
         };

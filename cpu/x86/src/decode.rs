@@ -33,6 +33,8 @@ pub struct Decoder {
     offered: Box<[bool]>,
     /// What an encoding means where models differ.
     options: u32,
+    /// [`CpuModel::rotates_stepwise`].
+    stepwise: bool,
 }
 
 impl Decoder {
@@ -53,7 +55,7 @@ impl Decoder {
             | without(Feature::Bmi1, DecoderOptions::NO_MPFX_0FBC)
             | without(Feature::Lzcnt, DecoderOptions::NO_MPFX_0FBD)
             | without(Feature::LahfLm, DecoderOptions::NO_LAHF_SAHF_64);
-        Self { offered, options }
+        Self { offered, options, stepwise: model.rotates_stepwise() }
     }
 
     /// Decodes the instruction that `bytes` start with, for a block that starts at `block_ip` and
@@ -77,6 +79,9 @@ impl Decoder {
         let mut out = compact(&insn, mode, block_ip, before);
         if (Code::Fadd_m32fp..=Code::Fcomip_st0_sti).contains(&insn.code()) {
             out.imm = i32::from(x87_opcode(&window[..insn.len()]));
+        }
+        if self.stepwise {
+            out.set_stepwise();
         }
         Decoded::Insn(out)
     }

@@ -176,7 +176,8 @@ pub struct Insn {
     pub index: u8,
     /// Scale in bits 1:0, segment in bits 4:2, address width in bits 6:5.
     address: u8,
-    /// LOCK, REP, REPNE; has a memory operand, has an immediate; operand width in bits 6:5.
+    /// LOCK, REP, REPNE; has a memory operand, has an immediate; operand width in bits 6:5; rotates
+    /// leave OF as their last step does.
     prefixes: u8,
     /// The mode it was decoded for.
     pub mode: Mode,
@@ -201,6 +202,7 @@ const REP: u8 = 2;
 const REPNE: u8 = 4;
 const MEMORY: u8 = 8;
 const IMMEDIATE: u8 = 16;
+const STEPWISE: u8 = 128;
 
 impl Insn {
     pub(crate) fn new(code: Code, mode: Mode, len: u8) -> Self {
@@ -232,6 +234,17 @@ impl Insn {
 
     pub(crate) fn set_has_immediate(&mut self) {
         self.prefixes |= IMMEDIATE;
+    }
+
+    pub(crate) fn set_stepwise(&mut self) {
+        self.prefixes |= STEPWISE;
+    }
+
+    /// Does a rotate leave OF as its last step does? See [`crate::CpuModel::rotates_stepwise`].
+    #[inline(always)]
+    #[must_use]
+    pub(crate) fn is_stepwise(&self) -> bool {
+        self.prefixes & STEPWISE != 0
     }
 
     pub(crate) fn set_width(&mut self, width: Width) {

@@ -415,6 +415,14 @@ impl CpuModel {
         self.features >> feature as u32 & 1 != 0
     }
 
+    /// Whether a rotate of a register by an immediate above 1 leaves OF, which the manual calls
+    /// undefined, as its last step does: so the 80386 (test386.asm's reference output) and the
+    /// 80286 (SingleStepTests). Present CPUs do not touch it in ROL and ROR.
+    #[must_use]
+    pub fn rotates_stepwise(&self) -> bool {
+        self.family < 6
+    }
+
     /// Bits of a physical address.
     #[must_use]
     pub fn physical_bits(&self) -> u32 {

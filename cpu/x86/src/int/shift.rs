@@ -1,9 +1,9 @@
 //! Shifts and rotates: SHL, SHR, SAR, ROL, ROR, RCL, RCR, SHLD, SHRD, and SHLX, SHRX, SARX, RORX.
 //!
 //! A count of 0 changes no flag. What the manual leaves undefined is as Intel's present CPUs have
-//! it: after counts above 1, OF is what it would be after a count of 1. There is one exception:
-//! after a rotate of a register by an immediate above 1, OF is what the last step leaves, as on the
-//! 80386, whose test suites print it; present CPUs do not touch it.
+//! it: after counts above 1, OF is what it would be after a count of 1, but a rotate of a register
+//! by an immediate above 1 does not touch it. Early models leave the latter as the 80386 does,
+//! whose test suites print it ([`crate::CpuModel::rotates_stepwise`]).
 //! Source: SDM vol. 2.
 
 use super::RCX;
@@ -87,6 +87,8 @@ fn unless_zero<S: Sem, N: Count>(
 
 /// A shift or rotate.
 pub(crate) trait Shift: 'static {
+    /// Of a register by an immediate above 1, OF stays.
+    const IMMEDIATE_KEEPS_OF: bool = false;
     /// The result, which is `a` if `n` is 0.
     fn apply<S: Sem>(s: &mut S, w: Width, a: S::Value, n: S::Value) -> S::Value;
     /// The flags, if `n` is not 0.
@@ -209,6 +211,7 @@ fn distance<S: Sem>(s: &mut S, w: Width, n: S::Value) -> S::Value {
 /// ROL.
 pub(crate) struct Rol;
 impl Shift for Rol {
+    const IMMEDIATE_KEEPS_OF: bool = true;
     #[inline(always)]
     fn apply<S: Sem>(s: &mut S, w: Width, a: S::Value, n: S::Value) -> S::Value {
         let n = distance(s, w, n);
@@ -233,6 +236,7 @@ impl Shift for Rol {
 /// ROR.
 pub(crate) struct Ror;
 impl Shift for Ror {
+    const IMMEDIATE_KEEPS_OF: bool = true;
     #[inline(always)]
     fn apply<S: Sem>(s: &mut S, w: Width, a: S::Value, n: S::Value) -> S::Value {
         let n = distance(s, w, n);
@@ -340,12 +344,15 @@ pub(crate) fn shift<S: Sem, O: Shift, W: Size, T: Target, N: Count>(
     let n = N::read(s, i, W::W);
     let (place, a) = T::open(s, i, W::W)?;
     let r = O::apply(s, W::W, a, n);
+    let special = !T::MEMORY && N::above_one(i, W::W);
     unless_zero::<S, N>(s, i, W::W, n, |s| {
+        let of = s.flag(Flag::Of);
         O::flags(s, W::W, a, n, r);
-        if !T::MEMORY
-            && N::above_one(i, W::W)
-            && let Some(of) = O::last_overflow(s, W::W, r)
-        {
+        if special && i.is_stepwise() {
+            if let Some(of) = O::last_overflow(s, W::W, r) {
+                s.set_flag(Flag::Of, of);
+            }
+        } else if special && O::IMMEDIATE_KEEPS_OF {
             s.set_flag(Flag::Of, of);
         }
     })?;
