@@ -12,6 +12,7 @@ use trine_firmware::{Boot, Entry};
 use trine_guest::Gpa;
 use trine_testsuites::{
     Candidate, Expected, Options, Report, Shard, Suite,
+    kvm_unit_tests::KvmUnitTests,
     pc::{self, Image, Outcome},
     vectors::Vectors,
 };
@@ -65,11 +66,14 @@ pub enum SuiteKind {
     All,
     /// One-line instruction vectors: PATH is a file, or a folder of .ins files.
     Vectors,
+    /// Guests that test a CPU from the inside: PATH is a checkout of kvm-unit-tests that you built,
+    /// or a folder of several.
+    KvmUnitTests,
 }
 
 impl SuiteKind {
     /// The suites, without `all`.
-    const SUITES: [Self; 1] = [Self::Vectors];
+    const SUITES: [Self; 2] = [Self::Vectors, Self::KvmUnitTests];
 
     /// Where `all` looks for its data below PATH, and where that comes from; `None` if it needs
     /// none.
@@ -77,6 +81,9 @@ impl SuiteKind {
         match self {
             Self::All => None,
             Self::Vectors => Some(("vectors", "the folder tests/vectors of Trine's repository")),
+            Self::KvmUnitTests => {
+                Some(("kvm-unit-tests", "https://gitlab.com/kvm-unit-tests, built for x86"))
+            }
         }
     }
 
@@ -100,6 +107,7 @@ impl SuiteKind {
         Ok(match self {
             Self::All => return Err("the suite 'all' is several".into()),
             Self::Vectors => Box::new(Vectors::open(path()?)?),
+            Self::KvmUnitTests => Box::new(KvmUnitTests::open(path()?, pc)?),
         })
     }
 }
@@ -246,6 +254,7 @@ impl pc::Pc for RealPc {
             },
             debug_console: Some(Box::new(debug_console.clone())),
             debug_exit: guest.debug_exit,
+            test_device: guest.test_device,
             no_reboot: true,
             ..Config::default()
         };

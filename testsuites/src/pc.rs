@@ -24,6 +24,8 @@ pub struct Guest {
     pub memory: u64,
     /// The port of the debug exit device, if there is one.
     pub debug_exit: Option<u16>,
+    /// Is there the test device of kvm-unit-tests?
+    pub test_device: bool,
     /// How long it may take, in host time.
     pub time_limit: Duration,
 }
