@@ -12,6 +12,7 @@ use trine_firmware::{Boot, Entry};
 use trine_guest::Gpa;
 use trine_testsuites::{
     Candidate, Expected, Options, Report, Shard, Suite,
+    kvm_unit_tests::KvmUnitTests,
     pc::{self, Image, Outcome},
     test386::Test386,
     vectors::Vectors,
@@ -68,11 +69,14 @@ pub enum SuiteKind {
     Vectors,
     /// test386.asm: PATH is a checkout in which its ROM was built.
     Test386,
+    /// Guests that test a CPU from the inside: PATH is a checkout of kvm-unit-tests that you built,
+    /// or a folder of several.
+    KvmUnitTests,
 }
 
 impl SuiteKind {
     /// The suites, without `all`.
-    const SUITES: [Self; 2] = [Self::Vectors, Self::Test386];
+    const SUITES: [Self; 3] = [Self::Vectors, Self::Test386, Self::KvmUnitTests];
 
     /// Where `all` looks for its data below PATH, and where that comes from; `None` if it needs
     /// none.
@@ -82,6 +86,9 @@ impl SuiteKind {
             Self::Vectors => Some(("vectors", "the folder tests/vectors of Trine's repository")),
             Self::Test386 => {
                 Some(("test386", "a checkout of barotto/test386.asm on GitHub; build it with make"))
+            }
+            Self::KvmUnitTests => {
+                Some(("kvm-unit-tests", "https://gitlab.com/kvm-unit-tests, built for x86"))
             }
         }
     }
@@ -107,6 +114,7 @@ impl SuiteKind {
             Self::All => return Err("the suite 'all' is several".into()),
             Self::Vectors => Box::new(Vectors::open(path()?)?),
             Self::Test386 => Box::new(Test386::open(path()?, pc)?),
+            Self::KvmUnitTests => Box::new(KvmUnitTests::open(path()?, pc)?),
         })
     }
 }
@@ -255,6 +263,7 @@ impl pc::Pc for RealPc {
             debug_exit: guest.debug_exit,
             post_port: guest.post_port,
             end_on_halt: guest.end_on_halt,
+            test_device: guest.test_device,
             no_reboot: true,
             ..Config::default()
         };

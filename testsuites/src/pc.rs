@@ -28,6 +28,8 @@ pub struct Guest {
     pub post_port: Option<u16>,
     /// It ends where its first CPU halts with interrupts off.
     pub end_on_halt: bool,
+    /// Is there the test device of kvm-unit-tests?
+    pub test_device: bool,
     /// How long it may take, in host time.
     pub time_limit: Duration,
 }
@@ -44,6 +46,7 @@ impl Guest {
             debug_exit: None,
             post_port: None,
             end_on_halt: false,
+            test_device: false,
             time_limit: Duration::from_secs(60),
         }
     }
