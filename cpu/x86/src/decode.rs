@@ -69,8 +69,9 @@ impl Decoder {
         let insn = decoder.decode();
         match decoder.last_error() {
             DecoderError::NoMoreBytes if window.len() < 15 => return Decoded::Incomplete,
-            DecoderError::NoMoreBytes => return Decoded::TooLong,
             DecoderError::None => {}
+            // The decoder calls everything invalid that does not end within 15 bytes.
+            _ if insn.len() == 15 && self.goes_on(bits, window) => return Decoded::TooLong,
             _ => return Decoded::Invalid,
         }
         if !self.offered.get(insn.code() as usize).copied().unwrap_or(false) {
@@ -84,6 +85,18 @@ impl Decoder {
             out.set_stepwise();
         }
         Decoded::Insn(out)
+    }
+
+    /// Whether the instruction, of which `window` is 15 bytes, has more than these: without one of
+    /// its prefixes, the bytes are still too few. What has so many bytes has more prefixes than
+    /// one of each kind that changes the length of the rest.
+    fn goes_on(&self, bits: u32, window: &[u8]) -> bool {
+        let spare = window.iter().position(|byte| !matches!(byte, 0x66 | 0x67)).unwrap_or(0);
+        let rest: Vec<u8> =
+            window.iter().enumerate().filter(|(n, _)| *n != spare).map(|(_, byte)| *byte).collect();
+        let mut decoder = iced_x86::Decoder::with_ip(bits, &rest, 0, self.options);
+        let _ = decoder.decode();
+        decoder.last_error() == DecoderError::NoMoreBytes
     }
 }
 
@@ -417,6 +430,25 @@ mod tests {
         assert_eq!(mnemonic("pentium", &[0xda, 0xc1]), None);
         assert_eq!(mnemonic("p6", &[0xda, 0xc1]), Some(Mnemonic::Fcmovb));
         assert_eq!(mnemonic("p6,-fpu,-fxsr,-mmx", &[0xda, 0xc1]), None);
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_invalid() {
+        let decoder = Decoder::new(&CpuModel::named("max").unwrap());
+        let decode = |prefixes: &[u8], rest: &[u8]| {
+            let mut bytes = prefixes.to_vec();
+            bytes.extend(rest);
+            let bits_32 = Mode::new(Width::W32, Width::W32, true, true);
+            decoder.decode(&bytes, bits_32, 0x1000, 0)
+        };
+        assert!(matches!(decode(&[0x2e; 14], &[0x90]), Decoded::Insn(_)));
+        assert!(matches!(decode(&[0x2e; 15], &[0x90]), Decoded::TooLong));
+        assert!(matches!(decode(&[0x66; 15], &[0x90]), Decoded::TooLong));
+        assert!(matches!(decode(&[0x2e; 12], &[0x80, 0x7c, 0x00, 0x00, 0x00]), Decoded::TooLong));
+        assert!(matches!(decode(&[0x2e; 14], &[0x0f, 0x0b]), Decoded::TooLong));
+        // An invalid instruction of 15 bytes, and of fewer.
+        assert!(matches!(decode(&[0x2e; 13], &[0x0f, 0x04]), Decoded::Invalid));
+        assert!(matches!(decode(&[0x2e; 12], &[0x0f, 0x04, 0x00]), Decoded::Invalid));
     }
 
     #[test]
