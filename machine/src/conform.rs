@@ -14,6 +14,7 @@ use trine_testsuites::{
     Candidate, Expected, Options, Report, Shard, Suite,
     kvm_unit_tests::KvmUnitTests,
     pc::{self, Image, Outcome},
+    sectors::Sectors,
     test386::Test386,
     vectors::Vectors,
 };
@@ -67,6 +68,8 @@ pub enum SuiteKind {
     All,
     /// One-line instruction vectors: PATH is a file, or a folder of .ins files.
     Vectors,
+    /// Boot sectors that check what lenient emulators get wrong; they are built in.
+    Sectors,
     /// test386.asm: PATH is a checkout in which its ROM was built.
     Test386,
     /// Guests that test a CPU from the inside: PATH is a checkout of kvm-unit-tests that you built,
@@ -76,13 +79,13 @@ pub enum SuiteKind {
 
 impl SuiteKind {
     /// The suites, without `all`.
-    const SUITES: [Self; 3] = [Self::Vectors, Self::Test386, Self::KvmUnitTests];
+    const SUITES: [Self; 4] = [Self::Vectors, Self::Sectors, Self::Test386, Self::KvmUnitTests];
 
     /// Where `all` looks for its data below PATH, and where that comes from; `None` if it needs
     /// none.
     fn data(self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::All => None,
+            Self::All | Self::Sectors => None,
             Self::Vectors => Some(("vectors", "the folder tests/vectors of Trine's repository")),
             Self::Test386 => {
                 Some(("test386", "a checkout of barotto/test386.asm on GitHub; build it with make"))
@@ -113,6 +116,7 @@ impl SuiteKind {
         Ok(match self {
             Self::All => return Err("the suite 'all' is several".into()),
             Self::Vectors => Box::new(Vectors::open(path()?)?),
+            Self::Sectors => Box::new(Sectors::new(pc)),
             Self::Test386 => Box::new(Test386::open(path()?, pc)?),
             Self::KvmUnitTests => Box::new(KvmUnitTests::open(path()?, pc)?),
         })

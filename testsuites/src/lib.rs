@@ -16,6 +16,7 @@ pub mod pc;
 mod progress;
 mod report;
 mod run;
+pub mod sectors;
 mod shard;
 mod suite;
 pub mod test386;
