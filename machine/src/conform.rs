@@ -15,6 +15,7 @@ use trine_testsuites::{
     kvm_unit_tests::KvmUnitTests,
     pc::{self, Image, Outcome},
     sectors::Sectors,
+    single_step::{Kind, SingleStep},
     test386::Test386,
     vectors::Vectors,
 };
@@ -61,13 +62,19 @@ pub struct ConformArgs {
     pub junit: Option<PathBuf>,
 }
 
-/// The suites.
+/// The suites. `testsuites/fetch` brings the data of those that are not ours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum SuiteKind {
     /// All of them; PATH is a folder that holds their data under the names below.
     All,
     /// One-line instruction vectors: PATH is a file, or a folder of .ins files.
     Vectors,
+    /// What an 8086 did: PATH is a checkout of SingleStepTests/8086, or a folder of its .MOO files.
+    #[value(name = "sst-8086")]
+    Sst8086,
+    /// What an 80286 did in real mode: PATH is a checkout of SingleStepTests/80286.
+    #[value(name = "sst-80286")]
+    Sst80286,
     /// Boot sectors that check what lenient emulators get wrong; they are built in.
     Sectors,
     /// test386.asm: PATH is a checkout in which its ROM was built.
@@ -79,19 +86,29 @@ pub enum SuiteKind {
 
 impl SuiteKind {
     /// The suites, without `all`.
-    const SUITES: [Self; 4] = [Self::Vectors, Self::Sectors, Self::Test386, Self::KvmUnitTests];
+    const SUITES: [Self; 6] = [
+        Self::Vectors,
+        Self::Sst8086,
+        Self::Sst80286,
+        Self::Sectors,
+        Self::Test386,
+        Self::KvmUnitTests,
+    ];
 
     /// Where `all` looks for its data below PATH, and where that comes from; `None` if it needs
     /// none.
     fn data(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::All | Self::Sectors => None,
-            Self::Vectors => Some(("vectors", "the folder tests/vectors of Trine's repository")),
-            Self::Test386 => {
-                Some(("test386", "a checkout of barotto/test386.asm on GitHub; build it with make"))
-            }
+            Self::Vectors => Some((
+                "vectors",
+                "testsuites/fetch FOLDER vectors, or tests/vectors in Trine's repository",
+            )),
+            Self::Sst8086 => Some(("sst-8086", "testsuites/fetch FOLDER sst-8086")),
+            Self::Sst80286 => Some(("sst-80286", "testsuites/fetch FOLDER sst-80286")),
+            Self::Test386 => Some(("test386", "testsuites/fetch FOLDER test386")),
             Self::KvmUnitTests => {
-                Some(("kvm-unit-tests", "https://gitlab.com/kvm-unit-tests, built for x86"))
+                Some(("kvm-unit-tests", "testsuites/fetch FOLDER kvm-unit-tests"))
             }
         }
     }
@@ -116,6 +133,8 @@ impl SuiteKind {
         Ok(match self {
             Self::All => return Err("the suite 'all' is several".into()),
             Self::Vectors => Box::new(Vectors::open(path()?)?),
+            Self::Sst8086 => Box::new(SingleStep::open(Kind::I8086, path()?)?),
+            Self::Sst80286 => Box::new(SingleStep::open(Kind::I80286, path()?)?),
             Self::Sectors => Box::new(Sectors::new(pc)),
             Self::Test386 => Box::new(Test386::open(path()?, pc)?),
             Self::KvmUnitTests => Box::new(KvmUnitTests::open(path()?, pc)?),

@@ -33,9 +33,9 @@ fn conform(kind: Kind, name: &str) {
         );
         return;
     };
-    let suite = SingleStep::open(kind, &folder).unwrap();
+    let suite = SingleStep::open(kind, &folder).unwrap_or_else(|e| panic!("{e}"));
     let shard = std::env::var("TRINE_SHARD").unwrap_or_else(|_| "1/10".into());
-    let shard: Shard = shard.parse().unwrap();
+    let shard: Shard = shard.parse().expect("TRINE_SHARD is I/N");
     let filter = std::env::var("TRINE_FILTER").ok();
     let report = run(&suite, &[interp()], &Options { shard, filter, ..Options::default() });
     println!("{}", report.text());

@@ -136,12 +136,10 @@ impl Suite for Sectors<'_> {
     ) -> Result<(), String> {
         let (sector, mode, image) = self.groups[group];
         let guest = Guest {
-            image: Image::Sector(image.to_vec()),
-            cpu: "max".into(),
-            cpus: 1,
             memory: 16 << 20,
             debug_exit: Some(0xf4),
             time_limit: TIME_LIMIT,
+            ..Guest::new(Image::Sector(image.to_vec()))
         };
         let outcome = self.pc.boot(candidate.name, &guest)?;
         judge(&sector.checks(mode), sector.shuts_down(), &outcome, tally);
