@@ -12,6 +12,7 @@ use trine_firmware::{Boot, Entry};
 use trine_guest::Gpa;
 use trine_testsuites::{
     Candidate, Expected, Options, Report, Shard, Suite,
+    host::Host,
     pc::{self, Image, Outcome},
     test386::Test386,
     vectors::Vectors,
@@ -64,6 +65,9 @@ pub struct ConformArgs {
 pub enum SuiteKind {
     /// All of them; PATH is a folder that holds their data under the names below.
     All,
+    /// Each user's instruction form on the host's CPU and on the engines, from the same states:
+    /// see --seed and --cases.
+    Host,
     /// One-line instruction vectors: PATH is a file, or a folder of .ins files.
     Vectors,
     /// test386.asm: PATH is a checkout in which its ROM was built.
@@ -72,13 +76,13 @@ pub enum SuiteKind {
 
 impl SuiteKind {
     /// The suites, without `all`.
-    const SUITES: [Self; 2] = [Self::Vectors, Self::Test386];
+    const SUITES: [Self; 3] = [Self::Host, Self::Vectors, Self::Test386];
 
     /// Where `all` looks for its data below PATH, and where that comes from; `None` if it needs
     /// none.
     fn data(self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::All => None,
+            Self::All | Self::Host => None,
             Self::Vectors => Some(("vectors", "the folder tests/vectors of Trine's repository")),
             Self::Test386 => {
                 Some(("test386", "a checkout of barotto/test386.asm on GitHub; build it with make"))
@@ -105,6 +109,7 @@ impl SuiteKind {
         let _ = args;
         Ok(match self {
             Self::All => return Err("the suite 'all' is several".into()),
+            Self::Host => Box::new(Host::new(args.seed, args.cases)?),
             Self::Vectors => Box::new(Vectors::open(path()?)?),
             Self::Test386 => Box::new(Test386::open(path()?, pc)?),
         })

@@ -18,6 +18,7 @@
 
 mod stage;
 mod text;
+pub(crate) mod window;
 
 use std::{
     num::NonZeroU64,

@@ -56,6 +56,12 @@ impl Decoder {
         Self { offered, options }
     }
 
+    /// Whether the model has this instruction.
+    #[must_use]
+    pub fn offers(&self, code: Code) -> bool {
+        self.offered.get(code as usize).copied().unwrap_or(false)
+    }
+
     /// Decodes the instruction that `bytes` start with, for a block that starts at `block_ip` and
     /// has `before` bytes before this instruction.
     #[must_use]
@@ -71,7 +77,7 @@ impl Decoder {
             DecoderError::None => {}
             _ => return Decoded::Invalid,
         }
-        if !self.offered.get(insn.code() as usize).copied().unwrap_or(false) {
+        if !self.offers(insn.code()) {
             return Decoded::Invalid;
         }
         let mut out = compact(&insn, mode, block_ip, before);

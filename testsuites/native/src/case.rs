@@ -201,6 +201,19 @@ impl Outcome {
     pub fn lines(&self) -> &[Change] {
         &self.lines[..(self.changed as usize).min(CHANGED)]
     }
+
+    /// No line has changed.
+    pub fn clear_lines(&mut self) {
+        self.changed = 0;
+    }
+
+    /// One more line has changed; lines come by address.
+    pub fn push_line(&mut self, line: Change) {
+        if let Some(place) = self.lines.get_mut(self.changed as usize) {
+            *place = line;
+        }
+        self.changed += 1;
+    }
 }
 
 impl Default for Outcome {

@@ -10,7 +10,7 @@ use std::{
     sync::atomic::{AtomicPtr, AtomicU32, Ordering},
 };
 
-use crate::case::{CHANGED, Case, Change, FX_BYTES, LDT, Outcome, Page, State, WINDOW, page};
+use crate::case::{Case, Change, FX_BYTES, LDT, Outcome, Page, State, WINDOW, page};
 
 /// Cases that go to the child at once.
 pub(crate) const BATCH: usize = 256;
@@ -369,7 +369,7 @@ fn background(at: usize) -> u8 {
 unsafe fn sweep(child: &Child, case: &Case, out: &mut Outcome) {
     // SAFETY: both copies of the window have its size, and nobody else touches them now.
     unsafe {
-        out.changed = 0;
+        out.clear_lines();
         for n in (0..16).filter(|n| page(WINDOW + (n << 12)) == Page::Data) {
             let start = n as usize * PAGE_BYTES;
             let line = |copy: *mut u8, at: usize| &mut *copy.add(at).cast::<[u8; 64]>();
@@ -382,11 +382,7 @@ unsafe fn sweep(child: &Child, case: &Case, out: &mut Outcome) {
                 if now == line(child.mirror, at) {
                     continue;
                 }
-                if (out.changed as usize) < CHANGED {
-                    let at = WINDOW + at as u64;
-                    out.lines[out.changed as usize] = Change { at, bytes: *now };
-                }
-                out.changed += 1;
+                out.push_line(Change { at: WINDOW + at as u64, bytes: *now });
                 now.fill(background(at));
             }
         }
