@@ -11,8 +11,12 @@ mod encode;
 mod forms;
 mod guest;
 mod image;
+mod line;
+mod minimise;
 mod undefined;
 mod values;
+
+pub(crate) use line::run as run_line;
 
 use std::{
     collections::BTreeMap,
@@ -24,10 +28,12 @@ use trine_native::{Case, Oracle, Outcome, cpuid as leaf};
 use trine_x86::Decoder;
 
 use crate::{Candidate, Suite, Tally, noise::Noise};
+use compare::Compared;
 use cpuid::HostFeatures;
 use draw::Drawn;
 use forms::Form;
 use guest::Guest;
+use undefined::Freedom;
 
 /// Cases that go to the oracle at once.
 const BATCH: usize = 256;
@@ -43,8 +49,11 @@ pub struct Host {
     forms: Vec<Form>,
     /// Forms that are not run, by reason.
     left_out: BTreeMap<String, Vec<String>>,
-    /// Idle oracles.
+    /// Oracles and vCPUs that nobody uses now.
     oracles: Mutex<Vec<Oracle>>,
+    guests: Mutex<Vec<(&'static str, Guest)>>,
+    /// Flags that the manuals leave undefined are compared too.
+    exact: bool,
 }
 
 impl Host {
@@ -78,7 +87,35 @@ impl Host {
             forms: kept,
             left_out,
             oracles: Mutex::new(vec![oracle]),
+            guests: Mutex::default(),
+            exact: false,
         })
+    }
+
+    /// Compares what the manuals leave undefined, too: our CPU does there as this one, on hosts of
+    /// its kind.
+    #[must_use]
+    pub fn exact(mut self) -> Self {
+        self.exact = true;
+        self
+    }
+
+    /// Whether the host's CPU is of the kind whose undefined flags ours has: Intel's of 2023
+    /// (Sapphire Rapids and Emerald Rapids).
+    #[must_use]
+    pub fn is_our_kind(&self) -> bool {
+        self.features.is_like_ours()
+    }
+
+    fn guest(&self, candidate: &Candidate) -> Result<Guest, String> {
+        let mut idle = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        match idle.iter().position(|(name, _)| *name == candidate.name) {
+            Some(n) => Ok(idle.swap_remove(n).1),
+            None => {
+                drop(idle);
+                Guest::new(candidate, &self.model)
+            }
+        }
     }
 
     fn oracle(&self) -> Result<Oracle, String> {
@@ -98,8 +135,7 @@ impl Host {
         &self,
         form: Form,
         cases: u64,
-        oracle: &mut Oracle,
-        guest: &mut Guest,
+        bench: &mut Bench,
         tally: &mut Tally<'_>,
     ) -> Result<(), String> {
         let mut noise = self.noise(form);
@@ -116,40 +152,87 @@ impl Host {
                 return Err("no encoding was found".into());
             }
             let batch: Vec<Case> = drawn.iter().map(|d| d.case.clone()).collect();
-            oracle.run(&batch, &mut host).map_err(|e| e.to_string())?;
+            bench.oracle.run(&batch, &mut host).map_err(|e| e.to_string())?;
             for (n, (drawn, host)) in drawn.iter().zip(&host).enumerate() {
-                guest.run(&drawn.case, &mut ours)?;
-                self.judge(number + n as u64, drawn, host, &ours, tally);
+                bench.guest.run(&drawn.case, &mut ours)?;
+                let number = number + n as u64;
+                if host.vector == Outcome::NONE {
+                    if ours.vector == Outcome::NONE {
+                        tally.pass(1);
+                    } else {
+                        tally.skip(number, "no answer from the host's CPU: endless, or deadly");
+                    }
+                } else if self.judge(drawn, host, &ours).is_empty() {
+                    tally.pass(1);
+                } else {
+                    self.report(number, drawn, bench, tally)?;
+                }
             }
             number += drawn.len() as u64;
         }
         Ok(())
     }
 
-    fn judge(
+    /// What differs where it should not.
+    fn judge(&self, drawn: &Drawn, host: &Outcome, ours: &Outcome) -> Vec<String> {
+        let freedom = self.freedom(drawn, host);
+        let compared = Compared {
+            bits: drawn.form.bits,
+            before: &drawn.case.before,
+            keeps_fdp: self.features.keeps_fdp(),
+        };
+        compared.differences(host, ours, &freedom)
+    }
+
+    fn freedom(&self, drawn: &Drawn, host: &Outcome) -> Freedom {
+        let mut freedom = undefined::freedom(&drawn.encoded.insn, host);
+        if self.exact {
+            freedom.flags = 0;
+        }
+        freedom
+    }
+
+    /// Tells of a case that failed, with the smallest line that shows it.
+    fn report(
         &self,
         number: u64,
         drawn: &Drawn,
-        host: &Outcome,
-        ours: &Outcome,
+        bench: &mut Bench,
         tally: &mut Tally<'_>,
-    ) {
-        if host.vector == Outcome::NONE {
-            if ours.vector == Outcome::NONE {
-                tally.pass(1);
-            } else {
-                tally.skip(number, "the host's CPU gave no answer: it is endless there, or deadly");
-            }
-            return;
-        }
-        let freedom = undefined::freedom(&drawn.encoded.insn, &self.features);
-        let differences = compare::differences(drawn, host, ours, &freedom);
-        if differences.is_empty() {
-            tally.pass(1);
-            return;
-        }
-        let why = format!("{}: {}", drawn.encoded.insn, differences.join("; "));
-        tally.fail(number, why, None);
+    ) -> Result<(), String> {
+        let small = if tally.failed() < MINIMISED {
+            minimise::minimise(drawn, |smaller| {
+                let (host, ours) = bench.run(&smaller.case)?;
+                Ok(host.vector != Outcome::NONE && !self.judge(smaller, &host, &ours).is_empty())
+            })?
+        } else {
+            drawn.clone()
+        };
+        let (host, ours) = bench.run(&small.case)?;
+        let why = format!("{}: {}", small.encoded.insn, self.judge(&small, &host, &ours).join("; "));
+        let line = line::write(&small, &host, &self.freedom(&small, &host));
+        tally.fail(number, why, Some(line));
+        Ok(())
+    }
+}
+
+/// Failures of a group that are made smaller; it takes some hundred runs.
+const MINIMISED: u64 = 8;
+
+/// Both CPUs.
+struct Bench {
+    oracle: Oracle,
+    guest: Guest,
+}
+
+impl Bench {
+    fn run(&mut self, case: &Case) -> Result<(Outcome, Outcome), String> {
+        let mut host = [Outcome::default()];
+        let mut ours = Outcome::default();
+        self.oracle.run(std::slice::from_ref(case), &mut host).map_err(|e| e.to_string())?;
+        self.guest.run(case, &mut ours)?;
+        let [host] = host;
+        Ok((host, ours))
     }
 }
 
@@ -174,10 +257,11 @@ impl Suite for Host {
         tally: &mut Tally<'_>,
     ) -> Result<(), String> {
         let form = *self.forms.get(group).ok_or("there is no such group")?;
-        let mut oracle = self.oracle()?;
-        let mut guest = Guest::new(candidate, &self.model)?;
-        let done = self.run_form(form, self.size(group), &mut oracle, &mut guest, tally);
+        let mut bench = Bench { oracle: self.oracle()?, guest: self.guest(candidate)? };
+        let done = self.run_form(form, self.size(group), &mut bench, tally);
+        let Bench { oracle, guest } = bench;
         self.oracles.lock().unwrap_or_else(PoisonError::into_inner).push(oracle);
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner).push((candidate.name, guest));
         done
     }
 

@@ -1,9 +1,8 @@
 //! What may differ between two CPUs after the same case, and what does.
 
-use trine_native::{Change, Outcome};
+use trine_native::{Change, Outcome, State};
 
 use super::{
-    draw::Drawn,
     guest::word,
     undefined::{self, Freedom},
 };
@@ -16,49 +15,72 @@ const GPR: [&str; 16] = [
 const SEGMENTS: [&str; 6] = ["es", "cs", "ss", "ds", "fs", "gs"];
 const PF: u32 = 14;
 /// Addresses from here on are the kernel's, or no addresses.
-const USER_END: u64 = 1 << 47;
+const USER_END: u64 = (1 << 47) - 0x1000;
+/// The last data pointer's place in FXSAVE's image.
+const FDP: usize = 16;
 /// Linux sets this bit of the error code for them, lest a program learn what the kernel has mapped
 /// (arch/x86/mm/fault.c, `set_signal_archinfo`).
 const PRESENT: u32 = 1;
 
-/// What differs; empty if nothing does.
-pub(crate) fn differences(
-    drawn: &Drawn,
-    host: &Outcome,
-    ours: &Outcome,
-    freedom: &Freedom,
-) -> Vec<String> {
-    let mut out = Differences(Vec::new());
-    out.number("exception", host.vector.into(), ours.vector.into());
-    if host.vector != ours.vector {
-        return out.0;
+/// What two outcomes are of.
+pub(crate) struct Compared<'a> {
+    /// Of the code segment.
+    pub(crate) bits: u32,
+    pub(crate) before: &'a State,
+    /// See [`super::cpuid::HostFeatures::keeps_fdp`].
+    pub(crate) keeps_fdp: bool,
+}
+
+impl Compared<'_> {
+    /// What differs; empty if nothing does.
+    pub(crate) fn differences(
+        &self,
+        host: &Outcome,
+        ours: &Outcome,
+        freedom: &Freedom,
+    ) -> Vec<String> {
+        let mut out = Differences(Vec::new());
+        out.number("exception", host.vector.into(), ours.vector.into());
+        if host.vector != ours.vector {
+            return out.0;
+        }
+        if matches!(host.vector, 8 | 10..=14 | 17 | 21) {
+            let hidden = if host.vector == PF && host.cr2 >= USER_END { PRESENT } else { 0 };
+            out.number("error code", (host.error | hidden).into(), (ours.error | hidden).into());
+        }
+        if host.vector == PF {
+            out.number("cr2", host.cr2, ours.cr2);
+        }
+        let (h, o) = (&host.after, &ours.after);
+        let low = if self.bits == 64 { !0 } else { 0xffff_ffff };
+        let registers = if self.bits == 64 { 16 } else { 8 };
+        for (n, name) in GPR.iter().enumerate().take(registers) {
+            let mask = low & !freedom.gpr(n);
+            out.number(name, h.gpr[n] & mask, o.gpr[n] & mask);
+        }
+        out.number("rip", h.rip, o.rip);
+        let defined = !freedom.flags;
+        out.number("rflags", h.rflags & defined, o.rflags & defined);
+        for (n, name) in SEGMENTS.iter().enumerate() {
+            out.number(name, visible(h.selectors[n]), visible(o.selectors[n]));
+        }
+        for (n, name) in ["fs.base", "gs.base"].into_iter().enumerate() {
+            out.number(name, h.bases[n], o.bases[n]);
+        }
+        let mut freedom = *freedom;
+        if self.keeps_fdp && word(&h.fx, FDP) == word(&self.before.fx, FDP) {
+            freedom.last_data = !0;
+        }
+        out.image(&h.fx, &o.fx, &freedom);
+        out.memory(host, ours, &freedom);
+        out.0
     }
-    if matches!(host.vector, 8 | 10..=14 | 17 | 21) {
-        let hidden = if host.vector == PF && host.cr2 >= USER_END { PRESENT } else { 0 };
-        out.number("error code", (host.error | hidden).into(), (ours.error | hidden).into());
-    }
-    if host.vector == PF {
-        out.number("cr2", host.cr2, ours.cr2);
-    }
-    let (h, o) = (&host.after, &ours.after);
-    let low = if drawn.form.bits == 64 { !0 } else { 0xffff_ffff };
-    let registers = if drawn.form.bits == 64 { 16 } else { 8 };
-    for (n, name) in GPR.iter().enumerate().take(registers) {
-        let mask = low & !freedom.gpr(n);
-        out.number(name, h.gpr[n] & mask, o.gpr[n] & mask);
-    }
-    out.number("rip", h.rip, o.rip);
-    let defined = !freedom.flags;
-    out.number("rflags", h.rflags & defined, o.rflags & defined);
-    for (n, name) in SEGMENTS.iter().enumerate() {
-        out.number(name, h.selectors[n].into(), o.selectors[n].into());
-    }
-    for (n, name) in ["fs.base", "gs.base"].into_iter().enumerate() {
-        out.number(name, h.bases[n], o.bases[n]);
-    }
-    out.image(&h.fx, &o.fx, freedom);
-    out.memory(host, ours, freedom);
-    out.0
+}
+
+/// A null selector without its RPL, which the kernel's IRET clears on the way back to the oracle
+/// (SDM vol. 2A, IRET: RETURN-TO-OUTER-PRIVILEGE-LEVEL).
+fn visible(selector: u16) -> u64 {
+    if selector & 0xfffc == 0 { 0 } else { selector.into() }
 }
 
 struct Differences(Vec<String>);

@@ -38,8 +38,12 @@ impl HostFeatures {
         }
     }
 
-    pub(crate) fn is_intel(&self) -> bool {
+    /// Intel's family 6, model 8Fh or CFh.
+    pub(crate) fn is_like_ours(&self) -> bool {
+        let model = self.signature >> 4 & 0xf | self.signature >> 12 & 0xf0;
         &self.vendor == b"GenuineIntel"
+            && self.signature >> 8 & 0xf == 6
+            && matches!(model, 0x8f | 0xcf)
     }
 
     /// The x87's last data pointer is updated only by unmasked exceptions (SDM vol. 1, section

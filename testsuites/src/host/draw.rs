@@ -54,6 +54,13 @@ pub(crate) fn draw(form: Form, components: u64, n: &mut Noise) -> Option<Drawn> 
         }
         d.state.fx[160 + 8 * 16..].fill(0);
     }
+    if is_xsave(form.code.mnemonic()) {
+        // Its address may have taken the registers of its mask.
+        let asked = d.state.gpr[2] << 32 | d.state.gpr[0] & 0xffff_ffff;
+        if asked & !components != 0 {
+            return None;
+        }
+    }
     let mut case = Case::new(d.state);
     for (at, bytes) in &d.memory {
         patch(&mut case, *at, bytes);

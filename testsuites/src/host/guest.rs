@@ -27,7 +27,7 @@ pub(crate) struct Guest {
     mirror: Vec<u8>,
 }
 
-fn background(at: u64) -> u8 {
+pub(crate) fn background(at: u64) -> u8 {
     if page(at) == Page::Code { 0xcc } else { 0 }
 }
 

@@ -2,7 +2,7 @@
 
 use iced_x86::Instruction;
 
-use super::cpuid::HostFeatures;
+use trine_native::Outcome;
 
 /// What of an outcome is not compared.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -30,7 +30,7 @@ impl Freedom {
 }
 
 /// What is free after `insn`.
-pub(crate) fn freedom(insn: &Instruction, host: &HostFeatures) -> Freedom {
+pub(crate) fn freedom(insn: &Instruction, host: &Outcome) -> Freedom {
     let _ = (insn, host);
     Freedom::default()
 }
