@@ -108,7 +108,7 @@ fn compact(insn: &Instruction, mode: Mode, block_ip: u64, before: usize) -> Insn
             OpKind::Memory => {
                 out.set_has_memory();
                 out.ops[n as usize] = slot::MEM;
-                seg = segment(insn.memory_segment());
+                seg = segment_of(insn, mode);
                 address_width = memory_operand(insn, block_ip, &mut out, mode);
             }
             kind => {
@@ -117,7 +117,7 @@ fn compact(insn: &Instruction, mode: Mode, block_ip: u64, before: usize) -> Insn
                     out.ops[n as usize] = slot::MEM;
                     address_width = width;
                     if is_source {
-                        seg = segment(insn.memory_segment());
+                        seg = segment_of(insn, mode);
                     }
                 } else {
                     immediate(insn, n, kind, &mut out);
@@ -314,6 +314,19 @@ fn register(r: Register) -> u8 {
         };
     }
     r.number() as u8
+}
+
+/// The memory operand's segment. 64-bit mode ignores overrides other than FS and GS, even for which
+/// exception a bad address raises.
+fn segment_of(insn: &Instruction, mode: Mode) -> Seg {
+    let seg = segment(insn.memory_segment());
+    if !mode.is_64() || matches!(seg, Seg::Fs | Seg::Gs) {
+        return seg;
+    }
+    match insn.memory_base() {
+        Register::RSP | Register::RBP | Register::ESP | Register::EBP => Seg::Ss,
+        _ => Seg::Ds,
+    }
 }
 
 fn segment(r: Register) -> Seg {
