@@ -106,7 +106,6 @@ impl SuiteKind {
                 format!("{} needs a path: trine conform {0} PATH ({source})", self.name())
             })
         };
-        let _ = args;
         Ok(match self {
             Self::All => return Err("the suite 'all' is several".into()),
             Self::Host => Box::new(Host::new(args.seed, args.cases)?),

@@ -209,7 +209,8 @@ impl Host {
             drawn.clone()
         };
         let (host, ours) = bench.run(&small.case)?;
-        let why = format!("{}: {}", small.encoded.insn, self.judge(&small, &host, &ours).join("; "));
+        let why =
+            format!("{}: {}", small.encoded.insn, self.judge(&small, &host, &ours).join("; "));
         let line = line::write(&small, &host, &self.freedom(&small, &host));
         tally.fail(number, why, Some(line));
         Ok(())

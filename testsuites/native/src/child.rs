@@ -195,11 +195,7 @@ unsafe fn set_up(child: &Child) -> Result<bool, u32> {
                 return Err(1);
             }
         }
-        let stack = libc::stack_t {
-            ss_sp: child.stack.cast(),
-            ss_flags: 0,
-            ss_size: STACK_BYTES,
-        };
+        let stack = libc::stack_t { ss_sp: child.stack.cast(), ss_flags: 0, ss_size: STACK_BYTES };
         if libc::sigaltstack(&raw const stack, null_mut()) != 0 {
             return Err(2);
         }
@@ -329,12 +325,7 @@ const PLACES: [i32; 16] = [
 /// XSTATE_BV, in quadwords from the start of the XSAVE area.
 const XSTATE_BV: usize = 64;
 
-unsafe fn harvest(
-    child: &mut Child,
-    at: usize,
-    context: &libc::ucontext_t,
-    segments: &Segments,
-) {
+unsafe fn harvest(child: &mut Child, at: usize, context: &libc::ucontext_t, segments: &Segments) {
     // SAFETY: `at` is below BATCH, as the parent posted it; the frame's area has 512 bytes at least.
     unsafe {
         let board = child.board;

@@ -1,6 +1,6 @@
 //! Hosts that are no oracle.
 
-use crate::{Case, Outcome, OracleError};
+use crate::{Case, OracleError, Outcome};
 
 /// There is none on this kind of host.
 #[derive(Debug)]

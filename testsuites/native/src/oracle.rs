@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    Case, Outcome, OracleError, WINDOW_BYTES,
+    Case, OracleError, Outcome, WINDOW_BYTES,
     case::{Page, WINDOW, page},
     child::{self, BATCH, Board, Child, STACK_BYTES},
 };
@@ -88,10 +88,8 @@ impl Oracle {
         if unsafe { libc::ftruncate(window_file, WINDOW_BYTES as i64) } != 0 {
             return Err(failed("ftruncate"));
         }
-        let (shared, private) = (
-            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-        );
+        let (shared, private) =
+            (libc::MAP_SHARED | libc::MAP_ANONYMOUS, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         let mut oracle = Self {
             board: Mapping::new(size_of::<Board>(), shared, -1)?,
             alias: Mapping::new(WINDOW_BYTES, libc::MAP_SHARED, window_file)?,
@@ -236,14 +234,12 @@ impl Oracle {
         while self.board().finished.load(Ordering::SeqCst) != number {
             if self.is_dead() {
                 self.process = 0;
-                return Err(OracleError::Died(
-                    match self.board().failed.load(Ordering::SeqCst) {
-                        1 => format!("no memory at {WINDOW:#x}; see vm.mmap_min_addr"),
-                        2 => "sigaltstack failed".into(),
-                        3 => "sigaction failed".into(),
-                        _ => "killed".into(),
-                    },
-                ));
+                return Err(OracleError::Died(match self.board().failed.load(Ordering::SeqCst) {
+                    1 => format!("no memory at {WINDOW:#x}; see vm.mmap_min_addr"),
+                    2 => "sigaltstack failed".into(),
+                    3 => "sigaction failed".into(),
+                    _ => "killed".into(),
+                }));
             }
             if begun.elapsed() > PATIENCE * 4 {
                 self.stop();

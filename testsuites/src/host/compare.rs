@@ -55,8 +55,7 @@ impl Compared<'_> {
         let low = if self.bits == 64 { !0 } else { 0xffff_ffff };
         let registers = if self.bits == 64 { 16 } else { 8 };
         for (n, name) in GPR.iter().enumerate().take(registers) {
-            let mask = low & !freedom.gpr(n);
-            out.number(name, h.gpr[n] & mask, o.gpr[n] & mask);
+            out.number(name, h.gpr[n] & low, o.gpr[n] & low);
         }
         out.number("rip", h.rip, o.rip);
         let defined = !freedom.flags;
@@ -97,23 +96,28 @@ impl Differences {
             let mask = if bits == 64 { !0 } else { (1 << bits) - 1 } & !free;
             self.number(name, word(host, at) & mask, word(ours, at) & mask);
         };
+        if !freedom.sse {
+            part("mxcsr", 24, 32, 0);
+            for n in 0..16 {
+                part(&format!("xmm{n}"), 160 + 16 * n, 64, 0);
+                part(&format!("xmm{n} high"), 168 + 16 * n, 64, 0);
+            }
+        }
+        if freedom.x87 {
+            return;
+        }
         part("fcw", 0, 16, 0);
         part("fsw", 2, 16, freedom.status);
         part("ftw", 4, 8, 0);
-        part("fop", 6, 16, freedom.last);
-        part("fip", 8, 64, freedom.last);
-        part("fdp", 16, 64, freedom.last | freedom.last_data);
-        part("mxcsr", 24, 32, 0);
+        part("fop", 6, 16, 0);
+        part("fip", 8, 64, 0);
+        part("fdp", 16, 64, freedom.last_data);
         for n in 0..8 {
             if freedom.ulps > 0 && undefined::near(&host[32 + 16 * n..], &ours[32 + 16 * n..]) {
                 continue;
             }
             part(&format!("st{n}"), 32 + 16 * n, 64, 0);
             part(&format!("st{n} exponent"), 40 + 16 * n, 16, 0);
-        }
-        for n in 0..16 {
-            part(&format!("xmm{n}"), 160 + 16 * n, 64, 0);
-            part(&format!("xmm{n} high"), 168 + 16 * n, 64, 0);
         }
     }
 

@@ -367,11 +367,8 @@ impl Drawing {
         for word in frame {
             words.extend(&word.to_le_bytes()[..slot.clamp(2, 8)]);
         }
-        let base = if self.form.bits == 64 {
-            0
-        } else {
-            window::segment(self.state.selectors[2]).base
-        };
+        let base =
+            if self.form.bits == 64 { 0 } else { window::segment(self.state.selectors[2]).base };
         let mut top = self.state.gpr[RSP].wrapping_add(base);
         if self.form.bits != 64 {
             top &= 0xffff_ffff;
@@ -431,9 +428,8 @@ impl Drawing {
         let scale = u64::from(insn.memory_index_scale());
         let displacement = insn.memory_displacement64();
         let wanted = offset.wrapping_sub(displacement);
-        let slot = |r: Register| {
-            (r != Register::None && !r.is_ip()).then(|| r.full_register().number())
-        };
+        let slot =
+            |r: Register| (r != Register::None && !r.is_ip()).then(|| r.full_register().number());
         let (base_slot, index_slot) = (slot(base), slot(index));
         let gpr = &mut self.state.gpr;
         match (base_slot, index_slot) {

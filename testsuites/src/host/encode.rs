@@ -119,10 +119,7 @@ fn in_reg(kind: K) -> bool {
 }
 
 fn in_rm(kind: K) -> bool {
-    matches!(
-        kind,
-        K::r16_rm | K::r32_rm | K::r64_rm | K::mm_rm | K::xmm_rm | K::ymm_rm | K::k_rm
-    )
+    matches!(kind, K::r16_rm | K::r32_rm | K::r64_rm | K::mm_rm | K::xmm_rm | K::ymm_rm | K::k_rm)
 }
 
 fn in_memory(kind: K) -> bool {
@@ -220,10 +217,7 @@ impl<'a> Draft<'a> {
         self.op.op_kinds().iter().any(|k| {
             in_memory(*k)
                 || in_either(*k)
-                || matches!(
-                    k,
-                    K::mem_offs | K::seg_rSI | K::es_rDI | K::seg_rDI | K::seg_rBX_al
-                )
+                || matches!(k, K::mem_offs | K::seg_rSI | K::es_rDI | K::seg_rDI | K::seg_rBX_al)
         })
     }
 
@@ -435,13 +429,8 @@ impl<'a> Draft<'a> {
 
 /// Whether some encoding of the form is decoded without options for other CPUs.
 pub(crate) fn exists(form: Form) -> bool {
-    let aim = Aim {
-        rip: 0x1_0100,
-        memory: 0x1_3000,
-        bases: [0; 6],
-        branch: 0x1_0140,
-        selector: 0x23,
-    };
+    let aim =
+        Aim { rip: 0x1_0100, memory: 0x1_3000, bases: [0; 6], branch: 0x1_0140, selector: 0x23 };
     (0..20).any(|seed| encode(form, &aim, &mut Noise::new(seed)).is_some())
 }
 

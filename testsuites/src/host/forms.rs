@@ -55,11 +55,18 @@ pub(crate) fn excluded(
     if let Some(missing) = missing {
         return Some(format!("this host's CPU has no {missing:?}"));
     }
+    if code.cpuid_features().iter().any(|f| WIDE.contains(f)) {
+        return Some("the oracle's states hold no upper halves of YMM registers".into());
+    }
     if bits == 16 && !has_ldt {
         return Some("this host's kernel gives no 16-bit segment (modify_ldt)".into());
     }
     None
 }
+
+/// What works on YMM registers.
+const WIDE: [CpuidFeature; 4] =
+    [CpuidFeature::AVX, CpuidFeature::AVX2, CpuidFeature::FMA, CpuidFeature::F16C];
 
 fn names(features: &[CpuidFeature]) -> String {
     features.iter().map(|f| format!("{f:?}")).collect::<Vec<_>>().join(" and ")

@@ -111,7 +111,11 @@ const RF: u64 = 1 << 16;
 fn last_byte(drawn: &Drawn, host: &Outcome) -> u8 {
     let own = drawn.case.before.rip;
     let end = own.wrapping_add(drawn.encoded.bytes.len() as u64);
-    if host.after.rip == end && matches!(drawn.encoded.insn.mnemonic(), iced_x86::Mnemonic::Int3 | iced_x86::Mnemonic::Int)
+    if host.after.rip == end
+        && matches!(
+            drawn.encoded.insn.mnemonic(),
+            iced_x86::Mnemonic::Int3 | iced_x86::Mnemonic::Int
+        )
     {
         return 0;
     }
@@ -176,8 +180,14 @@ fn registers(out: &mut String, from: &State, to: &State, left: bool) {
     for (n, name) in SEG_NAMES.iter().enumerate() {
         put(name, from.selectors[n].into(), to.selectors[n].into());
     }
-    put("fsbase", from.bases[0], to.bases[0]);
-    put("gsbase", from.bases[1], to.bases[1]);
+    // A descriptor's base is no news.
+    for (n, name) in [(4, "fsbase"), (5, "gsbase")] {
+        let loaded = |state: &State| {
+            let selector = state.selectors[n];
+            if selector & 0xfffc == 0 { state.bases[n - 4] } else { window::segment(selector).base }
+        };
+        put(name, loaded(from), loaded(to));
+    }
     let field = |state: &State, at: usize, bits: u32| word(&state.fx, at) & (!0 >> (64 - bits));
     for (name, at, bits) in FIELDS {
         put(name, field(from, at, bits), field(to, at, bits));
@@ -201,7 +211,8 @@ fn registers(out: &mut String, from: &State, to: &State, left: bool) {
     }
     for n in 0..16 {
         let value = |state: &State| {
-            u128::from(word(&state.fx, 168 + 16 * n)) << 64 | u128::from(word(&state.fx, 160 + 16 * n))
+            u128::from(word(&state.fx, 168 + 16 * n)) << 64
+                | u128::from(word(&state.fx, 160 + 16 * n))
         };
         if value(from) != value(to) {
             let _ = write!(out, " xmm{n}={:x}", value(to));
@@ -220,11 +231,7 @@ const FIELDS: [(&str, usize, u32); 6] = [
 ];
 
 /// Runs a vector of the host's stage; `Err` says what differs.
-pub(crate) fn run(
-    vector: &Vector,
-    model: &CpuModel,
-    candidate: &Candidate,
-) -> Result<(), String> {
+pub(crate) fn run(vector: &Vector, model: &CpuModel, candidate: &Candidate) -> Result<(), String> {
     let (case, at) = case(vector);
     let want = expected(vector, &case, at);
     let mut guest = Guest::new(candidate, model)?;
@@ -275,6 +282,13 @@ fn expected(vector: &Vector, case: &Case, _at: u64) -> Outcome {
             out.after.rip = out.after.rip.wrapping_add(vector.code.len() as u64);
         }
     }
+    // The base of a selector that does not change is the descriptor's.
+    for n in [4, 5] {
+        let selector = out.after.selectors[n];
+        if selector & 0xfffc != 0 {
+            out.after.bases[n - 4] = window::segment(selector).base;
+        }
+    }
     let mut settings: Vec<&Setting> = vector.after.iter().collect();
     settings.sort_by_key(|s| !matches!(s, Setting::Register(name, _) if name == "fsw"));
     let image = before_image(case);
@@ -312,6 +326,9 @@ fn set(state: &mut State, name: &str, value: u128) {
     }
     if let Some(n) = SEG_NAMES.iter().position(|g| *g == name) {
         state.selectors[n] = low as u16;
+        if n >= 4 {
+            state.bases[n - 4] = window::segment(low as u16).base;
+        }
         return;
     }
     if let Some((_, at, bits)) = FIELDS.iter().find(|field| field.0 == name) {

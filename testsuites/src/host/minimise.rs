@@ -5,8 +5,7 @@ use trine_native::Case;
 use super::draw::{Drawn, patch};
 
 /// Registers of the image that can be cleared: place and bytes.
-const PARTS: [(usize, usize); 7] =
-    [(2, 2), (4, 1), (6, 2), (8, 8), (16, 8), (0, 2), (24, 4)];
+const PARTS: [(usize, usize); 7] = [(2, 2), (4, 1), (6, 2), (8, 8), (16, 8), (0, 2), (24, 4)];
 
 /// The smallest case found that `fails` still accepts.
 pub(crate) fn minimise(

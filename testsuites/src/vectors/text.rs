@@ -98,16 +98,14 @@ impl Vector {
 
     /// All the memory that it names is its own.
     fn check_memory(&self) -> Result<(), ParseError> {
-        let (first, end) = if self.is_on_host_stage() {
-            (WINDOW, 2 * WINDOW)
-        } else {
-            (0, OWN as u64)
-        };
+        let (first, end) =
+            if self.is_on_host_stage() { (WINDOW, 2 * WINDOW) } else { (0, OWN as u64) };
         for setting in self.before.iter().chain(&self.after) {
             if let Setting::Memory(at, data) = setting
                 && (*at < first || at.saturating_add(data.len() as u64) > end)
             {
-                let text = format!("mem[{at:x}] lies beyond a vector's memory ({first:x} to {end:x})");
+                let text =
+                    format!("mem[{at:x}] lies beyond a vector's memory ({first:x} to {end:x})");
                 return Err(ParseError(text));
             }
         }

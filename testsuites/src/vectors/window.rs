@@ -131,21 +131,15 @@ pub(crate) fn state(model: &CpuModel) -> CpuState {
     s.rip = WINDOW;
     s.rflags = rflags::FIXED | rflags::IF;
     s.x87.control = 0x37f;
-    s.control.cr0 =
-        cr0::PG | cr0::AM | cr0::WP | cr0::NE | cr0::ET | cr0::MP | cr0::PE;
+    s.control.cr0 = cr0::PG | cr0::AM | cr0::WP | cr0::NE | cr0::ET | cr0::MP | cr0::PE;
     s.control.cr3 = PAGES;
-    s.control.cr4 = cr4::PAE
-        | cr4::OSFXSR
-        | cr4::OSXMMEXCPT
-        | cr4::OSXSAVE
-        | cr4::FSGSBASE
-        | cr4::UMIP;
+    s.control.cr4 =
+        cr4::PAE | cr4::OSFXSR | cr4::OSXMMEXCPT | cr4::OSXSAVE | cr4::FSGSBASE | cr4::UMIP;
     s.control.efer = efer::SCE | efer::LME | efer::LMA | efer::NXE;
     s.control.xcr0 = 3;
     s.segments.gdtr = Table { base: SUPERVISOR + GDT, limit: 8 * 16 - 1 };
     s.segments.idtr = Table { base: SUPERVISOR + IDT, limit: 0xfff };
-    s.segments.tr =
-        Segment { selector: TASK, base: SUPERVISOR + TSS, limit: 0x206f, rights: 0x8b };
+    s.segments.tr = Segment { selector: TASK, base: SUPERVISOR + TSS, limit: 0x206f, rights: 0x8b };
     let limit = 8 * LDT.len() as u32 - 1;
     s.segments.ldtr =
         Segment { selector: LOCAL_TABLE, base: SUPERVISOR + LOCAL, limit, rights: 0x82 };
