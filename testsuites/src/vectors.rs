@@ -14,10 +14,20 @@
 //! Modes 64, 64u and 32u are paged: 5000h is not present, 6000h is read-only (CR0.WP is set),
 //! 7000h is the supervisor's.
 //!
+//! There is a second stage, that of programs on the host's own CPU: see [`crate::host`]. Vectors of
+//! mode 64u run there if their left side sets rip to 10000h or beyond, and so do those of the modes
+//! 32c and 16c: 32- and 16-bit code of a 64-bit kernel's users, at 11000h. Pages 10000h and 11000h
+//! are code; 13000h, 14000h, 17000h, 18000h and 1f000h can be written, 16000h and 19000h be read,
+//! and the rest is not present. What is not named is 0, but rsp = 18800 and rflags = 202; selectors
+//! are those of Linux (cs = 33 or 23, the others 2b, fs and gs 0; in 16c segments of the local
+//! table that begin at 10000h, in which rip = 1000 and rsp = 8800). A fault's right side names what
+//! has changed all the same.
+//!
 //! A fault is `#GP(0)`, `#UD` or `#PF(code)@cr2`; then nothing else may have changed.
 
 mod stage;
-mod text;
+pub(crate) mod text;
+pub(crate) mod window;
 
 use std::{
     num::NonZeroU64,
@@ -37,6 +47,9 @@ pub use text::{Fault, Mode, ParseError, Vector};
 /// # Errors
 /// The engine's result is not the vector's.
 pub fn run(vector: &Vector, model: &CpuModel, candidate: &Candidate) -> Result<(), String> {
+    if vector.is_on_host_stage() {
+        return crate::host::run_line(vector, model, candidate);
+    }
     let stage = Stage::new(vector);
     let engine = candidate.engine(stage.ram.clone()).map_err(|e| e.to_string())?;
     let mut vcpu =

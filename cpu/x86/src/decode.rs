@@ -58,6 +58,12 @@ impl Decoder {
         Self { offered, options, stepwise: model.rotates_stepwise() }
     }
 
+    /// Whether the model has this instruction.
+    #[must_use]
+    pub fn offers(&self, code: Code) -> bool {
+        self.offered.get(code as usize).copied().unwrap_or(false)
+    }
+
     /// Decodes the instruction that `bytes` start with, for a block that starts at `block_ip` and
     /// has `before` bytes before this instruction.
     #[must_use]
@@ -74,7 +80,7 @@ impl Decoder {
             _ if insn.len() == 15 && self.goes_on(bits, window) => return Decoded::TooLong,
             _ => return Decoded::Invalid,
         }
-        if !self.offered.get(insn.code() as usize).copied().unwrap_or(false) {
+        if !self.offers(insn.code()) {
             return Decoded::Invalid;
         }
         let mut out = compact(&insn, mode, block_ip, before);
@@ -120,7 +126,7 @@ fn compact(insn: &Instruction, mode: Mode, block_ip: u64, before: usize) -> Insn
             OpKind::Memory => {
                 out.set_has_memory();
                 out.ops[n as usize] = slot::MEM;
-                seg = segment(insn.memory_segment());
+                seg = segment_of(insn, mode);
                 address_width = memory_operand(insn, block_ip, &mut out, mode);
             }
             kind => {
@@ -129,7 +135,7 @@ fn compact(insn: &Instruction, mode: Mode, block_ip: u64, before: usize) -> Insn
                     out.ops[n as usize] = slot::MEM;
                     address_width = width;
                     if is_source {
-                        seg = segment(insn.memory_segment());
+                        seg = segment_of(insn, mode);
                     }
                 } else {
                     immediate(insn, n, kind, &mut out);
@@ -326,6 +332,19 @@ fn register(r: Register) -> u8 {
         };
     }
     r.number() as u8
+}
+
+/// The memory operand's segment. 64-bit mode ignores overrides other than FS and GS, even for which
+/// exception a bad address raises.
+fn segment_of(insn: &Instruction, mode: Mode) -> Seg {
+    let seg = segment(insn.memory_segment());
+    if !mode.is_64() || matches!(seg, Seg::Fs | Seg::Gs) {
+        return seg;
+    }
+    match insn.memory_base() {
+        Register::RSP | Register::RBP | Register::ESP | Register::EBP => Seg::Ss,
+        _ => Seg::Ds,
+    }
 }
 
 fn segment(r: Register) -> Seg {

@@ -4,7 +4,9 @@
 //! leave open (reserved bytes are left alone, bits 79:16 of a register's slot above its 80 bits
 //! are cleared, ES and B follow the flags and masks that are loaded) is as Intel's CPUs do it.
 
-use crate::{Core, CpuModel, Feature, Insn, Raised, Seg, cr0, cr4, state::X87, vector};
+use crate::{
+    Core, CpuModel, Feature, Insn, Raised, Seg, cr0, cr4, paging::Intent, state::X87, vector,
+};
 
 /// Bytes of the legacy region.
 pub(crate) const LEGACY_BYTES: usize = 512;
@@ -20,6 +22,9 @@ pub(crate) const XMM0: usize = 160;
 pub(crate) fn mxcsr_mask(model: &CpuModel) -> u32 {
     if model.has(Feature::Sse2) { 0xffff } else { 0xffbf }
 }
+
+/// Bytes of an area that are accessed at once: they are aligned, and so do not wrap.
+const CHUNK: usize = 16;
 
 /// The bytes of an area in memory, and which of them are to be stored.
 pub(crate) struct Image<const N: usize> {
@@ -59,23 +64,23 @@ impl<const N: usize> Image<N> {
     }
 
     /// Stores what was put, all or nothing.
-    pub(crate) fn store(&self, core: &mut Core, seg: Seg, lin: u64) -> Result<(), Raised> {
+    pub(crate) fn store(&self, core: &mut Core, area: Area) -> Result<(), Raised> {
         let ranges = &self.ranges[..self.count];
         for &(from, to) in ranges {
-            for at in (from..to).step_by(64) {
-                let (lin, size) = (lin.wrapping_add(at as u64), (to - at).min(64) as u64);
+            for at in (from..to).step_by(CHUNK) {
+                let (lin, size) = (area.linear(core, at), (to - at).min(CHUNK) as u64);
                 if core.writable(core.class, lin, size).is_none() {
-                    core.place(core.class, seg, lin, size)?;
+                    core.place(core.class, area.seg, lin, size)?;
                 }
             }
         }
         for &(from, to) in ranges {
-            for at in (from..to).step_by(64) {
-                let data = &self.bytes[at..to.min(at + 64)];
-                let lin = lin.wrapping_add(at as u64);
+            for at in (from..to).step_by(CHUNK) {
+                let data = &self.bytes[at..to.min(at + CHUNK)];
+                let lin = area.linear(core, at);
                 match core.writable(core.class, lin, data.len() as u64) {
                     Some(offset) => core.leave_block |= core.ram.store_bytes(offset, data),
-                    None => core.store_linear_bytes(core.class, seg, lin, data)?,
+                    None => core.store_linear_bytes(core.class, area.seg, lin, data)?,
                 }
             }
         }
@@ -86,17 +91,16 @@ impl<const N: usize> Image<N> {
     pub(crate) fn load(
         &mut self,
         core: &mut Core,
-        seg: Seg,
-        lin: u64,
+        area: Area,
         from: usize,
         to: usize,
     ) -> Result<(), Raised> {
-        for at in (from..to).step_by(64) {
-            let data = &mut self.bytes[at..to.min(at + 64)];
-            let lin = lin.wrapping_add(at as u64);
+        for at in (from..to).step_by(CHUNK) {
+            let data = &mut self.bytes[at..to.min(at + CHUNK)];
+            let lin = area.linear(core, at);
             match core.readable(core.class, lin, data.len() as u64) {
                 Some(offset) => core.ram.load_bytes(offset, data),
-                None => core.load_linear_bytes(core.class, seg, lin, data)?,
+                None => core.load_linear_bytes(core.class, area.seg, lin, data)?,
             }
         }
         Ok(())
@@ -182,25 +186,49 @@ pub(crate) fn xmm_count(core: &Core) -> usize {
     if core.mode.is_64() { 16 } else { 8 }
 }
 
-/// The linear address of an area of `size` bytes that must be aligned to `align`.
+/// An area in memory, whose offsets wrap as addresses do.
+#[derive(Clone, Copy)]
+pub(crate) struct Area {
+    pub(crate) seg: Seg,
+    offset: u64,
+    mask: u64,
+}
+
+impl Area {
+    /// The offset of byte `n`.
+    pub(crate) fn offset(self, n: usize) -> u64 {
+        self.offset.wrapping_add(n as u64) & self.mask
+    }
+
+    /// The linear address of byte `n`.
+    pub(crate) fn linear(self, core: &Core, n: usize) -> u64 {
+        core.based(self.seg, self.offset(n))
+    }
+}
+
+/// The operand's area of `size` bytes that must be aligned to `align`; its byte `probe` is the first
+/// one that Intel's CPUs look at.
 pub(crate) fn area(
     core: &mut Core,
     i: &Insn,
-    size: u64,
+    size: usize,
+    probe: usize,
     align: u64,
     write: bool,
-) -> Result<u64, Raised> {
-    let offset = core.address(i);
-    let lin = core.linear(i.seg(), offset, 1, write)?;
-    core.linear(i.seg(), offset.wrapping_add(size - 1), 1, write)?;
-    if lin & (align - 1) == 0 {
-        return Ok(lin);
-    }
+) -> Result<Area, Raised> {
+    let area = Area { seg: i.seg(), offset: core.address(i), mask: i.address_width().mask() };
+    let lin = core.linear(area.seg, area.offset(0), 1, write)?;
     // Which of the two is left open; Intel's CPUs check the doublewords first.
     if lin & 3 != 0 && core.checks_alignment() {
         return Err(core.fault_code(vector::AC, 0));
     }
-    Err(core.gp(0))
+    if lin & (align - 1) != 0 {
+        return Err(core.gp(0));
+    }
+    core.linear(area.seg, area.offset(size - 1), 1, write)?;
+    let intent = if write { Intent::Write } else { Intent::Read };
+    core.translate(core.class, area.linear(core, probe), intent)?;
+    Ok(area)
 }
 
 fn enter(core: &mut Core) -> Result<(), Raised> {
@@ -213,7 +241,7 @@ fn enter(core: &mut Core) -> Result<(), Raised> {
 /// FXSAVE: `WIDE` is FXSAVE64.
 pub(crate) fn fxsave<const WIDE: bool>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     enter(core)?;
-    let lin = area(core, i, LEGACY_BYTES as u64, 16, true)?;
+    let area = area(core, i, LEGACY_BYTES, LEGACY_BYTES - 1, 16, true)?;
     let mut image = Image::<LEGACY_BYTES>::new();
     let x87 = core.x87;
     image.put_x87(&x87, WIDE);
@@ -224,15 +252,15 @@ pub(crate) fn fxsave<const WIDE: bool>(core: &mut Core, i: &Insn) -> Result<(), 
             image.put_xmm(core);
         }
     }
-    image.store(core, i.seg(), lin)
+    image.store(core, area)
 }
 
 /// FXRSTOR: `WIDE` is FXRSTOR64.
 pub(crate) fn fxrstor<const WIDE: bool>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     enter(core)?;
-    let lin = area(core, i, LEGACY_BYTES as u64, 16, false)?;
+    let area = area(core, i, LEGACY_BYTES, LEGACY_BYTES - 1, 16, false)?;
     let mut image = Image::<LEGACY_BYTES>::new();
-    image.load(core, i.seg(), lin, 0, LEGACY_BYTES)?;
+    image.load(core, area, 0, LEGACY_BYTES)?;
     if core.control.cr4 & cr4::OSFXSR != 0 && core.model.has(Feature::Sse) {
         let mxcsr = image.dword(MXCSR);
         if mxcsr & !mxcsr_mask(&core.model) != 0 {

@@ -72,6 +72,16 @@ impl Core {
         if self.control.cr4 & crate::cr4::LA57 != 0 { 57 } else { 48 }
     }
 
+    /// The linear address of `seg:offset`, unchecked.
+    pub(crate) fn based(&self, seg: Seg, offset: u64) -> u64 {
+        let base = self.segments.seg[seg as usize].base;
+        match () {
+            () if !self.mode.is_64() => u64::from((base as u32).wrapping_add(offset as u32)),
+            () if seg as u8 >= Seg::Fs as u8 => base.wrapping_add(offset),
+            () => offset,
+        }
+    }
+
     /// Checks `size` bytes at `seg:offset` against the segment and for alignment, and gives their
     /// linear address. The page tables are not looked at.
     ///
@@ -83,9 +93,7 @@ impl Core {
             let base =
                 if seg as u8 >= Seg::Fs as u8 { self.segments.seg[seg as usize].base } else { 0 };
             let lin = base.wrapping_add(offset);
-            let bits = self.linear_bits();
-            let last = lin.wrapping_add(size.wrapping_sub(1));
-            if !is_canonical(lin, bits) || !is_canonical(last, bits) {
+            if !is_canonical(lin, self.linear_bits()) {
                 return Err(self.segment_fault(seg));
             }
             lin
@@ -99,6 +107,10 @@ impl Core {
         let checked = size <= 8 && size.is_power_of_two();
         if checked && self.checks_alignment() && lin & (size - 1) != 0 {
             return Err(self.fault_code(vector::AC, 0));
+        }
+        let last = lin.wrapping_add(size.wrapping_sub(1));
+        if self.mode.is_64() && !is_canonical(last, self.linear_bits()) {
+            return Err(self.segment_fault(seg));
         }
         Ok(lin)
     }
@@ -156,7 +168,9 @@ impl Core {
             let top = if s.rights & BIG != 0 { 0xffff_ffff } else { 0xffff };
             offset > u64::from(s.limit) && last <= top && last >= offset
         } else {
-            last <= u64::from(s.limit) && last >= offset
+            // In a segment of 4 GiB nothing lies beyond the limit: an access wraps (on Intel's CPUs;
+            // SDM vol. 3A, section 6.3, leaves it open).
+            s.limit == u32::MAX || last <= u64::from(s.limit) && last >= offset
         }
     }
 

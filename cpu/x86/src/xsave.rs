@@ -178,11 +178,11 @@ pub(crate) fn xsave<const WIDE: bool, const OPTIMISED: bool>(
     let mask = requested(core, core.control.xcr0);
     let used = in_use(core, mask);
     let wanted = if OPTIMISED { used } else { mask };
-    let lin = area(core, i, standard_size(mask) as u64, 64, true)?;
+    let area = area(core, i, standard_size(mask), HEADER_END - 1, 64, true)?;
     // The header is read and written.
-    core.place(core.class, i.seg(), lin.wrapping_add(HEADER as u64), 8)?;
+    core.place(core.class, area.seg, area.linear(core, HEADER), 8)?;
     let mut image = Image::<AREA_BYTES>::new();
-    image.load(core, i.seg(), lin, HEADER, HEADER + 8)?;
+    image.load(core, area, HEADER, HEADER + 8)?;
     let old = image.qword(HEADER);
     if wanted & xcr0::X87 != 0 {
         let x87 = core.x87;
@@ -198,7 +198,7 @@ pub(crate) fn xsave<const WIDE: bool, const OPTIMISED: bool>(
     for (component, at) in placed(wanted, false) {
         put(core, &mut image, component, at);
     }
-    image.store(core, i.seg(), lin)
+    image.store(core, area)
 }
 
 /// XSAVEC and, with `SUPERVISOR`, XSAVES: the compacted format.
@@ -209,7 +209,7 @@ pub(crate) fn xsavec<const WIDE: bool, const SUPERVISOR: bool>(
     enter(core, SUPERVISOR)?;
     let mask = requested(core, enabled(core, SUPERVISOR));
     let used = in_use(core, mask);
-    let lin = area(core, i, compacted_size(mask) as u64, 64, true)?;
+    let area = area(core, i, compacted_size(mask), HEADER_END - 1, 64, true)?;
     let mut image = Image::<AREA_BYTES>::new();
     if used & xcr0::X87 != 0 {
         let x87 = core.x87;
@@ -226,7 +226,7 @@ pub(crate) fn xsavec<const WIDE: bool, const SUPERVISOR: bool>(
             put(core, &mut image, component, at);
         }
     }
-    image.store(core, i.seg(), lin)
+    image.store(core, area)
 }
 
 fn enabled(core: &Core, supervisor: bool) -> u64 {
@@ -257,10 +257,9 @@ pub(crate) fn xrstor<const WIDE: bool, const SUPERVISOR: bool>(
     enter(core, SUPERVISOR)?;
     let enabled = enabled(core, SUPERVISOR);
     let mask = requested(core, enabled);
-    let lin = area(core, i, HEADER_END as u64, 64, false)?;
-    let seg = i.seg();
+    let area = area(core, i, HEADER_END, HEADER + 8, 64, false)?;
     let mut image = Image::<AREA_BYTES>::new();
-    image.load(core, seg, lin, HEADER, HEADER_END)?;
+    image.load(core, area, HEADER, HEADER_END)?;
     if !header_is_valid(core, &image, enabled, SUPERVISOR) {
         return Err(core.gp(0));
     }
@@ -272,12 +271,11 @@ pub(crate) fn xrstor<const WIDE: bool, const SUPERVISOR: bool>(
     let load_mxcsr =
         if compacted { present & xcr0::SSE != 0 } else { mask & (xcr0::SSE | xcr0::AVX) != 0 };
     let components = if compacted { format } else { mask };
-    image.load(core, seg, lin, 0, LEGACY_BYTES)?;
+    image.load(core, area, 0, LEGACY_BYTES)?;
     for (component, at) in placed(components, compacted) {
         if present >> component.number & 1 != 0 {
-            let offset = core.address(i).wrapping_add((at + component.size - 1) as u64);
-            core.linear(seg, offset, 1, false)?;
-            image.load(core, seg, lin, at, at + component.size)?;
+            core.linear(area.seg, area.offset(at + component.size - 1), 1, false)?;
+            image.load(core, area, at, at + component.size)?;
         }
     }
     if load_mxcsr && image.dword(MXCSR) & !mxcsr_mask(&core.model) != 0 {

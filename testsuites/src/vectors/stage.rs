@@ -203,6 +203,7 @@ impl Stage {
             Mode::Prot32 { user: true } => (Some(USER_CODE32), Some(USER_DATA32)),
             Mode::Long { user: false } => (Some(CODE64), Some(DATA32)),
             Mode::Long { user: true } => (Some(USER_CODE64), Some(USER_DATA32)),
+            Mode::Compat32 | Mode::Compat16 => unreachable!("they have a stage of their own"),
         };
         if let (Some(code), Some(data)) = (code, data) {
             s.segments.seg = [segment(data); 6];
@@ -426,6 +427,11 @@ fn set(s: &mut CpuState, name: &str, value: u128, mode: Mode) {
         "cr3" => s.control.cr3 = low,
         "cr4" => s.control.cr4 = low,
         "xcr0" => s.control.xcr0 = low,
+        "fop" => s.x87.opcode = low as u16,
+        "fip" => s.x87.ip = low,
+        "fdp" => s.x87.dp = low,
+        "fsbase" => s.segments.seg[4].base = low,
+        "gsbase" => s.segments.seg[5].base = low,
         "efer" => s.control.efer = low,
         // Tells which flags are not compared.
         "undef" => {}

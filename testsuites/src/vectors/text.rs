@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use thiserror::Error;
+use trine_native::WINDOW;
 
 /// Names of the general registers, in their encoding's order.
 pub(crate) const GPR_NAMES: [&str; 16] = [
@@ -27,6 +28,8 @@ pub enum Mode {
     Prot32 { user: bool },
     Long { user: bool },
     V86,
+    Compat32,
+    Compat16,
 }
 
 /// One setting of a vector.
@@ -78,6 +81,37 @@ impl Vector {
         self.after.contains(&Setting::Register("rip".to_owned(), rip.into()))
     }
 
+    /// Whether it runs on the stage of the host's CPU: code of a 64-bit kernel's users that lies
+    /// where such a kernel lets users map memory.
+    #[must_use]
+    pub fn is_on_host_stage(&self) -> bool {
+        let lies_there = |s: &Setting| {
+            matches!(s, Setting::Register(name, at)
+                if name == "rip" && *at >= WINDOW.into() && *at < (2 * WINDOW).into())
+        };
+        match self.mode {
+            Mode::Compat32 | Mode::Compat16 => true,
+            Mode::Long { user: true } => self.before.iter().any(lies_there),
+            _ => false,
+        }
+    }
+
+    /// All the memory that it names is its own.
+    fn check_memory(&self) -> Result<(), ParseError> {
+        let (first, end) =
+            if self.is_on_host_stage() { (WINDOW, 2 * WINDOW) } else { (0, OWN as u64) };
+        for setting in self.before.iter().chain(&self.after) {
+            if let Setting::Memory(at, data) = setting
+                && (*at < first || at.saturating_add(data.len() as u64) > end)
+            {
+                let text =
+                    format!("mem[{at:x}] lies beyond a vector's memory ({first:x} to {end:x})");
+                return Err(ParseError(text));
+            }
+        }
+        Ok(())
+    }
+
     /// A register's value on the right side.
     #[must_use]
     pub fn after_register(&self, name: &str) -> Option<u128> {
@@ -109,9 +143,6 @@ fn setting(text: &str) -> Result<Setting, ParseError> {
         text.split_once('=').ok_or_else(|| ParseError(format!("'{text}' has no '='")))?;
     if let Some(address) = name.strip_prefix("mem[").and_then(|n| n.strip_suffix(']')) {
         let (address, data) = (hex(address)?, bytes(value)?);
-        if address.saturating_add(data.len() as u128) > OWN as u128 {
-            return Err(ParseError(format!("{name} lies beyond a vector's memory ({OWN:x})")));
-        }
         return Ok(Setting::Memory(address as u64, data));
     }
     if !is_register(name) {
@@ -121,9 +152,9 @@ fn setting(text: &str) -> Result<Setting, ParseError> {
 }
 
 /// Registers that are no general or segment registers, and what only the right side knows.
-const OTHERS: [&str; 14] = [
+const OTHERS: [&str; 19] = [
     "rip", "flags", "rflags", "undef", "fcw", "fsw", "ftw", "mxcsr", "cr0", "cr2", "cr3", "cr4",
-    "xcr0", "efer",
+    "xcr0", "efer", "fop", "fip", "fdp", "fsbase", "gsbase",
 ];
 
 fn is_register(name: &str) -> bool {
@@ -172,6 +203,8 @@ impl FromStr for Vector {
             "64" => Mode::Long { user: false },
             "64u" => Mode::Long { user: true },
             "v86" => Mode::V86,
+            "32c" => Mode::Compat32,
+            "16c" => Mode::Compat16,
             other => return Err(ParseError(format!("there is no mode '{other}'"))),
         };
         let code = bytes(head.next().ok_or_else(|| missing("code"))?)?;
@@ -188,6 +221,8 @@ impl FromStr for Vector {
                 after.push(setting(word)?);
             }
         }
-        Ok(Self { mode, code, text: text.to_owned(), before, after, fault: expected })
+        let vector = Self { mode, code, text: text.to_owned(), before, after, fault: expected };
+        vector.check_memory()?;
+        Ok(vector)
     }
 }

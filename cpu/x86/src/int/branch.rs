@@ -1,12 +1,13 @@
 //! Near control flow: JMP, Jcc, LOOPcc, JCXZ, CALL, RET, and BOUND.
 //!
-//! A transfer checks its target before it stores or changes anything; a fault that follows
-//! undoes it with the rest of the instruction.
+//! A transfer checks its target before it changes any register; a fault that follows undoes it with
+//! the rest of the instruction. CALL stores the return address first: a bad target's fault leaves it
+//! on the stack, below the pointer, as it does on Intel's CPUs.
 //! Source: SDM vol. 1, section 6.4; vol. 2.
 
 use super::{
     RCX, RSP,
-    stack::{Stack, push_value, top},
+    stack::{Stack, store_pushed, top},
 };
 use crate::{
     Core, Raised,
@@ -71,8 +72,10 @@ pub(crate) fn loop_while<S: Sem, const ZF: u8>(s: &mut S, i: &Insn) -> Result<()
 pub(crate) fn call<S: Sem, W: Size, K: Stack>(s: &mut S, i: &Insn) -> Result<(), S::Stop> {
     let next = s.next_ip(i);
     let next = s.truncate(W::W, next);
+    let sp = store_pushed::<S, K>(s, i, W::W, next)?;
     s.branch(W::W, i, None)?;
-    push_value::<S, K>(s, i, W::W, next)
+    s.set(K::width(i), RSP, sp);
+    Ok(())
 }
 
 /// CALL r/m.
@@ -84,8 +87,10 @@ pub(crate) fn call_indirect<S: Sem, W: Size, K: Stack, R: Source>(
     let target = R::read(s, i, W::W)?;
     let next = s.next_ip(i);
     let next = s.truncate(W::W, next);
+    let sp = store_pushed::<S, K>(s, i, W::W, next)?;
     s.jump(W::W, i, target)?;
-    push_value::<S, K>(s, i, W::W, next)
+    s.set(K::width(i), RSP, sp);
+    Ok(())
 }
 
 /// RET and RET imm16.
@@ -108,7 +113,10 @@ pub(crate) fn bound(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     let second = offset.wrapping_add(w.bytes()) & i.address_width().mask();
     let signed = |value: u64| w.sign_extend(value) as i64;
     let lower = signed(core.load(w, i.seg(), offset)?);
-    let upper = signed(core.load(w, i.seg(), second)?);
     let index = signed(core.get(w, i.ops[0]));
-    if index < lower || index > upper { Err(core.fault(vector::BR)) } else { Ok(()) }
+    if index < lower {
+        return Err(core.fault(vector::BR));
+    }
+    let upper = signed(core.load(w, i.seg(), second)?);
+    if index > upper { Err(core.fault(vector::BR)) } else { Ok(()) }
 }

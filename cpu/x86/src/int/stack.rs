@@ -57,13 +57,25 @@ pub(super) fn push_value<S: Sem, K: Stack>(
     w: Width,
     value: S::Value,
 ) -> Result<(), S::Stop> {
+    let sp = store_pushed::<S, K>(s, i, w, value)?;
+    s.set(K::width(i), RSP, sp);
+    Ok(())
+}
+
+/// Stores `value` where a push would; returns the stack pointer that belongs to it.
+#[inline(always)]
+pub(super) fn store_pushed<S: Sem, K: Stack>(
+    s: &mut S,
+    i: &Insn,
+    w: Width,
+    value: S::Value,
+) -> Result<S::Value, S::Stop> {
     let sw = K::width(i);
     let sp = s.get(sw, RSP);
     let size = s.imm(w.bytes());
     let sp = s.sub(sw, sp, size);
     s.store::<K::Reach>(w, i, Seg::Ss, sp, value)?;
-    s.set(sw, RSP, sp);
-    Ok(())
+    Ok(sp)
 }
 
 /// The top of the stack, and the stack pointer behind it.
@@ -157,18 +169,16 @@ pub(crate) fn pusha(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     Ok(())
 }
 
-/// POPA and POPAD: all but the stack pointer, whose image is skipped.
+/// POPA and POPAD: all but the stack pointer, whose image is skipped. What was popped before a fault
+/// stays, as on Intel's CPUs.
 pub(crate) fn popa(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     let (w, sw) = (i.width(), i.mode.stack());
     let sp = core.get(sw, RSP);
-    let mut values = [0; 8];
-    for (n, value) in values.iter_mut().enumerate() {
-        let at = sp.wrapping_add(w.bytes() * n as u64) & sw.mask();
-        *value = core.load(w, Seg::Ss, at)?;
-    }
-    for (n, value) in (0..8).rev().zip(values) {
-        if n != RSP {
-            core.set(w, n, value);
+    for (n, register) in (0..8).zip((0..8).rev()) {
+        let at = sp.wrapping_add(w.bytes() * n) & sw.mask();
+        let value = core.load(w, Seg::Ss, at)?;
+        if register != RSP {
+            core.set(w, register, value);
         }
     }
     core.set(sw, RSP, sp.wrapping_add(8 * w.bytes()));
@@ -182,8 +192,9 @@ pub(crate) fn enter(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     let size = u64::from(i.imm as u16);
     let (sp, bp) = (core.get(sw, RSP), core.get(sw, RBP));
     let below = |start: u64, n: u64| start.wrapping_sub(w.bytes() * n) & sw.mask();
-    // The frame pointer takes as much of it as the operand has, even from a 16-bit stack.
-    let frame = core.get(Width::W64, RSP) & !sw.mask() | below(sp, 1);
+    // The frame pointer takes as much of it as the operand has, even from a 16-bit stack, and the
+    // borrow with it.
+    let frame = core.get(Width::W64, RSP).wrapping_sub(w.bytes());
     let top = below(sp, level + 1).wrapping_sub(size) & sw.mask();
     let mut places = [None; 32];
     for (n, place) in (0..=level).zip(&mut places) {

@@ -6,6 +6,9 @@
 //! A fault in the middle of a step ends it with the last complete iteration; the next step then
 //! faults at once. With EFLAGS.TF a step is one iteration.
 //!
+//! The flags of CMPS and SCAS come with the last iteration: a fault, an interrupt or a single step
+//! before it finds those from before the instruction, as the manual says of faults.
+//!
 //! Source: SDM vol. 1, section 7.3.9; vol. 2, "REP/REPE/REPZ/REPNE/REPNZ".
 
 use super::{RAX, RCX, RDI, RSI};
@@ -76,11 +79,19 @@ fn string(core: &mut Core, i: &Insn, kind: Kind) -> Result<(), Raised> {
     }
     let most = if core.system_flags & rflags::TF != 0 { 1 } else { room(core, i, kind) };
     let most = most.min(count);
+    let flags = core.flags;
     let mut done = 0;
     while done < most {
         match element(core, i, kind) {
             Ok(()) => done += 1,
-            Err(raised) if done == 0 => return Err(raised),
+            Err(raised) if done == 0 => {
+                // As with a count of 0.
+                core.set(aw, RCX, count);
+                if kind == Kind::Movs || kind == Kind::Stos {
+                    advance(core, i, kind, 0);
+                }
+                return Err(raised);
+            }
             Err(_) => {
                 core.raised = None;
                 break;
@@ -99,6 +110,7 @@ fn string(core: &mut Core, i: &Insn, kind: Kind) -> Result<(), Raised> {
     }
     core.set(aw, RCX, count.wrapping_sub(done));
     if done != count {
+        core.flags = flags;
         // Whoever comes back here is not to meet the instruction's breakpoint again.
         core.system_flags |= rflags::RF;
         core.rip = core.rip.wrapping_sub(u64::from(i.len)) & i.mode.code().mask();
@@ -121,8 +133,9 @@ fn element(core: &mut Core, i: &Insn, kind: Kind) -> Result<(), Raised> {
             core.set(w, RAX, value);
         }
         Kind::Cmps => {
-            let a = core.load(w, i.seg(), from)?;
+            // The order in which Intel's CPUs find faults.
             let b = core.load(w, Seg::Es, to)?;
+            let a = core.load(w, i.seg(), from)?;
             compare(core, w, a, b);
         }
         Kind::Scas => {

@@ -33,6 +33,8 @@ pub(crate) trait Bank<const Q: usize> {
     fn set(core: &mut Core, reg: u8, value: [u64; Q]);
     /// What an instruction does to the rest of the state once it can no longer fault.
     fn used(core: &mut Core);
+    /// What an instruction does before it stores a register, and leaves done if that faults.
+    fn storing(_: &mut Core) {}
     /// Operand `n`: a register, or memory (aligned, where that is asked of legacy forms).
     fn source(core: &mut Core, i: &Insn, n: usize) -> Result<[u64; Q], Raised>;
 }
@@ -59,6 +61,12 @@ impl Bank<1> for Mm {
     #[inline(always)]
     fn used(core: &mut Core) {
         core.x87.enter_mmx();
+    }
+
+    /// Intel's CPUs clear TOP first.
+    #[inline(always)]
+    fn storing(core: &mut Core) {
+        core.x87.status &= !(7 << 11);
     }
 
     #[inline(always)]
@@ -196,7 +204,7 @@ pub(crate) fn load_unaligned(core: &mut Core, i: &Insn) -> Result<[u64; 2], Rais
 #[inline]
 pub(crate) fn load_aligned(core: &mut Core, i: &Insn) -> Result<[u64; 2], Raised> {
     let offset = core.address(i);
-    check_aligned(core, i.seg(), offset, false)?;
+    check_aligned(core, i.seg(), offset)?;
     load(core, i, offset)
 }
 
@@ -205,7 +213,7 @@ pub(crate) fn load_aligned(core: &mut Core, i: &Insn) -> Result<[u64; 2], Raised
 pub(crate) fn store(core: &mut Core, i: &Insn, v: [u64; 2], aligned: bool) -> Result<(), Raised> {
     let offset = core.address(i);
     if aligned {
-        check_aligned(core, i.seg(), offset, true)?;
+        check_aligned(core, i.seg(), offset)?;
     }
     if i.flat()
         && let Some(at) = core.writable(core.class, offset, 16)
@@ -219,23 +227,15 @@ pub(crate) fn store(core: &mut Core, i: &Insn, v: [u64; 2], aligned: bool) -> Re
 }
 
 #[inline(always)]
-fn check_aligned(core: &mut Core, seg: Seg, offset: u64, write: bool) -> Result<(), Raised> {
+fn check_aligned(core: &mut Core, seg: Seg, offset: u64) -> Result<(), Raised> {
     let base = core.segments.seg[seg as usize].base;
     // In 64-bit mode only FS and GS have a base.
     let base = if core.mode.is_64() && (seg as u8) < Seg::Fs as u8 { 0 } else { base };
     if base.wrapping_add(offset) & 15 != 0 {
-        return Err(misaligned(core, seg, offset, write));
+        // On Intel's CPUs this comes before limits and canonical addresses, #SS included.
+        return Err(core.gp(0));
     }
     Ok(())
-}
-
-/// #GP(0), unless the segment has something against the access.
-#[cold]
-fn misaligned(core: &mut Core, seg: Seg, offset: u64, write: bool) -> Raised {
-    match core.linear(seg, offset, 16, write) {
-        Err(raised) => raised,
-        Ok(_) => core.gp(0),
-    }
 }
 
 /// The low `w` of XMM operand `n`, or memory of that width.

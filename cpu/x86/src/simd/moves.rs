@@ -137,6 +137,7 @@ pub(crate) fn movq_mmx_store(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     enter_mmx(core)?;
     let value = Mm::get(core, i.ops[1]);
     if i.has_memory() {
+        Mm::storing(core);
         store_word(core, i, Width::W64, value[0])?;
         Mm::used(core);
     } else {
@@ -188,9 +189,9 @@ fn store_masked<const Q: usize>(
 pub(crate) fn maskmovq(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     enter_mmx(core)?;
     let (value, mask) = (Mm::get(core, i.ops[1]), Mm::get(core, i.ops[2]));
-    store_masked(core, i, value, mask)?;
+    // Intel's CPUs do so even if the store faults.
     Mm::used(core);
-    Ok(())
+    store_masked(core, i, value, mask)
 }
 
 /// MASKMOVDQU.

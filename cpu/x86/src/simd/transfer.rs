@@ -53,6 +53,9 @@ pub(crate) fn movd_store<B: Bank<Q>, const Q: usize, const WIDE: bool>(
     B::enter(core)?;
     let w = if WIDE { Width::W64 } else { Width::W32 };
     let value = B::get(core, i.ops[1])[0] & w.mask();
+    if i.is_memory(0) {
+        B::storing(core);
+    }
     set_general(core, i, w, value)?;
     B::used(core);
     Ok(())

@@ -98,8 +98,10 @@ pub(crate) fn ret_far(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     let w = far_width(i);
     let release = if i.has_immediate() { u64::from(i.imm as u16) } else { 0 };
     let mut stack = Stack::current(core, 0);
+    // Intel's CPUs read the selector first.
+    stack.peek_selector(core, w.bytes())?;
     let ip = stack.pop(core, w)?;
-    let selector = stack.pop(core, w)? as u16;
+    let selector = stack.pop_selector(core, w)?;
     if core.mode.protected() {
         return core.return_far(stack, selector, ip, w, release);
     }
@@ -127,6 +129,11 @@ impl Core {
             ip <= u64::from(cs.limit)
         };
         if allowed { Ok(()) } else { Err(self.gp(code)) }
+    }
+
+    /// What RET and IRET take of a popped RIP: 64 bits only for 64-bit code.
+    pub(crate) fn ip_of(&self, cs: &Segment, ip: u64) -> u64 {
+        if self.long_mode() && cs.rights & LONG != 0 { ip } else { ip & 0xffff_ffff }
     }
 
     /// Whether L and D of a code segment contradict each other.
@@ -219,16 +226,17 @@ impl Core {
         ip: u64,
         w: Width,
     ) -> Result<(), Raised> {
-        self.check_ip(&target, ip, 0)?;
         if how == Transfer::Call {
             let cs = self.segments.seg[Seg::Cs as usize].selector;
-            let mut stack = Stack::current(self, 0);
+            let mut stack = Stack::current(self, 0).of_code(self, &target);
             stack.push(self, w, u64::from(cs))?;
             stack.push(self, w, self.rip)?;
+            self.check_ip(&target, ip, 0)?;
             let cs = self.accessed(d, target.selector)?;
             stack.commit(self);
             self.enter(cs, ip);
         } else {
+            self.check_ip(&target, ip, 0)?;
             let cs = self.accessed(d, target.selector)?;
             self.enter(cs, ip);
         }
@@ -387,9 +395,11 @@ impl Core {
     ) -> Result<(), Raised> {
         let d = self.return_segment(selector)?;
         let target = d.segment(selector);
+        let ip = self.ip_of(&target, ip);
         if rpl(selector) == self.cpl {
             self.check_ip(&target, ip, 0)?;
             let cs = self.accessed(&d, selector)?;
+            let mut stack = stack.of_code(self, &target);
             stack.skip(release);
             stack.commit(self);
             self.enter(cs, ip);

@@ -50,8 +50,11 @@ pub(crate) fn iret(core: &mut Core, i: &Insn) -> Result<(), Raised> {
         return core.return_to_task();
     }
     let mut stack = Stack::current(core, 0);
+    // Intel's CPUs read the flags first, then the selector.
+    stack.peek(core, w, 2)?;
+    stack.peek_selector(core, w.bytes())?;
     let ip = stack.pop(core, w)?;
-    let selector = stack.pop(core, w)? as u16;
+    let selector = stack.pop_selector(core, w)?;
     let flags = stack.pop(core, w)?;
     if flags & VM != 0 && core.cpl == 0 && w == Width::W32 && !core.long_mode() {
         return core.return_to_vm86(stack, ip, selector, flags);
@@ -66,6 +69,7 @@ pub(crate) fn iret(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     } else {
         None
     };
+    let ip = core.ip_of(&target, ip);
     core.check_ip(&target, ip, 0)?;
     let cs = core.accessed(&d, selector)?;
     let mask = core.flags_writable(w) & !VM;

@@ -87,10 +87,11 @@ type Once = fn(&mut Core, &Insn, Width, u16) -> Result<(), Raised>;
 fn string(core: &mut Core, i: &Insn, index: u8, once: Once) -> Result<(), Raised> {
     let (w, a) = (width(i), i.address_width());
     let repeats = i.rep() || i.repne();
+    // Whoever may not use the port is told so even if the count is 0.
+    let port = port(core, i, w)?;
     if repeats && core.get(a, 1) == 0 {
         return Ok(());
     }
-    let port = port(core, i, w)?;
     once(core, i, w, port)?;
     core.leave_block = true;
     let down = core.system_flags & rflags::DF != 0;

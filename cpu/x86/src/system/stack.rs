@@ -5,7 +5,7 @@
 use crate::{
     Core, Exception, Raised, Seg,
     insn::Width,
-    segment::{BIG, EXPAND_DOWN, is_canonical},
+    segment::{BIG, EXPAND_DOWN, LONG, is_canonical},
     state::Segment,
     tlb::Class,
     vector,
@@ -55,6 +55,29 @@ impl Stack {
         Self { segment, sp: sp & width.mask(), width, class, code, aligned: false, expand_down }
     }
 
+    /// The same stack as code in `cs`, to which a transfer goes, uses it: in long mode CS says
+    /// whether the pointer is SS's or 64 bits that know no segment.
+    pub fn of_code(mut self, core: &Core, cs: &Segment) -> Self {
+        self.sp |= core.get(Width::W64, 4) & !self.width.mask();
+        self.width = match () {
+            () if core.long_mode() && cs.rights & LONG != 0 => Width::W64,
+            () if self.segment.rights & BIG != 0 => Width::W32,
+            () => Width::W16,
+        };
+        self.sp &= self.width.mask();
+        self
+    }
+
+    /// The word `n` words above the top.
+    ///
+    /// # Errors
+    /// As [`Stack::push`].
+    pub fn peek(&self, core: &mut Core, w: Width, n: u64) -> Result<u64, Raised> {
+        let sp = self.sp.wrapping_add(n * w.bytes()) & self.width.mask();
+        let lin = self.linear(core, sp, w.bytes())?;
+        core.load_linear(w, self.class, Seg::Ss, lin)
+    }
+
     /// The pointer moved by `bytes`.
     pub fn skip(&mut self, bytes: u64) {
         self.sp = self.sp.wrapping_add(bytes) & self.width.mask();
@@ -70,6 +93,26 @@ impl Stack {
         core.store_linear(w, self.class, Seg::Ss, lin, value & w.mask())?;
         self.sp = sp;
         Ok(())
+    }
+
+    /// Pops a selector, of whose word two bytes are read.
+    ///
+    /// # Errors
+    /// As [`Stack::push`].
+    pub fn pop_selector(&mut self, core: &mut Core, w: Width) -> Result<u16, Raised> {
+        let selector = self.peek_selector(core, 0)?;
+        self.skip(w.bytes());
+        Ok(selector)
+    }
+
+    /// The selector `bytes` above the top.
+    ///
+    /// # Errors
+    /// As [`Stack::push`].
+    pub fn peek_selector(&self, core: &mut Core, bytes: u64) -> Result<u16, Raised> {
+        let sp = self.sp.wrapping_add(bytes) & self.width.mask();
+        let lin = self.linear(core, sp, 2)?;
+        Ok(core.load_linear(Width::W16, self.class, Seg::Ss, lin)? as u16)
     }
 
     /// Pops a word.
@@ -103,8 +146,11 @@ impl Stack {
             let s = &self.segment;
             let limit = u64::from(s.limit);
             let top = if s.rights & BIG != 0 { 0xffff_ffff } else { 0xffff };
-            let inside =
-                if self.expand_down { offset > limit && last <= top } else { last <= limit };
+            let inside = if self.expand_down {
+                offset > limit && last <= top
+            } else {
+                s.limit == u32::MAX || last <= limit
+            };
             (inside, u64::from((s.base as u32).wrapping_add(offset as u32)))
         };
         if !allowed {

@@ -5,9 +5,11 @@
 //!
 //! Source: SDM vol. 1, figures 8-9 to 8-12.
 
+use std::ops::Range;
+
 use trine_softfloat::x87::F80;
 
-use crate::{Core, Insn, Raised, state::X87};
+use crate::{Core, Insn, Raised, paging::Intent, state::X87};
 
 /// Bytes of the largest image: an environment of 32-bit form and eight registers.
 const LARGEST: usize = 108;
@@ -81,36 +83,60 @@ fn set_environment(x: &mut X87, image: &[u8; LARGEST], wide: bool, protected: bo
     }
 }
 
-/// The linear address of an image of `size` bytes, which has to be aligned to 2 or 4 bytes where
-/// alignment is checked.
+/// Looks at the first field and the last byte of an image of `size` bytes, as Intel's CPUs do; returns
+/// its offset. It has to be aligned to 2 or 4 bytes where alignment is checked.
 fn area(core: &mut Core, i: &Insn, size: usize, wide: bool, write: bool) -> Result<u64, Raised> {
     let offset = core.address(i);
-    if core.checks_alignment() {
-        core.linear(i.seg(), offset, if wide { 4 } else { 2 }, write)?;
+    let field = if wide { 4 } else { 2 };
+    let lin = core.linear(i.seg(), offset, field, write)?;
+    let intent = if write { Intent::Write } else { Intent::Read };
+    core.translate(core.class, lin, intent)?;
+    let second = lin.wrapping_add(field - 1) & !0xfff;
+    if second != lin & !0xfff {
+        core.translate(core.class, second, intent)?;
     }
-    core.linear(i.seg(), offset, size as u64, write)
+    let lin = core.linear(i.seg(), inside(i, offset, size as u64 - 1), 1, write)?;
+    core.translate(core.class, lin, intent)?;
+    Ok(offset)
+}
+
+/// The offset of an image's part, which wraps as addresses do.
+fn inside(i: &Insn, offset: u64, at: u64) -> u64 {
+    offset.wrapping_add(at) & i.address_width().mask()
+}
+
+/// The parts of an image of `size` bytes, each of which is accessed by itself: the fields of the
+/// environment; significand and exponent of the registers.
+fn parts(size: usize, wide: bool) -> impl Iterator<Item = Range<usize>> {
+    let (end, field) = (environment_bytes(wide), if wide { 4 } else { 2 });
+    let fields = (0..end).step_by(field).map(move |at| at..at + field);
+    fields.chain((end..size).step_by(10).flat_map(|at| [at..at + 8, at + 8..at + 10]))
 }
 
 /// Stores an image, all or nothing.
 fn store(core: &mut Core, i: &Insn, image: &[u8], wide: bool) -> Result<(), Raised> {
-    let lin = area(core, i, image.len(), wide, true)?;
-    let parts =
-        || image.chunks(64).zip((0..).step_by(64)).map(|(part, at)| (part, lin.wrapping_add(at)));
-    for (part, at) in parts() {
-        core.place(core.class, i.seg(), at, part.len() as u64)?;
+    let offset = area(core, i, image.len(), wide, true)?;
+    for part in parts(image.len(), wide) {
+        let size = part.len() as u64;
+        let lin = core.linear(i.seg(), inside(i, offset, part.start as u64), size, true)?;
+        core.place(core.class, i.seg(), lin, size)?;
     }
-    for (part, at) in parts() {
-        core.store_linear_bytes(core.class, i.seg(), at, part)?;
+    for part in parts(image.len(), wide) {
+        let at = inside(i, offset, part.start as u64);
+        let lin = core.linear(i.seg(), at, part.len() as u64, true)?;
+        core.store_linear_bytes(core.class, i.seg(), lin, &image[part])?;
     }
     Ok(())
 }
 
 /// Loads the first `size` bytes of an image.
 fn load(core: &mut Core, i: &Insn, size: usize, wide: bool) -> Result<[u8; LARGEST], Raised> {
-    let lin = area(core, i, size, wide, false)?;
+    let offset = area(core, i, size, wide, false)?;
     let mut image = [0; LARGEST];
-    for (part, at) in image[..size].chunks_mut(64).zip((0..).step_by(64)) {
-        core.load_linear_bytes(core.class, i.seg(), lin.wrapping_add(at), part)?;
+    for part in parts(size, wide) {
+        let at = inside(i, offset, part.start as u64);
+        let lin = core.linear(i.seg(), at, part.len() as u64, false)?;
+        core.load_linear_bytes(core.class, i.seg(), lin, &mut image[part])?;
     }
     Ok(image)
 }

@@ -91,13 +91,18 @@ macro_rules! bytes {
             type Bits = [u8; 10];
             #[inline]
             fn load(core: &mut Core, i: &Insn, offset: u64) -> Result<[u8; 10], Raised> {
-                aligned(core, i, offset, false)?;
-                core.load_array(i.seg(), offset)
+                let low = core.load_array::<8>(i.seg(), offset)?;
+                let high = core.load_array::<2>(i.seg(), behind(i, offset))?;
+                let mut bits = [0; 10];
+                bits[..8].copy_from_slice(&low);
+                bits[8..].copy_from_slice(&high);
+                Ok(bits)
             }
             #[inline]
             fn store(core: &mut Core, i: &Insn, offset: u64, bits: [u8; 10]) -> Result<(), Raised> {
-                aligned(core, i, offset, true)?;
-                core.store_array(i.seg(), offset, bits)
+                let (low, high) = bits.split_at(8);
+                core.store(Width::W64, i.seg(), offset, word(low))?;
+                core.store(Width::W16, i.seg(), behind(i, offset), word(high))
             }
         }
     };
@@ -125,13 +130,15 @@ bytes!(
     /// Packed decimal.
     Bcd);
 
-/// Ten bytes have to be aligned to eight where alignment is checked.
+/// Where the last two of ten bytes lie: they are an access of their own, which wraps as addresses
+/// do, and if it faults, the first eight have been stored.
 #[inline(always)]
-fn aligned(core: &mut Core, i: &Insn, offset: u64, write: bool) -> Result<(), Raised> {
-    if core.checks_alignment() {
-        core.linear(i.seg(), offset, 8, write)?;
-    }
-    Ok(())
+fn behind(i: &Insn, offset: u64) -> u64 {
+    offset.wrapping_add(8) & i.address_width().mask()
+}
+
+fn word(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
 
 macro_rules! source {
