@@ -4,12 +4,6 @@
 %include "sector.inc"
 
     begin
-    ;= paging-off: CR0.PG cannot be cleared in 64-bit mode
-    mov ecx, 0x11
-    try GP(0), mov cr0, rcx
-    ;= pae-off
-    xor ecx, ecx
-    try GP(0), mov cr4, rcx
     ;= cr0-high
     mov rcx, cr0
     bts rcx, 32
@@ -22,13 +16,20 @@
     mov cl, 0x10
     movzx ecx, cl
     try GP(0), mov cr8, rcx
-    ;= cr3-high: beyond MAXPHYADDR
-    bts rcx, 60
-    try GP(0), mov cr3, rcx
     ;= lme: cannot be changed while paging
     mov ecx, 0xc0000080
     xor edx, edx
     try GP(0), wrmsr
+    ;= cr3-high: beyond MAXPHYADDR
+    xor ecx, ecx
+    bts rcx, 60
+    try GP(0), mov cr3, rcx
+    ;= pae-off
+    xor ecx, ecx
+    try GP(0), mov cr4, rcx
+    ;= paging-off: CR0.PG cannot be cleared in 64-bit mode
+    mov ecx, 0x11
+    try GP(0), mov cr0, rcx
     done
     table
     finish

@@ -1,14 +1,11 @@
 ; Values that control registers refuse.
-; modes: 16
+; modes: 16 32
 ; Source: SDM 2, MOV to control registers; SDM 3A 2.5, 10.? (PG without PE, NW without CD), 5.4.1.
 %include "sector.inc"
 
     begin
     mov ecx, cr0
     mov ebx, ecx
-    ;= pg-without-pe
-    mov ecx, 0x80000010
-    try GP(0), mov cr0, ecx
     ;= nw-without-cd
     mov ecx, 0x20000011
     try GP(0), mov cr0, ecx
@@ -25,13 +22,12 @@
     mov ecx, cr0
     and cx, 0x10
     holds 0x10, cx
-    ;= cr4-reserved
-    mov ecx, 0x80000000
-    try GP(0), mov cr4, ecx
     ;= cr1
     try UD, db 0x0f, 0x22, 0xc9
+%if MODE == 16
     ;= cr5
     try UD, db 0x0f, 0x22, 0xe9
+%endif
     ;= lmsw-keeps-pe: LMSW cannot clear PE
     xor cx, cx
     lmsw cx
@@ -44,6 +40,12 @@
     ;= unknown-msr
     mov ecx, 0x12345678
     try GP(0), rdmsr
+    ;= cr4-reserved
+    mov ecx, 0x80000000
+    try GP(0), mov cr4, ecx
+    ;= pg-without-pe
+    mov ecx, 0x80000010
+    try GP(0), mov cr0, ecx
     done
     table
     finish

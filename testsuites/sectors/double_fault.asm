@@ -1,5 +1,5 @@
 ; Faults while an exception is delivered: #DF, or one after the other; and the EXT bit.
-; modes: 16
+; modes: 16 32
 ; Source: SDM 3A table 7-5 (conditions for a double fault), 7.13 (error codes: EXT, IDT), 7.15.
 %include "sector.inc"
 

@@ -1,5 +1,5 @@
 ; Error codes of page faults: present, write, user, reserved.
-; modes: 16
+; modes: 16 32
 ; Source: SDM 3A 5.7 (page-fault error code), 5.6 (access rights), CR0.WP in 2.5.
 %define PAGING
 %include "sector.inc"
@@ -22,14 +22,18 @@
     mov cr0, ecx
     ;= write-read-only-wp-1
     try PF(3), mov [0x8000], cl
+%if MODE == 16
     ;= modify-read-only
     try PF(3), inc byte [0x8000]
+%endif
     ;= locked-read-only
     try PF(3), lock inc byte [0x8000]
+%if MODE == 16
     ;= bit-test-read-only: BTS writes always
     try PF(3), bts word [0x8000], 0
+%endif
     ;= string-read-only
-    mov di, 0x8000
+    mov xdi, 0x8000
     try PF(3), stosb
     ;= fetch-missing
     try_at PF(0), 0xa000, jmp 0xa000

@@ -1,5 +1,5 @@
 ; Operands of which the second page is missing: nothing is written to the first.
-; modes: 16
+; modes: 16 32
 ; Source: SDM 3A 5.7 (page-fault exceptions), 7.15 (#PF: CR2 is the address that faulted), 7.5
 ; (restart: a fault leaves the state as it was).
 %define PAGING
@@ -26,6 +26,7 @@
     try PF(2), not word [0x8fff]
     ;= nothing-modified
     holds 0, [0x8ffe]
+%if MODE == 16
     ;= locked
     try PF(2), lock not dword [0x8ffe]
     ;= fsave: 94 bytes in 16-bit protected mode
@@ -35,7 +36,8 @@
     try PF(2), xchg [0x8fff], cx
     ;= xchg-keeps-register
     holds 0x55aa, cx
-    mov di, 0x8ffd
+%endif
+    mov xdi, 0x8ffd
     mov cl, 9
     ;= rep-stosb
     try PF(2), rep stosb

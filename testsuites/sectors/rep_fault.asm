@@ -1,5 +1,5 @@
 ; REP with a fault in the middle: what is done stays done, and the registers say where it stopped.
-; modes: 16
+; modes: 16 32
 ; Source: SDM 2, REP (exceptions); SDM 3A 7.5 (restart).
 %define PAGING
 %include "sector.inc"
@@ -9,8 +9,8 @@
 %endmacro
 
     begin
-    mov si, 0x8fc0
-    mov di, 0x8ffa
+    mov xsi, 0x8fc0
+    mov xdi, 0x8ffa
     mov cx, 5
     ;= movsw: two and a half words fit: the third crosses
     inc di
@@ -22,8 +22,8 @@
     ;= movsw-di
     holds 0x8fff, di
     ;= cmpsb: the fault is the second operand's
-    mov si, 0x8ff0
-    mov di, 0x8ffe
+    mov xsi, 0x8ff0
+    mov xdi, 0x8ffe
     mov [0x8ff0], di
     mov [0x8ffe], di
     mov cl, 9
@@ -32,15 +32,17 @@
     holds 7, cx
     ;= backwards: from the top of the missing page's neighbour
     std
-    mov di, 0xa001
+    mov xdi, 0xa001
     mov cl, 9
     try PF(2), rep stosb
+%if MODE == 16
     ;= backwards-di
     holds 0x9fff, di
     ;= cx-zero: nothing is accessed
     mov cx, 0
     try NONE, rep stosb
     cld
+%endif
     done
     table
     finish

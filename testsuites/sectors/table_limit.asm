@@ -1,5 +1,5 @@
 ; Limits of the descriptor tables, and IDTs that are too short.
-; modes: 16
+; modes: 16 32
 ; Source: SDM 3A 3.5.1, 7.10, 7.13; SDM 2, LGDT, LIDT, SGDT, LLDT.
 %include "sector.inc"
 
@@ -12,15 +12,19 @@
     ;= ldt-limit: half a descriptor is none
     mov cl, 0x0c
     try GP(0x0c), mov es, cx
+%if MODE == 16
     ;= lldt-data
     mov cl, DATA
     try GP(DATA), lldt cx
+%endif
     ;= lldt-absent
     mov cl, 0x20
     try NP(0x20), lldt cx
+%if MODE == 16
     ;= lldt-in-ldt
     mov cl, 4
     try GP(4), lldt cx
+%endif
     ;= gdt-limit: half a descriptor again
     mov word [gdt], 0x2b
     lgdt [gdt]
