@@ -141,18 +141,19 @@ impl Host {
         let mut noise = self.noise(form);
         let mut host = vec![Outcome::default(); BATCH];
         let mut ours = Outcome::default();
+        let mut drawn: Vec<Drawn> = Vec::with_capacity(BATCH);
         let mut number = 0;
         while number < cases {
             let count = (cases - number).min(BATCH as u64) as usize;
-            let drawn: Vec<Drawn> = (0..count * 4)
-                .filter_map(|_| draw::draw(form, self.components, &mut noise))
-                .take(count)
-                .collect();
+            drawn.clear();
+            let draws =
+                (0..count * 4).filter_map(|_| draw::draw(form, self.components, &mut noise));
+            drawn.extend(draws.take(count));
             if drawn.is_empty() {
                 return Err("no encoding was found".into());
             }
-            let batch: Vec<Case> = drawn.iter().map(|d| d.case.clone()).collect();
-            bench.oracle.run(&batch, &mut host).map_err(|e| e.to_string())?;
+            let batch = drawn.iter().map(|d| &d.case);
+            bench.oracle.run(batch, &mut host).map_err(|e| e.to_string())?;
             for (n, (drawn, host)) in drawn.iter().zip(&host).enumerate() {
                 bench.guest.run(&drawn.case, &mut ours)?;
                 let number = number + n as u64;
@@ -230,7 +231,7 @@ impl Bench {
     fn run(&mut self, case: &Case) -> Result<(Outcome, Outcome), String> {
         let mut host = [Outcome::default()];
         let mut ours = Outcome::default();
-        self.oracle.run(std::slice::from_ref(case), &mut host).map_err(|e| e.to_string())?;
+        self.oracle.run([case], &mut host).map_err(|e| e.to_string())?;
         self.guest.run(case, &mut ours)?;
         let [host] = host;
         Ok((host, ours))

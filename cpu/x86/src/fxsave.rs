@@ -217,7 +217,7 @@ pub(crate) fn area(
     write: bool,
 ) -> Result<Area, Raised> {
     let area = Area { seg: i.seg(), offset: core.address(i), mask: i.address_width().mask() };
-    let lin = core.linear(area.seg, area.offset(0), 1, write)?;
+    let lin = core.linear(area.seg, area.offset(0), 1, false)?;
     // Which of the two is left open; Intel's CPUs check the doublewords first.
     if lin & 3 != 0 && core.checks_alignment() {
         return Err(core.fault_code(vector::AC, 0));
@@ -225,6 +225,7 @@ pub(crate) fn area(
     if lin & (align - 1) != 0 {
         return Err(core.gp(0));
     }
+    core.linear(area.seg, area.offset(0), 1, write)?;
     core.linear(area.seg, area.offset(size - 1), 1, write)?;
     let intent = if write { Intent::Write } else { Intent::Read };
     core.translate(core.class, area.linear(core, probe), intent)?;

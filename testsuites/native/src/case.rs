@@ -130,12 +130,25 @@ impl Case {
         Self { before, patches: [Patch::default(); PATCHES], count: 0, bytes: [0; PATCH_BYTES] }
     }
 
+    /// Makes it a copy of `from`, without what `from` does not use.
+    #[cfg_attr(not(all(target_os = "linux", target_arch = "x86_64")), expect(dead_code))]
+    pub(crate) fn copy_from(&mut self, from: &Self) {
+        let used = from.used();
+        (self.before, self.patches, self.count) = (from.before, from.patches, from.count);
+        self.bytes[..used].copy_from_slice(&from.bytes[..used]);
+    }
+
+    /// Bytes of all patches.
+    fn used(&self) -> usize {
+        self.patches.iter().take(self.count as usize).map(|p| p.len as usize).sum()
+    }
+
     /// Sets memory. Later patches lie on earlier ones.
     ///
     /// # Errors
     /// If there is no room for it, or it is not in pages of the window that are present.
     pub fn patch(&mut self, at: u64, data: &[u8]) -> Result<(), TooMuch> {
-        let used: usize = self.patches().map(|(_, bytes)| bytes.len()).sum();
+        let used = self.used();
         let slot = self.patches.get_mut(self.count as usize).ok_or(TooMuch)?;
         let room = self.bytes.get_mut(used..used + data.len()).ok_or(TooMuch)?;
         let last = at.checked_add(data.len().max(1) as u64 - 1).ok_or(TooMuch)?;
@@ -200,6 +213,15 @@ impl Outcome {
     #[must_use]
     pub fn lines(&self) -> &[Change] {
         &self.lines[..(self.changed as usize).min(CHANGED)]
+    }
+
+    /// Makes it a copy of `from`.
+    #[cfg_attr(not(all(target_os = "linux", target_arch = "x86_64")), expect(dead_code))]
+    pub(crate) fn copy_from(&mut self, from: &Self) {
+        (self.after, self.vector, self.error) = (from.after, from.vector, from.error);
+        (self.cr2, self.changed) = (from.cr2, from.changed);
+        let kept = from.lines().len();
+        self.lines[..kept].copy_from_slice(from.lines());
     }
 
     /// No line has changed.

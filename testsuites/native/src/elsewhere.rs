@@ -25,7 +25,11 @@ impl Oracle {
     ///
     /// # Errors
     /// Never, for there is no such thing.
-    pub fn run(&mut self, _: &[Case], _: &mut [Outcome]) -> Result<(), OracleError> {
+    pub fn run<'a>(
+        &mut self,
+        _: impl IntoIterator<Item = &'a Case>,
+        _: &mut [Outcome],
+    ) -> Result<(), OracleError> {
         match *self {}
     }
 }

@@ -14,8 +14,12 @@ use crate::{
     child::{self, BATCH, Board, Child, STACK_BYTES},
 };
 
-/// A case that takes longer never ends.
-const PATIENCE: Duration = Duration::from_millis(1500);
+/// A case that takes more of a CPU never ends.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// One in which the child sleeps so long neither.
+const ASLEEP: Duration = Duration::from_secs(4);
+/// A child that has not started by then never will.
+const START: Duration = Duration::from_secs(10);
 /// AT_HWCAP2's bit: user code may use RDFSBASE and its like.
 const HWCAP2_FSGSBASE: u64 = 1 << 1;
 
@@ -127,38 +131,41 @@ impl Oracle {
     ///
     /// # Panics
     /// If there are fewer outcomes than cases.
-    pub fn run(&mut self, cases: &[Case], outcomes: &mut [Outcome]) -> Result<(), OracleError> {
-        assert!(outcomes.len() >= cases.len(), "a place for each outcome");
-        for (cases, outcomes) in cases.chunks(BATCH).zip(outcomes.chunks_mut(BATCH)) {
-            self.run_batch(cases, &mut outcomes[..cases.len()])?;
+    pub fn run<'a>(
+        &mut self,
+        cases: impl IntoIterator<Item = &'a Case>,
+        outcomes: &mut [Outcome],
+    ) -> Result<(), OracleError> {
+        let (mut cases, mut done) = (cases.into_iter().peekable(), 0);
+        while cases.peek().is_some() {
+            // SAFETY: the child waits for the next batch and touches nothing.
+            let count = unsafe {
+                let board = self.board.at.cast::<Board>();
+                let places = (&mut (*board).cases).iter_mut();
+                places.zip(cases.by_ref().take(BATCH)).map(|(to, from)| to.copy_from(from)).count()
+            };
+            assert!(outcomes.len() >= done + count, "a place for each outcome");
+            self.run_batch(&mut outcomes[done..done + count])?;
+            done += count;
         }
         Ok(())
     }
 
-    fn run_batch(&mut self, cases: &[Case], outcomes: &mut [Outcome]) -> Result<(), OracleError> {
-        // SAFETY: the child waits for the next batch and touches nothing.
-        unsafe {
-            let board = self.board.at.cast::<Board>();
-            for (n, case) in cases.iter().enumerate() {
-                (&mut (*board).cases)[n].clone_from(case);
-            }
-        }
+    /// Runs the first cases of the board, as many as there are outcomes.
+    fn run_batch(&mut self, outcomes: &mut [Outcome]) -> Result<(), OracleError> {
         let mut from = 0;
-        while from < cases.len() {
-            let done = self.post(from, cases.len())?;
+        while from < outcomes.len() {
+            let done = self.post(from, outcomes.len())?;
             for (n, outcome) in outcomes.iter_mut().enumerate().take(done).skip(from) {
-                outcome.clone_from(&self.board().outcomes[n]);
+                outcome.copy_from(&self.board().outcomes[n]);
             }
-            if done < cases.len() {
+            if done < outcomes.len() {
                 // This one is lost, and its child with it.
                 outcomes[done].vector = Outcome::NONE;
                 self.restarts += 1;
                 self.start()?;
             }
             from = done + 1;
-            if done == cases.len() {
-                break;
-            }
         }
         Ok(())
     }
@@ -171,25 +178,38 @@ impl Oracle {
         let number = board.posted.load(Ordering::SeqCst).wrapping_add(1);
         board.posted.store(number, Ordering::SeqCst);
         futex(&board.posted, libc::FUTEX_WAKE, 1, None);
-        let (mut seen, mut since) = (from, Instant::now());
+        let (mut seen, mut since) = (from, (self.cpu_time(), Instant::now()));
         loop {
             let finished = board.finished.load(Ordering::SeqCst);
             if finished == number {
                 return Ok(to);
             }
-            futex(&board.finished, libc::FUTEX_WAIT, finished, Some(Duration::from_millis(50)));
+            futex(&board.finished, libc::FUTEX_WAIT, finished, Some(Duration::from_millis(10)));
             if board.finished.load(Ordering::SeqCst) == number {
                 return Ok(to);
             }
             let at = board.at.load(Ordering::SeqCst) as usize;
             if at != seen {
-                (seen, since) = (at, Instant::now());
+                (seen, since) = (at, (self.cpu_time(), Instant::now()));
             }
-            if self.is_dead() || since.elapsed() > PATIENCE {
+            let used = self.cpu_time().saturating_sub(since.0);
+            if self.is_dead() || used > PATIENCE || since.1.elapsed() > ASLEEP {
                 let at = board.at.load(Ordering::SeqCst) as usize;
                 return Ok(at.min(to - 1));
             }
         }
+    }
+
+    /// What the child has used of a CPU: other than time, it does not pass while others run.
+    fn cpu_time(&self) -> Duration {
+        let mut clock = 0;
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: both write where they are told to.
+        let found = unsafe {
+            libc::clock_getcpuclockid(self.process, &raw mut clock) == 0
+                && libc::clock_gettime(clock, &raw mut time) == 0
+        };
+        if found { Duration::new(time.tv_sec as u64, time.tv_nsec as u32) } else { Duration::ZERO }
     }
 
     /// Whether the child has ended; if so, it is forgotten.
@@ -241,7 +261,7 @@ impl Oracle {
                     _ => "killed".into(),
                 }));
             }
-            if begun.elapsed() > PATIENCE * 4 {
+            if begun.elapsed() > START {
                 self.stop();
                 return Err(OracleError::Died("it does not answer".into()));
             }

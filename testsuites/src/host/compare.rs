@@ -1,5 +1,7 @@
 //! What may differ between two CPUs after the same case, and what does.
 
+use std::fmt::Display;
+
 use trine_native::{Change, Outcome, State};
 
 use super::{
@@ -92,32 +94,35 @@ impl Differences {
     }
 
     fn image(&mut self, host: &[u8], ours: &[u8], freedom: &Freedom) {
-        let mut part = |name: &str, at: usize, bits: u32, free: u64| {
+        let mut part = |name: &dyn Display, at: usize, bits: u32, free: u64| {
             let mask = if bits == 64 { !0 } else { (1 << bits) - 1 } & !free;
-            self.number(name, word(host, at) & mask, word(ours, at) & mask);
+            let (h, o) = (word(host, at) & mask, word(ours, at) & mask);
+            if h != o {
+                self.number(&name.to_string(), h, o);
+            }
         };
         if !freedom.sse {
-            part("mxcsr", 24, 32, 0);
+            part(&"mxcsr", 24, 32, 0);
             for n in 0..16 {
-                part(&format!("xmm{n}"), 160 + 16 * n, 64, 0);
-                part(&format!("xmm{n} high"), 168 + 16 * n, 64, 0);
+                part(&format_args!("xmm{n}"), 160 + 16 * n, 64, 0);
+                part(&format_args!("xmm{n} high"), 168 + 16 * n, 64, 0);
             }
         }
         if freedom.x87 {
             return;
         }
-        part("fcw", 0, 16, 0);
-        part("fsw", 2, 16, freedom.status);
-        part("ftw", 4, 8, 0);
-        part("fop", 6, 16, 0);
-        part("fip", 8, 64, 0);
-        part("fdp", 16, 64, freedom.last_data);
+        part(&"fcw", 0, 16, 0);
+        part(&"fsw", 2, 16, freedom.status);
+        part(&"ftw", 4, 8, 0);
+        part(&"fop", 6, 16, 0);
+        part(&"fip", 8, 64, 0);
+        part(&"fdp", 16, 64, freedom.last_data);
         for n in 0..8 {
             if freedom.ulps > 0 && undefined::near(&host[32 + 16 * n..], &ours[32 + 16 * n..]) {
                 continue;
             }
-            part(&format!("st{n}"), 32 + 16 * n, 64, 0);
-            part(&format!("st{n} exponent"), 40 + 16 * n, 16, 0);
+            part(&format_args!("st{n}"), 32 + 16 * n, 64, 0);
+            part(&format_args!("st{n} exponent"), 40 + 16 * n, 16, 0);
         }
     }
 

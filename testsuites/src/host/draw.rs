@@ -323,6 +323,12 @@ impl Drawing {
         {
             self.transfer(insn, n);
         }
+        // Where IRET raises #AC, Linux takes it for a split lock and tries again, for ever
+        // (arch/x86/kernel/traps.c, exc_alignment_check): AC is not as it was. So it is set in
+        // aligned frames only.
+        if matches!(insn.mnemonic(), M::Iret | M::Iretd | M::Iretq) {
+            self.state.rflags &= !(1 << 18);
+        }
         // MOV SS and POP SS hold back single steps, over an INT3.
         if reads_selector(insn) {
             self.state.rflags &= !(1 << 8);
@@ -358,6 +364,8 @@ impl Drawing {
         let flags = values::integer(n) & 0x0035_4fd5 | n.below(2) << 9;
         let stack = self.stack_place(n);
         let data = if n.once_in(2) { self.state.selectors[2] } else { values::selector(n) };
+        let aligned = self.state.gpr[RSP].is_multiple_of(8);
+        let flags = if aligned { flags } else { flags & !(1 << 18) };
         let mut frame = [target, code.into(), flags, stack, data.into()];
         if matches!(insn.mnemonic(), M::Retf) {
             frame = [target, code.into(), stack, data.into(), 0];

@@ -113,17 +113,29 @@ fn parts(size: usize, wide: bool) -> impl Iterator<Item = Range<usize>> {
     fields.chain((end..size).step_by(10).flat_map(|at| [at..at + 8, at + 8..at + 10]))
 }
 
+/// The linear address of a part, whose alignment nobody checks.
+fn place(
+    core: &mut Core,
+    i: &Insn,
+    offset: u64,
+    part: &Range<usize>,
+    write: bool,
+) -> Result<u64, Raised> {
+    let first = inside(i, offset, part.start as u64);
+    let lin = core.linear(i.seg(), first, 1, write)?;
+    core.linear(i.seg(), first.wrapping_add(part.len() as u64 - 1), 1, write)?;
+    Ok(lin)
+}
+
 /// Stores an image, all or nothing.
 fn store(core: &mut Core, i: &Insn, image: &[u8], wide: bool) -> Result<(), Raised> {
     let offset = area(core, i, image.len(), wide, true)?;
     for part in parts(image.len(), wide) {
-        let size = part.len() as u64;
-        let lin = core.linear(i.seg(), inside(i, offset, part.start as u64), size, true)?;
-        core.place(core.class, i.seg(), lin, size)?;
+        let lin = place(core, i, offset, &part, true)?;
+        core.place(core.class, i.seg(), lin, part.len() as u64)?;
     }
     for part in parts(image.len(), wide) {
-        let at = inside(i, offset, part.start as u64);
-        let lin = core.linear(i.seg(), at, part.len() as u64, true)?;
+        let lin = place(core, i, offset, &part, true)?;
         core.store_linear_bytes(core.class, i.seg(), lin, &image[part])?;
     }
     Ok(())
@@ -134,8 +146,7 @@ fn load(core: &mut Core, i: &Insn, size: usize, wide: bool) -> Result<[u8; LARGE
     let offset = area(core, i, size, wide, false)?;
     let mut image = [0; LARGEST];
     for part in parts(size, wide) {
-        let at = inside(i, offset, part.start as u64);
-        let lin = core.linear(i.seg(), at, part.len() as u64, false)?;
+        let lin = place(core, i, offset, &part, false)?;
         core.load_linear_bytes(core.class, i.seg(), lin, &mut image[part])?;
     }
     Ok(image)

@@ -1,0 +1,25 @@
+//! The host's CPU as oracle, with a small budget: `trine conform host --cases N` has a larger one.
+
+use trine_machine::conform::candidates;
+use trine_testsuites::{Options, host::Host, run};
+
+/// Of all forms together. Ten million take minutes.
+const CASES: u64 = 60_000;
+
+#[test]
+fn host() {
+    let suite = match Host::new(2026, CASES) {
+        Ok(suite) => suite,
+        Err(why) => {
+            println!("skipped: {why}");
+            return;
+        }
+    };
+    // On CPUs of the kind whose undefined flags ours has, those are compared as well.
+    let suite = if suite.is_our_kind() { suite.exact() } else { suite };
+    let report = run(&suite, &candidates(), &Options::default());
+    println!("{}", report.text());
+    assert!(report.good(), "the list is above");
+    let passed: u64 = report.groups.iter().map(|g| g.passed).sum();
+    assert!(passed > CASES * 9 / 10, "nearly all cases say something");
+}
