@@ -16,6 +16,7 @@
 //!
 //! | address             | what                                                                 |
 //! |---------------------|----------------------------------------------------------------------|
+//! | `0x0`               | interrupt vectors of real mode                                       |
 //! | `0x400`             | BIOS data area                                                       |
 //! | `0x500`             | GDT for the entry in protected or long mode                          |
 //! | `0x6000`            | PVH, Multiboot: start info, memory map, module list                  |
@@ -42,6 +43,7 @@ mod record;
 mod rom;
 mod smbios;
 mod tables;
+mod vectors;
 
 #[cfg(test)]
 mod board;

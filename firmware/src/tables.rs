@@ -18,7 +18,7 @@ use crate::{
     e820::{EBDA_AT, TABLES_AT},
     mp,
     record::Record,
-    smbios,
+    smbios, vectors,
 };
 
 /// Where the anchors are placed; from here to 1 MiB.
@@ -75,6 +75,8 @@ pub fn tables(machine: &Description) -> Result<Tables, BootError> {
     machine.check()?;
     let mut segments = vec![(Gpa(BDA_AT), bios_data_area(machine)), (Gpa(EBDA_AT), vec![EBDA_KIB])];
     let mut anchors = Region::new("SMBIOS and MP", ANCHORS_AT, ANCHORS_END);
+    let handlers = anchors.place(16, vectors::handlers())?;
+    segments.insert(0, (Gpa(0), vectors::table(handlers.0 as u16)));
     let mut rsdp = None;
     if let Some(pm) = &machine.power_management {
         let mut region = Region::new("ACPI", TABLES_AT, ANCHORS_AT);

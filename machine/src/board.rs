@@ -14,7 +14,9 @@ use std::{
     time::Duration,
 };
 
-use trine_devices::{Ack, Backplane, Cx, Power, Signal};
+use trine_devices::{
+    Ack, Backplane, Cx, DeliveryMode, Destination, Message, Power, Signal, TriggerMode,
+};
 use trine_engine::{Access, Bus, MsrFault, Pins};
 use trine_guest::{Gpa, Ram, VmTime};
 use trine_x86::msr;
@@ -679,6 +681,24 @@ impl Bus for Board {
 
     fn random(&self, _by: Access) -> u64 {
         self.random.next()
+    }
+
+    fn send_interrupt(&self, by: Access, apic_id: u32, icr: u32) -> bool {
+        let Some(delivery) = DeliveryMode::from_bits(icr >> 8) else { return false };
+        if apic_id as usize >= self.cpus.len() {
+            return false;
+        }
+        let message = Message {
+            destination: Destination::Physical(apic_id),
+            delivery,
+            vector: icr as u8,
+            trigger: TriggerMode::Edge,
+        };
+        self.access(by, |state, cx| {
+            state.accessed(Chip::LocalApics);
+            state.chips.apics.deliver(cx, message);
+        });
+        true
     }
 
     fn now(&self, by: Access) -> VmTime {

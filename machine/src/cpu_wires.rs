@@ -17,6 +17,9 @@ const NMI: u32 = 1 << 1;
 const INIT: u32 = 1 << 2;
 const STARTUP: u32 = 1 << 3;
 const A20_MASKED: u32 = 1 << 4;
+/// A second NMI came before the first was taken. On a CPU, which looks after every instruction,
+/// it would have found the first one being served, and would wait for its end.
+const NMI_AGAIN: u32 = 1 << 5;
 const EDGES: u32 = NMI | INIT | STARTUP;
 const VECTOR_SHIFT: u32 = 8;
 const VECTOR: u32 = 0xff << VECTOR_SHIFT;
@@ -41,7 +44,13 @@ impl CpuWires {
     pub fn sample(&self) -> Pins {
         let mut word = self.word.load(Ordering::SeqCst);
         if word & EDGES != 0 {
-            word = self.word.fetch_and(!(EDGES | VECTOR), Ordering::SeqCst);
+            word = self.change(|w| {
+                let again = if w & NMI_AGAIN != 0 { NMI } else { 0 };
+                w & !(EDGES | NMI_AGAIN | VECTOR) | again
+            });
+            if let (true, Some(kicker)) = (word & NMI_AGAIN != 0, self.kicker.get()) {
+                kicker.kick();
+            }
         }
         Pins {
             interrupt: word & INTERRUPT != 0,
@@ -54,14 +63,14 @@ impl CpuWires {
 
     /// A local APIC drives a pin.
     pub fn drive(&self, signal: CpuSignal) {
-        match signal {
+        let _ = match signal {
             CpuSignal::Interrupt(false) => {
                 // Nobody has to hurry: an acknowledge cycle finds that it went away.
                 self.word.fetch_and(!INTERRUPT, Ordering::SeqCst);
                 return;
             }
             CpuSignal::Interrupt(true) => self.change(|w| w | INTERRUPT),
-            CpuSignal::Nmi => self.change(|w| w | NMI),
+            CpuSignal::Nmi => self.change(|w| w | if w & NMI != 0 { NMI_AGAIN } else { NMI }),
             // A start-up IPI before this INIT has lost its effect.
             CpuSignal::Init => self.change(|w| (w | INIT) & !(STARTUP | VECTOR)),
             CpuSignal::Startup(vector) => {
@@ -71,7 +80,7 @@ impl CpuWires {
                 log::debug!("an SMI was ignored: there is no system management mode");
                 return;
             }
-        }
+        };
         self.call();
     }
 
@@ -84,7 +93,7 @@ impl CpuWires {
 
     /// After a reset of the machine: no edge waits.
     pub fn reset(&self) {
-        self.change(|w| w & !(EDGES | VECTOR));
+        self.change(|w| w & !(EDGES | NMI_AGAIN | VECTOR));
     }
 
     /// Makes `run` return, and wakes the thread.
@@ -115,13 +124,15 @@ impl CpuWires {
         }
     }
 
-    fn change(&self, f: impl Fn(u32) -> u32) {
+    /// Changes the word; what it was before.
+    fn change(&self, f: impl Fn(u32) -> u32) -> u32 {
         let mut old = self.word.load(Ordering::SeqCst);
         while let Err(now) =
             self.word.compare_exchange_weak(old, f(old), Ordering::SeqCst, Ordering::SeqCst)
         {
             old = now;
         }
+        old
     }
 
     fn call(&self) {
@@ -160,6 +171,21 @@ mod tests {
         assert!(pins.interrupt && !pins.nmi);
         wires.drive(CpuSignal::Interrupt(false));
         assert_eq!(wires.sample(), Pins::default());
+    }
+
+    #[test]
+    fn a_second_nmi_is_reported_after_the_first_and_a_third_is_lost() {
+        let wires = CpuWires::default();
+        let kicker = Kicker::default();
+        wires.connect(kicker.clone());
+        for _ in 0..3 {
+            wires.drive(CpuSignal::Nmi);
+        }
+        assert!(!kicker.take());
+        assert!(wires.sample().nmi && kicker.is_raised());
+        assert!(!kicker.take());
+        assert!(wires.sample().nmi && !kicker.is_raised());
+        assert!(!wires.sample().nmi);
     }
 
     #[test]

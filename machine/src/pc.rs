@@ -456,13 +456,30 @@ impl Chips {
     }
 
     /// What a firmware does to the chips before it starts a guest: virtual wire mode (MP
-    /// specification, section 3.6.2.2), level-triggered interrupts, and the sizes in CMOS.
+    /// specification, section 3.6.2.2), the interrupt controllers and the timer as every BIOS
+    /// leaves them, level-triggered interrupts, and the sizes in CMOS.
     pub fn firmware_setup(&mut self, cx: &mut Cx<'_>, memory: u64) {
         self.apics.virtual_wire(cx, 0);
         let levels = LEVEL_IRQS.iter().fold(0_u16, |mask, irq| mask | 1 << irq).to_le_bytes();
         if let Some(ports) = self.pic.as_ports() {
+            // The interrupts at vectors 8 and 70h (Intel 8259A datasheet, initialization), the
+            // timer's alone let through.
+            for (chip, vectors, wiring, mask) in
+                [(I8259::MASTER_COMMAND, 0x08, 1 << 2, 0xfa), (I8259::SLAVE_COMMAND, 0x70, 2, 0xff)]
+            {
+                ports.port_out(cx, chip, &[0x11]);
+                for word in [vectors, wiring, 0x01, mask] {
+                    ports.port_out(cx, chip + 1, &[word]);
+                }
+            }
             ports.port_out(cx, I8259::ELCR_MASTER, &levels[..1]);
             ports.port_out(cx, I8259::ELCR_SLAVE, &levels[1..]);
+        }
+        if let Some(ports) = self.pit.as_ports() {
+            // Counter 0, mode 3, 65536: 18.2 Hz.
+            ports.port_out(cx, I8254::CONTROL, &[0x36]);
+            ports.port_out(cx, I8254::COUNTER_0, &[0]);
+            ports.port_out(cx, I8254::COUNTER_0, &[0]);
         }
         self.strap(memory);
     }

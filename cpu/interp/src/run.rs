@@ -204,8 +204,10 @@ impl InterpVcpu {
                 let behind = core.rip.wrapping_add(self.first_len(&fetched));
                 let flow = self.execute(&fetched, end);
                 let core = &mut self.exec.core;
+                // MOV SS lets no single-step trap follow it (SDM vol. 3B, section 18.3.1.4).
                 let traps = flags & rflags::TF != 0
                     && !core.entered_handler
+                    && core.events.shadow != Shadow::MovSs
                     && !(branches_only && core.rip == behind);
                 if flow != Flow::Faulted && traps {
                     core.events.pending_debug |= dr6::BS;
@@ -252,10 +254,9 @@ impl InterpVcpu {
         if asleep {
             return Ok(());
         }
-        if core.events.nmi_pending
-            && !core.events.nmi_blocked
-            && core.events.shadow != Shadow::MovSs
-        {
+        // After STI too: the manual leaves it to the CPU (SDM vol. 3A, section 7.8.3; vol. 2, STI).
+        let nmi = core.events.nmi_pending && !core.events.nmi_blocked;
+        if nmi && core.events.shadow == Shadow::None {
             core.events.nmi_pending = false;
             return core.deliver_nmi();
         }

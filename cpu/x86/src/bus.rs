@@ -71,6 +71,12 @@ pub trait Bus: Send + Sync {
     fn acknowledge_interrupt(&self, by: Access) -> Option<u8>;
     /// Random bits for RDRAND and RDSEED: unpredictable, unless the machine is reproducible.
     fn random(&self, by: Access) -> u64;
+    /// Sends the local APIC `apic_id` an interrupt, as one of its kind would; false if there is
+    /// none with this ID. `icr` has the delivery mode and the vector of an interrupt command.
+    fn send_interrupt(&self, by: Access, apic_id: u32, icr: u32) -> bool {
+        let _ = (by, apic_id, icr);
+        false
+    }
     /// Guest time.
     fn now(&self, by: Access) -> VmTime;
 }

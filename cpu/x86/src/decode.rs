@@ -44,6 +44,7 @@ impl Decoder {
         let offered = Code::values()
             .map(|code| match code.mnemonic() {
                 // The hints of 0F 0D and 0F 18 to 0F 1F, those of later CPUs included.
+                Mnemonic::Vmcall | Mnemonic::Vmmcall => model.has(Feature::Hypervisor),
                 Mnemonic::Reservednop => model.has(Feature::Cmov),
                 _ => code.cpuid_features().iter().all(|f| has(model, *f)),
             })

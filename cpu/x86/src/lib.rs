@@ -37,7 +37,7 @@ pub use fault::{Exception, Raised, TripleFault, vector};
 pub use flags::Flags;
 pub use insn::{Insn, Mode, Seg, Width, slot};
 pub use memory::Place;
-pub use model::{CpuModel, Feature, ModelError};
+pub use model::{CpuModel, Feature, ModelError, Vendor};
 pub use paging::Intent;
 pub use segment::is_canonical;
 pub use select::pick;

@@ -95,9 +95,29 @@ pub struct CpuModel {
     pub(crate) family: u8,
     pub(crate) model: u8,
     pub(crate) stepping: u8,
+    pub(crate) vendor: Vendor,
     pub(crate) physical_bits: u8,
     pub(crate) max_leaf: u32,
     pub(crate) cpus: u32,
+}
+
+/// Whose CPU it says it is. Where the makers differ in what instructions do, so does the model.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Vendor {
+    /// Intel.
+    Intel,
+    /// AMD: SYSCALL and SYSRET in every mode, SYSENTER and SYSEXIT not in long mode.
+    Amd,
+}
+
+impl Vendor {
+    /// What CPUID leaf 0 shows.
+    pub(crate) fn name(self) -> [u8; 12] {
+        match self {
+            Self::Intel => *b"GenuineIntel",
+            Self::Amd => *b"AuthenticAMD",
+        }
+    }
 }
 
 /// Why there is no such model.
@@ -109,6 +129,9 @@ pub enum ModelError {
     /// No feature has that name.
     #[error("there is no CPU feature '{0}' (features are spelled as QEMU does: sse4.2, -x2apic)")]
     UnknownFeature(String),
+    /// No property has that name and can have that value.
+    #[error("'{0}' is none of vendor=GenuineIntel, vendor=AuthenticAMD and phys-bits=32 to 52")]
+    BadValue(String),
     /// The feature has a name and no implementation.
     #[error("the CPU feature '{0}' is not implemented")]
     Unimplemented(&'static str),
@@ -355,12 +378,14 @@ const fn model(
     physical_bits: u8,
     max_leaf: u32,
 ) -> CpuModel {
-    CpuModel { name, features, family, model, stepping, physical_bits, max_leaf, cpus: 1 }
+    let vendor = Vendor::Intel;
+    CpuModel { name, features, family, model, stepping, vendor, physical_bits, max_leaf, cpus: 1 }
 }
 
 impl CpuModel {
     /// The model called `name`, which may be followed by features to add or to take away, as in
-    /// `max,-x2apic,+monitor`.
+    /// `max,-x2apic,+monitor`; `vendor=AuthenticAMD` and `phys-bits=36` change the vendor and the
+    /// width of physical addresses.
     ///
     /// # Errors
     /// If there is no such model or feature, or a feature lacks one that it builds on.
@@ -373,6 +398,10 @@ impl CpuModel {
             .cloned()
             .ok_or_else(|| ModelError::UnknownModel(base.to_owned()))?;
         for part in parts.filter(|part| !part.is_empty()) {
+            if let Some((key, value)) = part.split_once('=') {
+                model.set(key, value).ok_or_else(|| ModelError::BadValue(part.to_owned()))?;
+                continue;
+            }
             let (on, name) = match part.strip_prefix('-') {
                 Some(name) => (false, name),
                 None => (true, part.strip_prefix('+').unwrap_or(part)),
@@ -385,6 +414,21 @@ impl CpuModel {
             }
         }
         model.check()
+    }
+
+    /// Gives a property its value, if there is such a property and value.
+    fn set(&mut self, key: &str, value: &str) -> Option<()> {
+        match key {
+            "vendor" => {
+                let all = [Vendor::Intel, Vendor::Amd];
+                self.vendor = all.into_iter().find(|v| v.name() == *value.as_bytes())?;
+            }
+            "phys-bits" => {
+                self.physical_bits = value.parse().ok().filter(|bits| (32..=52).contains(bits))?;
+            }
+            _ => return None,
+        }
+        Some(())
     }
 
     fn check(self) -> Result<Self, ModelError> {
@@ -421,6 +465,12 @@ impl CpuModel {
     #[must_use]
     pub fn rotates_stepwise(&self) -> bool {
         self.family < 6
+    }
+
+    /// Whose it says it is.
+    #[must_use]
+    pub fn vendor(&self) -> Vendor {
+        self.vendor
     }
 
     /// Bits of a physical address.
@@ -496,6 +546,12 @@ mod tests {
         let p6 = CpuModel::named("p6,+sse,-sep").unwrap();
         assert!(p6.has(F::Sse) && !p6.has(F::Sep) && p6.has(F::Cmov));
         assert!(CpuModel::named("max,sse4_2,-SHA_NI").is_ok());
+        let amd = CpuModel::named("max,vendor=AuthenticAMD,phys-bits=36").unwrap();
+        assert_eq!((amd.vendor(), amd.physical_bits()), (Vendor::Amd, 36));
+        for bad in ["vendor=Cyrix", "phys-bits=53", "phys-bits=x", "a=b"] {
+            let error = CpuModel::named(&format!("max,{bad}"));
+            assert_eq!(error, Err(ModelError::BadValue(bad.to_owned())));
+        }
         assert_eq!(CpuModel::named("max,-sse"), Err(ModelError::Missing("sse2", "sse")));
         assert_eq!(CpuModel::named("max,+avx"), Err(ModelError::Unimplemented("avx")));
         assert_eq!(CpuModel::named("max,+mpx"), Err(ModelError::UnknownFeature("mpx".to_owned())));

@@ -82,6 +82,13 @@ impl Core {
         }
     }
 
+    /// Bits of a linear address that the CPU supports in any paging mode: registers that hold an
+    /// address are checked against this (SDM vol. 3A, section 5.5.4; vol. 1, section 3.3.7.1).
+    #[must_use]
+    pub fn widest_linear_bits(&self) -> u32 {
+        if self.model.has(crate::Feature::La57) { 57 } else { 48 }
+    }
+
     /// Checks `size` bytes at `seg:offset` against the segment and for alignment, and gives their
     /// linear address. The page tables are not looked at.
     ///

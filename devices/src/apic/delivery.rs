@@ -14,7 +14,7 @@ impl Apic {
         match destination {
             Destination::Physical(u32::MAX) | Destination::Logical(u32::MAX) => true,
             Destination::Physical(id) if self.in_x2apic_mode() => id == self.id,
-            Destination::Physical(id) => id == 0xff || id == self.id,
+            Destination::Physical(id) => id == 0xff || id == u32::from(self.xapic_id),
             Destination::Logical(id) if self.in_x2apic_mode() => {
                 let own = self.x2apic_logical();
                 id >> 16 == own >> 16 && id & own & 0xffff != 0

@@ -59,7 +59,7 @@ impl Apic {
     /// Register `register` in xAPIC mode; `None` where there is none.
     pub(super) fn register(&self, register: u32, now: VmTime, bus_hz: u64) -> Option<u32> {
         Some(match register {
-            0x02 => self.id << 24,
+            0x02 => u32::from(self.xapic_id) << 24,
             0x03 => VERSION,
             0x08 => u32::from(self.tpr),
             0x09 => u32::from(self.apr()),
@@ -90,6 +90,7 @@ impl LocalApics {
         let apic = &mut self.state.apics[n];
         let (hz, mode) = (self.bus_hz, apic.timer_mode());
         match register {
+            0x02 if apic.in_xapic_mode() => apic.xapic_id = (value >> 24) as u8,
             0x08 => apic.tpr = value as u8,
             0x0b => self.end_of_interrupt(n),
             0x0d => apic.logical = (value >> 24) as u8,

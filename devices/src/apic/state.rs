@@ -45,6 +45,8 @@ impl State {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Apic {
     pub(super) id: u32,
+    /// The ID of xAPIC mode, which software may change.
+    pub(super) xapic_id: u8,
     /// IA32_APIC_BASE.
     pub(super) base: u64,
     pub(super) tpr: u8,
@@ -78,6 +80,7 @@ impl Apic {
     pub(super) fn new(id: u32) -> Self {
         Self {
             id,
+            xapic_id: id as u8,
             base: BASE_POWER_ON | if id == 0 { BASE_BSP } else { 0 },
             tpr: 0,
             logical: 0,
@@ -104,7 +107,8 @@ impl Apic {
 
     /// INIT: everything but the APIC ID and IA32_APIC_BASE (sections 11.4.7.3 and 11.12.5.1).
     pub(super) fn init(&mut self) {
-        *self = Self { pins: self.pins, base: self.base, ..Self::new(self.id) };
+        let (pins, base, xapic_id) = (self.pins, self.base, self.xapic_id);
+        *self = Self { pins, base, xapic_id, ..Self::new(self.id) };
     }
 
     /// Whether IA32_APIC_BASE enables it at all.
@@ -135,8 +139,14 @@ impl Apic {
             (_, (false, true)) | ((true, true), (true, false)) | ((false, _), (true, true)) => {
                 return Err(Gp);
             }
-            ((true, _), (false, _)) => self.init(),
-            ((true, false), (true, true)) => self.icr &= 0xffff_ffff,
+            ((true, _), (false, _)) => {
+                self.init();
+                self.xapic_id = self.id as u8;
+            }
+            ((true, false), (true, true)) => {
+                self.icr &= 0xffff_ffff;
+                self.xapic_id = self.id as u8;
+            }
             _ => {}
         }
         self.base = value;

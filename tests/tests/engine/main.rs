@@ -472,6 +472,7 @@ fn shadows_hold_back_what_they_should() {
             (interrupt, Shadow::Sti, 0x1e, 1),
             (interrupt, Shadow::MovSs, 0x1e, 1),
             (nmi, Shadow::None, 2, 0),
+            (nmi, Shadow::Sti, 2, 1),
             (nmi, Shadow::MovSs, 2, 1),
         ] {
             let mut g = Guest::with_board(make, "64", "90 90 90", board(pins), |s| {

@@ -6,8 +6,8 @@ use crate::{
     insn::Insn,
     sem::Pick,
     system::{
-        clock, control, cpuid, debug, far, flag, idle, interrupt, iret, load, msr, port, syscall,
-        tables, undefined,
+        clock, control, cpuid, debug, far, flag, hypercall, idle, interrupt, iret, load, msr, port,
+        syscall, tables, undefined,
     },
 };
 
@@ -94,6 +94,8 @@ fn segments<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
             M::Int3 => cold!(p, interrupt::int3, ends),
             M::Into => cold!(p, interrupt::into, ends),
             M::Int1 => cold!(p, interrupt::int1, ends),
+            M::Vmcall => cold!(p, hypercall::vmcall, ends),
+            M::Vmmcall => cold!(p, hypercall::vmmcall, ends),
             M::Syscall => cold!(p, syscall::syscall, ends),
             M::Sysret => cold!(p, syscall::sysretd, ends),
             M::Sysretq => cold!(p, syscall::sysretq, ends),

@@ -6,8 +6,10 @@
 use crate::{
     Core, CpuModel, Feature, Insn, Raised, cr4,
     insn::Width,
-    model::Word,
-    system::msr::{APIC_ENABLE, CRYSTAL_HZ, TSC_HZ},
+    model::{Vendor, Word},
+    system::msr::{
+        APIC_ENABLE, CRYSTAL_HZ, MISC_LIMIT_CPUID, MISC_MONITOR, MISC_XD_DISABLE, TSC_HZ,
+    },
     xsave::{self, COMPONENTS},
 };
 
@@ -22,8 +24,11 @@ const OSXSAVE: u32 = 1 << 27;
 const APIC: u32 = 1 << 9;
 /// ECX of leaf 7: CR4.PKE.
 const OSPKE: u32 = 1 << 4;
+/// ECX of leaf 1.
+const MONITOR: u32 = 1 << 3;
 /// EDX of leaf 80000001h.
 const SYSCALL: u32 = 1 << 11;
+const NX: u32 = 1 << 20;
 /// The first leaf of a hypervisor.
 const HYPERVISOR: u32 = 0x4000_0000;
 /// The first extended leaf.
@@ -46,6 +51,7 @@ impl Core {
         let leaf = self.model.known_leaf(leaf);
         let mut out = self.model.cpuid(leaf, subleaf, self.id);
         let put = |set: bool, bit: u32| if set { bit } else { 0 };
+        let misc = |bit: u64| self.msrs.misc_enable & bit != 0;
         match (leaf, subleaf) {
             (1, _) => {
                 out[2] |= put(self.control.cr4 & cr4::OSXSAVE != 0, OSXSAVE);
@@ -53,7 +59,11 @@ impl Core {
                 if apic_base.is_ok_and(|base| base & APIC_ENABLE == 0) {
                     out[3] &= !APIC;
                 }
+                if !misc(MISC_MONITOR) {
+                    out[2] &= !MONITOR;
+                }
             }
+            (0, _) if misc(MISC_LIMIT_CPUID) => out[0] = out[0].min(2),
             (7, 0) => out[2] |= put(self.control.cr4 & cr4::PKE != 0, OSPKE),
             (0xd, 0) if self.model.has(Feature::Xsave) => {
                 out[1] = xsave::standard_size(self.control.xcr0) as u32;
@@ -61,8 +71,12 @@ impl Core {
             (0xd, 1) if self.model.has(Feature::Xsavec) => {
                 out[1] = xsave::compacted_size(self.control.xcr0 | self.msrs.xss) as u32;
             }
-            // Intel's CPUs show it in 64-bit mode only, the only one in which they execute it.
-            (0x8000_0001, _) if !self.mode.is_64() => out[3] &= !SYSCALL,
+            (0x8000_0001, _) => {
+                out[3] &= !put(misc(MISC_XD_DISABLE), NX);
+                // Intel's CPUs show it in 64-bit mode only, the only one in which they execute it.
+                let hidden = !self.mode.is_64() && self.model.vendor == Vendor::Intel;
+                out[3] &= !put(hidden, SYSCALL);
+            }
             _ => {}
         }
         out
@@ -74,7 +88,7 @@ impl CpuModel {
     #[must_use]
     pub fn cpuid(&self, leaf: u32, subleaf: u32, id: u32) -> [u32; 4] {
         match self.known_leaf(leaf) {
-            0 => vendor(self.max_leaf, *b"GenuineIntel"),
+            0 => vendor(self.max_leaf, self.vendor.name()),
             1 => self.leaf_1(id),
             2 => self.leaf_2(),
             4 => self.leaf_4(subleaf),
@@ -93,6 +107,7 @@ impl CpuModel {
                 [mhz, mhz, 100, 0]
             }
             HYPERVISOR => vendor(HYPERVISOR, *b"TrineTrine\0\0"),
+            0x8000_0000 if self.vendor == Vendor::Amd => vendor(0x8000_0008, self.vendor.name()),
             0x8000_0000 => [0x8000_0008, 0, 0, 0],
             0x8000_0001 => [0, 0, self.word(Word::X1Ecx), self.word(Word::X1Edx)],
             leaf @ 0x8000_0002..=0x8000_0004 => self.brand(leaf - 0x8000_0002),

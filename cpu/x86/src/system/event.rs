@@ -190,7 +190,7 @@ impl Core {
     }
 
     /// Records a debug exception in DR6 and ends what it ends.
-    fn note_debug(&mut self, bits: u64) {
+    pub(crate) fn note_debug(&mut self, bits: u64) {
         self.debug.dr6 = self.debug.dr6 & !0xf | bits & 0xe00f;
         self.debug.dr7 &= !dr7::GD;
         // LBR and BTF.

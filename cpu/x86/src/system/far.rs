@@ -447,7 +447,9 @@ impl Core {
             let s = &mut self.segments.seg[seg as usize];
             let conforming = s.rights & (CODE | CONFORMING) == CODE | CONFORMING;
             if s.rights & UNUSABLE == 0 && !conforming && s.dpl() < cpl {
-                *s = null_segment(0, 0);
+                // Its base stays: 64-bit code goes on using that of FS and GS.
+                s.selector = 0;
+                s.rights |= UNUSABLE;
             }
         }
         self.refresh();

@@ -75,7 +75,9 @@ pub(crate) fn invpcid(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     let (pcid, lin) = (descriptor as u64, (descriptor >> 64) as u64);
     let pcide = core.control.cr4 & cr4::PCIDE != 0;
     let refused = match kind {
-        0 => pcid >> 12 != 0 || !pcide && pcid != 0 || !is_canonical(lin, core.linear_bits()),
+        0 => {
+            pcid >> 12 != 0 || !pcide && pcid != 0 || !is_canonical(lin, core.widest_linear_bits())
+        }
         1 => pcid >> 12 != 0 || !pcide && pcid != 0,
         2 | 3 => pcid >> 12 != 0,
         _ => true,

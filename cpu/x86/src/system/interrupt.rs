@@ -49,7 +49,13 @@ pub(crate) fn into(core: &mut Core, _: &Insn) -> Result<(), Raised> {
 
 /// INT1, also called ICEBP.
 pub(crate) fn int1(core: &mut Core, _: &Insn) -> Result<(), Raised> {
-    core.deliver_software(vector::DB, Cause::Icebp)
+    core.deliver_software(vector::DB, Cause::Icebp)?;
+    // What a breakpoint on data has left pending (after MOV SS) is told with it.
+    let pending = std::mem::take(&mut core.events.pending_debug);
+    if pending != 0 {
+        core.note_debug(pending);
+    }
+    Ok(())
 }
 
 impl Core {

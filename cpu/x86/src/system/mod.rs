@@ -9,6 +9,7 @@ pub(crate) mod event;
 pub(crate) mod far;
 pub(crate) mod flag;
 pub(crate) mod gate;
+pub(crate) mod hypercall;
 pub(crate) mod idle;
 pub(crate) mod interrupt;
 pub(crate) mod iret;

@@ -3,8 +3,8 @@
 //! Source: SDM vol. 4, chapter 2; vol. 3A, sections 11.5 and 12.11 for the checks of PAT and MTRRs.
 
 use crate::{
-    Core, Feature as F, Insn, Raised, Seg, core::TSC_TICKS_PER_NS, cr0, efer, insn::Width, msr,
-    segment::is_canonical,
+    Core, CpuModel, Feature as F, Insn, Raised, Seg, Vendor, core::TSC_TICKS_PER_NS, cr0, efer,
+    insn::Width, msr, segment::is_canonical,
 };
 
 /// Ticks of the TSC per second.
@@ -13,13 +13,22 @@ pub(crate) const TSC_HZ: u64 = TSC_TICKS_PER_NS * 1_000_000_000;
 pub const CRYSTAL_HZ: u64 = 1_000_000_000;
 /// IA32_APIC_BASE: the local APIC is enabled.
 pub(crate) const APIC_ENABLE: u64 = 1 << 11;
+/// IA32_APIC_BASE: it is in x2APIC mode.
+const X2APIC_ENABLE: u64 = 1 << 10;
 
 /// IA32_MTRRCAP: 8 variable ranges, fixed ranges, write-combining.
 const MTRRCAP: u64 = 8 | 1 << 8 | 1 << 10;
 /// IA32_MCG_CAP: 4 banks, IA32_MCG_CTL.
 const MCG_CAP: u64 = 4 | 1 << 8;
-/// IA32_MISC_ENABLE: fast strings, thermal control, performance monitoring, SpeedStep, MONITOR.
-const MISC_ENABLE: u64 = 1 | 1 << 3 | 1 << 7 | 1 << 16 | 1 << 18;
+/// IA32_MISC_ENABLE: MONITOR is enabled, CPUID has no leaf above 2, execute disable is disabled.
+pub(crate) const MISC_MONITOR: u64 = 1 << 18;
+pub(crate) const MISC_LIMIT_CPUID: u64 = 1 << 22;
+pub(crate) const MISC_XD_DISABLE: u64 = 1 << 34;
+/// What it says of the CPU: there is neither branch trace storage nor precise event sampling.
+const MISC_FIXED: u64 = 1 << 11 | 1 << 12;
+/// What else software may change: fast strings, thermal control, SpeedStep, xTPR messages.
+const MISC_ENABLE: u64 =
+    1 | 1 << 3 | 1 << 16 | 1 << 23 | MISC_MONITOR | MISC_LIMIT_CPUID | MISC_XD_DISABLE;
 /// IA32_FEATURE_CONTROL: locked.
 const FEATURE_LOCK: u64 = 1;
 /// IA32_DEBUGCTL: single step on branches (BTF).
@@ -54,6 +63,14 @@ const FIXED: [(u32, u64); 12] = [
     (0x1dd, 0),
     (0x1de, 0),
 ];
+
+/// The performance counters of AMD's K7 and its successors: four controls, four counters.
+const K7_COUNTERS: std::ops::RangeInclusive<u32> = 0xc001_0000..=0xc001_0007;
+
+/// IA32_MISC_ENABLE after RESET.
+pub(crate) fn misc_enable_at_reset(model: &CpuModel) -> u64 {
+    1 | MISC_FIXED | if model.has(F::Monitor) { MISC_MONITOR } else { 0 }
+}
 
 /// There is no such register, or the value sets reserved bits: #GP(0).
 struct Refused;
@@ -109,6 +126,7 @@ impl Core {
             msr::STAR..=msr::FMASK => has(F::Syscall),
             msr::FS_BASE..=msr::KERNEL_GS_BASE => has(F::Lm),
             msr::TSC_AUX => has(F::Rdtscp) || has(F::Rdpid),
+            n if K7_COUNTERS.contains(&n) => self.model.vendor() == Vendor::Amd,
             _ => self.model.max_leaf > 1,
         }
     }
@@ -156,6 +174,7 @@ impl Core {
             msr::GS_BASE => self.segments.seg[Seg::Gs as usize].base,
             msr::KERNEL_GS_BASE => m.kernel_gs_base,
             msr::TSC_AUX => m.tsc_aux,
+            n if K7_COUNTERS.contains(&n) => 0,
             _ => {
                 let fixed = FIXED.iter().find(|(n, _)| *n == number).map(|(_, value)| *value);
                 let range = || MTRR_FIXED.iter().position(|n| *n == number);
@@ -197,7 +216,7 @@ impl Core {
                 self.msrs.mcg_ctl = value;
             }
             msr::MISC_ENABLE => {
-                allow(value & !MISC_ENABLE == 0)?;
+                allow(value & !MISC_ENABLE == MISC_FIXED)?;
                 self.msrs.misc_enable = value;
             }
             msr::DEBUGCTL => {
@@ -206,7 +225,14 @@ impl Core {
             }
             msr::MC0_CTL..MC_BANKS_END => {
                 let n = (number - msr::MC0_CTL) as usize;
-                allow(n.is_multiple_of(4) || value == 0)?;
+                // A control enables all errors or none, a status can be cleared; the address and
+                // what goes with it take anything.
+                let fits = match n % 4 {
+                    0 => value == 0 || value == u64::MAX,
+                    1 => value == 0,
+                    _ => true,
+                };
+                allow(fits)?;
                 self.msrs.mc_banks[n / 4 % 4][n % 4] = value;
             }
             msr::XSS => allow(value == 0)?,
@@ -222,6 +248,8 @@ impl Core {
                 allow(value >> 32 == 0)?;
                 self.msrs.tsc_aux = value;
             }
+            // Nothing is counted.
+            n if K7_COUNTERS.contains(&n) => allow(value == 0)?,
             _ => self.write_memory_type(number, value)?,
         }
         Ok(())
@@ -260,6 +288,10 @@ impl Core {
     }
 
     fn write_bus_msr(&mut self, number: u32, value: u64) -> Result<(), Refused> {
+        if number == msr::APIC_BASE {
+            let x2apic = if self.model.has(F::X2apic) { 0 } else { X2APIC_ENABLE };
+            allow(value >> self.model.physical_bits() == 0 && value & x2apic == 0)?;
+        }
         let deadline = (number == msr::TSC_DEADLINE && value != 0).then(|| {
             let ahead = value.saturating_sub(self.tsc());
             self.now().after_ns(ahead.div_ceil(TSC_TICKS_PER_NS))
@@ -280,6 +312,8 @@ impl Core {
         let paging = self.control.cr0 & cr0::PG != 0;
         // LMA is the CPU's; writes leave it as it is.
         allow(value & !(writable | efer::LMA) == 0)?;
+        let no_execute = self.msrs.misc_enable & MISC_XD_DISABLE == 0;
+        allow(no_execute || value & !old & efer::NXE == 0)?;
         allow(!(paging && (old ^ value) & efer::LME != 0))?;
         self.control.efer = value & writable | old & efer::LMA;
         if (old ^ value) & efer::NXE != 0 {
@@ -292,7 +326,7 @@ impl Core {
     /// A value that has to be an address: canonical where there are 64 bits, else 32 bits.
     fn address_value(&self, value: u64) -> Result<u64, Refused> {
         if self.model.has(F::Lm) {
-            allow(is_canonical(value, self.linear_bits()))?;
+            allow(is_canonical(value, self.widest_linear_bits()))?;
             Ok(value)
         } else {
             Ok(value & 0xffff_ffff)

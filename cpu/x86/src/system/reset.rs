@@ -40,7 +40,7 @@ impl CpuState {
         state.x87.control = 0x40;
         state.simd.mxcsr = 0x1f80;
         state.msrs.pat = 0x0007_0406_0007_0406;
-        state.msrs.misc_enable = 1;
+        state.msrs.misc_enable = super::msr::misc_enable_at_reset(model);
         state.events.bootstrap = id == 0;
         if id != 0 {
             state.events.activity = Activity::WaitForStartup;

@@ -1,9 +1,12 @@
-//! SYSCALL, SYSRET, SYSENTER and SYSEXIT, as Intel's CPUs have them.
+//! SYSCALL, SYSRET, SYSENTER and SYSEXIT.
 //!
-//! Source: SDM vol. 2, these instructions; vol. 3A, section 6.8.7 and 6.8.8.
+//! Intel's CPUs have the first two in 64-bit mode only, AMD's the last two not in long mode.
+//!
+//! Sources: SDM vol. 2, these instructions; vol. 3A, section 6.8.7 and 6.8.8; APM vol. 3, SYSCALL
+//! and SYSRET.
 
 use crate::{
-    Core, Insn, Raised, Seg, efer,
+    Core, Insn, Raised, Seg, Vendor, dr6, efer,
     insn::Width,
     rflags::{self, IF, RF, VM},
     segment::{
@@ -37,10 +40,25 @@ fn enter(core: &mut Core, cs: Segment, ss: Segment, ip: u64) {
     core.enter(cs, ip);
 }
 
+/// Whether there are SYSCALL and SYSRET in this mode.
+fn has_syscall(core: &Core, i: &Insn) -> bool {
+    let here = i.mode.is_64() || core.model.vendor() == Vendor::Amd && core.protected_enabled();
+    here && core.control.efer & efer::SCE != 0
+}
+
 /// SYSCALL.
 pub(crate) fn syscall(core: &mut Core, i: &Insn) -> Result<(), Raised> {
-    if !i.mode.is_64() || core.control.efer & efer::SCE == 0 {
+    if !has_syscall(core, i) {
         return Err(core.ud());
+    }
+    let selector = (core.msrs.star >> 32) as u16 & 0xfffc;
+    let ss = flat_stack(selector.wrapping_add(8), 0);
+    if !core.long_mode() {
+        core.set(Width::W32, 1, core.rip);
+        core.system_flags &= !(VM | IF | RF);
+        let ip = core.msrs.star & 0xffff_ffff;
+        enter(core, flat_code(selector, 0, false), ss, ip);
+        return Ok(());
     }
     let flags = core.rflags() & !RF;
     core.regs[1] = core.rip;
@@ -49,9 +67,7 @@ pub(crate) fn syscall(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     core.set_rflags(flags);
     // A trap after it goes by TF as the mask leaves it.
     core.entered_handler = flags & rflags::TF == 0;
-    let selector = (core.msrs.star >> 32) as u16 & 0xfffc;
-    let ss = flat_stack(selector.wrapping_add(8), 0);
-    let ip = core.msrs.lstar;
+    let ip = if i.mode.is_64() { core.msrs.lstar } else { core.msrs.cstar };
     enter(core, flat_code(selector, 0, true), ss, ip);
     Ok(())
 }
@@ -67,7 +83,7 @@ pub(crate) fn sysretd(core: &mut Core, i: &Insn) -> Result<(), Raised> {
 }
 
 fn sysret(core: &mut Core, i: &Insn, long: bool) -> Result<(), Raised> {
-    if !i.mode.is_64() || core.control.efer & efer::SCE == 0 {
+    if !has_syscall(core, i) {
         return Err(core.ud());
     }
     core.require_cpl0()?;
@@ -78,14 +94,24 @@ fn sysret(core: &mut Core, i: &Insn, long: bool) -> Result<(), Raised> {
     let base = (core.msrs.star >> 48) as u16;
     let cs = base.wrapping_add(if long { 16 } else { 0 }) | 3;
     let ss = base.wrapping_add(8) | 3;
-    let flags = core.regs[11] & SYSRET_FLAGS | rflags::FIXED;
-    core.set_rflags(flags);
+    if core.long_mode() {
+        let flags = core.regs[11] & SYSRET_FLAGS | rflags::FIXED;
+        core.set_rflags(flags);
+        // As after SYSCALL, the trap goes by TF as it is now: it is the system call's.
+        core.entered_handler = true;
+        if flags & rflags::TF != 0 {
+            core.events.pending_debug |= dr6::BS;
+        }
+    } else {
+        core.system_flags |= IF;
+    }
     enter(core, flat_code(cs, 3, long), flat_stack(ss, 3), ip);
     Ok(())
 }
 
 /// SYSENTER.
 pub(crate) fn sysenter(core: &mut Core, _: &Insn) -> Result<(), Raised> {
+    require_sysenter(core)?;
     let selector = core.msrs.sysenter_cs as u16 & 0xfffc;
     if !core.protected_enabled() || selector == 0 {
         return Err(core.gp(0));
@@ -110,7 +136,13 @@ pub(crate) fn sysexitd(core: &mut Core, _: &Insn) -> Result<(), Raised> {
     sysexit(core, false)
 }
 
+/// AMD's CPUs have SYSENTER and SYSEXIT in legacy mode only.
+fn require_sysenter(core: &mut Core) -> Result<(), Raised> {
+    if core.long_mode() && core.model.vendor() == Vendor::Amd { Err(core.ud()) } else { Ok(()) }
+}
+
 fn sysexit(core: &mut Core, long: bool) -> Result<(), Raised> {
+    require_sysenter(core)?;
     let base = core.msrs.sysenter_cs as u16 & 0xfffc;
     if !core.protected_enabled() || base == 0 {
         return Err(core.gp(0));

@@ -68,7 +68,7 @@ fn load_table(core: &mut Core, i: &Insn) -> Result<Table, Raised> {
     if matches!(i.code, C::Lgdt_m1632_16 | C::Lidt_m1632_16) {
         base &= 0xff_ffff;
     }
-    if !is_canonical(base, core.linear_bits()) {
+    if !is_canonical(base, core.widest_linear_bits()) {
         return Err(core.gp(0));
     }
     Ok(Table { base, limit: u16::from_le_bytes([l0, l1]) })
@@ -178,7 +178,7 @@ impl Core {
         if self.long_mode() {
             let high = self.descriptor_high(selector, d)?;
             let base = high.map(|high| segment.base | high << 32);
-            let bits = self.linear_bits();
+            let bits = self.widest_linear_bits();
             match base.filter(|base| is_canonical(*base, bits)) {
                 Some(base) => segment.base = base,
                 None => return Err(self.selector_fault(bad, selector, ext)),

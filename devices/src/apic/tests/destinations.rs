@@ -142,3 +142,21 @@ fn msi_addresses_and_data() {
         assert_eq!(msi_message(address, data), expected, "{address:#x} {data:#x}");
     }
 }
+
+#[test]
+fn software_may_change_the_id_of_xapic_mode() {
+    let mut rig = Rig::new(3);
+    rig.write(0, ID, 0x0700_0000);
+    rig.write(2, ID, 0x0700_0000);
+    assert_eq!(rig.read(2, ID), 0x0700_0000);
+    send(&mut rig, 1, 7, 0x4041);
+    assert_eq!(rig.waiting(0x41), [0, 2]);
+    send(&mut rig, 1, 2, 0x4042);
+    assert_eq!(rig.waiting(0x42).len(), 0);
+    // x2APIC mode has the ID that the CPU was born with, and forgets the other.
+    let base = 0xfee0_0000 | 0xc00;
+    rig.with(2, |apics, cx| apics.set_apic_base(cx, base)).unwrap();
+    assert_eq!(rig.with(2, |apics, cx| apics.read_msr(cx, 0x802)).unwrap(), 2);
+    send(&mut rig, 1, 2, 0x4043);
+    assert_eq!(rig.waiting(0x43), [2]);
+}

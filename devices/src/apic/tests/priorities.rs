@@ -170,11 +170,10 @@ fn only_aligned_32_bit_stores_write() {
     rig.with(0, |apics, cx| apics.mmio_read(cx, VERSION + 2, &mut data));
     assert_eq!(data, [6, 1]);
     // Read-only registers stay, and that is no error.
-    rig.write(0, ID, 0xff00_0000);
     rig.write(0, VERSION, 0);
     rig.write(0, ISR, !0);
     rig.write(0, ESR, 0);
-    assert_eq!((rig.read(0, ID), rig.read(0, ISR), rig.read(0, ESR)), (0, 0, 0));
+    assert_eq!((rig.read(0, ISR), rig.read(0, ESR)), (0, 0));
 }
 
 #[test]

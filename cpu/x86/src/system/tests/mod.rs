@@ -5,6 +5,7 @@
 mod hostile;
 mod legacy;
 mod long;
+mod models;
 mod tasks;
 
 use std::sync::{Arc, Mutex};
