@@ -12,6 +12,7 @@ use trine_firmware::{Boot, Entry};
 use trine_guest::Gpa;
 use trine_testsuites::{
     Candidate, Expected, Options, Report, Shard, Suite,
+    float::Float,
     host::Host,
     kvm_unit_tests::KvmUnitTests,
     pc::{self, Image, Outcome},
@@ -71,6 +72,8 @@ pub enum SuiteKind {
     /// Each user's instruction form on the host's CPU and on the engines, from the same states:
     /// see --seed and --cases.
     Host,
+    /// The softfloat crate against the host's x87 and SSE units: see --seed and --cases.
+    Float,
     /// One-line instruction vectors: PATH is a file, or a folder of .ins files.
     Vectors,
     /// What an 8086 did: PATH is a checkout of SingleStepTests/8086, or a folder of its .MOO files.
@@ -90,8 +93,9 @@ pub enum SuiteKind {
 
 impl SuiteKind {
     /// The suites, without `all`.
-    const SUITES: [Self; 7] = [
+    const SUITES: [Self; 8] = [
         Self::Host,
+        Self::Float,
         Self::Vectors,
         Self::Sst8086,
         Self::Sst80286,
@@ -104,7 +108,7 @@ impl SuiteKind {
     /// none.
     fn data(self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::All | Self::Host | Self::Sectors => None,
+            Self::All | Self::Host | Self::Float | Self::Sectors => None,
             Self::Vectors => Some((
                 "vectors",
                 "testsuites/fetch FOLDER vectors, or tests/vectors in Trine's repository",
@@ -137,6 +141,7 @@ impl SuiteKind {
         Ok(match self {
             Self::All => return Err("the suite 'all' is several".into()),
             Self::Host => Box::new(Host::new(args.seed, args.cases)?),
+            Self::Float => Box::new(Float::new(args.seed, args.cases)?),
             Self::Vectors => Box::new(Vectors::open(path()?)?),
             Self::Sst8086 => Box::new(SingleStep::open(Kind::I8086, path()?)?),
             Self::Sst80286 => Box::new(SingleStep::open(Kind::I80286, path()?)?),

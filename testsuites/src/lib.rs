@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod expected;
+pub mod float;
 pub mod host;
 pub mod kvm_unit_tests;
 pub mod noise;

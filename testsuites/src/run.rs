@@ -37,9 +37,11 @@ impl Default for Options {
     }
 }
 
-/// Runs `suite` on each of `candidates`.
+/// Runs `suite` on each of `candidates`, or on its own subject.
 #[must_use]
 pub fn run(suite: &dyn Suite, candidates: &[Candidate], options: &Options) -> Report {
+    let subject = suite.subject().map(|name| [Candidate::without_engine(name)]);
+    let candidates = subject.as_ref().map_or(candidates, |own| &own[..]);
     let all = suite.groups();
     let mut remarks = Vec::new();
     for group in options.expected.groups(suite.name()) {

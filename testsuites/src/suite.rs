@@ -32,6 +32,14 @@ impl Candidate {
         Self { name, make: Box::new(make) }
     }
 
+    /// No engine: what [`Suite::subject`] names.
+    pub(crate) fn without_engine(name: &'static str) -> Self {
+        let reason = "it is no engine";
+        Self::new(name, move |_| {
+            Err(EngineError::Unavailable { engine: name, reason: reason.into() })
+        })
+    }
+
     /// One engine, bound to `ram`.
     ///
     /// # Errors
@@ -67,6 +75,11 @@ pub trait Suite: Sync {
     /// If the group cannot be run at all (a file is damaged, the host fails): one line.
     fn run(&self, group: usize, candidate: &Candidate, tally: &mut Tally<'_>)
     -> Result<(), String>;
+
+    /// What it checks in place of engines, if it does: then it runs once, under this name.
+    fn subject(&self) -> Option<&'static str> {
+        None
+    }
 
     /// What a reader of the report should know beside the numbers, a line each.
     fn remarks(&self) -> Vec<String> {

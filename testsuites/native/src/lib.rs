@@ -13,6 +13,7 @@
 mod case;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod child;
+pub mod float;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod oracle;
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]

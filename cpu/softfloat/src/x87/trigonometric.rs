@@ -104,6 +104,15 @@ fn cosine_of(rest: Working) -> Working {
     Working::from_integer(false, -128, cosine)
 }
 
+/// The cotangent of at most an eighth of a turn.
+fn cotangent_of(rest: Working) -> Working {
+    if rest.exp < -62 && rest.sig == 1 << 127 {
+        // A power of two but for a part of less than 2^-127, by which it is smaller.
+        return Working { exp: -rest.exp - 1, sig: u128::MAX, ..rest };
+    }
+    cosine_of(rest).div(sine_of(rest))
+}
+
 /// The sine of the argument and a number of quarter turns more.
 fn sine_after(env: &mut Env, x: &Reduced, more: u8) -> F80 {
     let quarters = x.quarters.wrapping_add(more) & 3;
@@ -176,7 +185,7 @@ pub fn tangent(env: &mut Env, x: F80) -> Option<(F80, F80)> {
                 _ if tiny => rest,
                 0 => sine_of(rest).div(cosine_of(rest)),
                 _ => {
-                    let cotangent = cosine_of(rest).div(sine_of(rest));
+                    let cotangent = cotangent_of(rest);
                     Working { negative: !cotangent.negative, ..cotangent }
                 }
             };
@@ -208,6 +217,23 @@ mod tests {
         let pi = constant(Constant::Pi, Rounding::NearestEven);
         let expected = F80 { sign_exp: 0xbfff - 64, significand: 1 << 63 };
         assert_eq!(sine(&mut Env::default(), pi), Some(expected));
+    }
+
+    #[test]
+    fn the_tangent_of_half_a_pi_is_just_below_a_power_of_two() {
+        // FLDPI's half is 2^-65 above half of the 66-bit pi.
+        let x = F80 { sign_exp: 0x3fff, ..constant(Constant::Pi, Rounding::NearestEven) };
+        let near = F80 { sign_exp: 0xbfff + 65, significand: 1 << 63 };
+        let below = F80 { sign_exp: 0xbfff + 64, significand: u64::MAX };
+        for (rounding, expected) in [
+            (Rounding::NearestEven, near),
+            (Rounding::Down, near),
+            (Rounding::Up, below),
+            (Rounding::TowardZero, below),
+        ] {
+            let mut env = Env { rounding, ..Env::default() };
+            assert_eq!(tangent(&mut env, x), Some((expected, F80::ONE)), "{rounding:?}");
+        }
     }
 
     #[test]
