@@ -140,8 +140,8 @@ impl Oracle {
         while cases.peek().is_some() {
             // SAFETY: the child waits for the next batch and touches nothing.
             let count = unsafe {
-                let board = self.board.at.cast::<Board>();
-                let places = (&mut (*board).cases).iter_mut();
+                let board = &mut *self.board.at.cast::<Board>();
+                let places = board.cases.iter_mut();
                 places.zip(cases.by_ref().take(BATCH)).map(|(to, from)| to.copy_from(from)).count()
             };
             assert!(outcomes.len() >= done + count, "a place for each outcome");
