@@ -33,8 +33,8 @@ pub struct Decoder {
     offered: Box<[bool]>,
     /// What an encoding means where models differ.
     options: u32,
-    /// [`CpuModel::rotates_stepwise`].
-    stepwise: bool,
+    /// [`CpuModel::is_early`].
+    early: bool,
 }
 
 impl Decoder {
@@ -56,7 +56,7 @@ impl Decoder {
             | without(Feature::Bmi1, DecoderOptions::NO_MPFX_0FBC)
             | without(Feature::Lzcnt, DecoderOptions::NO_MPFX_0FBD)
             | without(Feature::LahfLm, DecoderOptions::NO_LAHF_SAHF_64);
-        Self { offered, options, stepwise: model.rotates_stepwise() }
+        Self { offered, options, early: model.is_early() }
     }
 
     /// Whether the model has this instruction.
@@ -88,8 +88,8 @@ impl Decoder {
         if (Code::Fadd_m32fp..=Code::Fcomip_st0_sti).contains(&insn.code()) {
             out.imm = i32::from(x87_opcode(&window[..insn.len()]));
         }
-        if self.stepwise {
-            out.set_stepwise();
+        if self.early {
+            out.set_early();
         }
         Decoded::Insn(out)
     }

@@ -176,8 +176,8 @@ pub struct Insn {
     pub index: u8,
     /// Scale in bits 1:0, segment in bits 4:2, address width in bits 6:5.
     address: u8,
-    /// LOCK, REP, REPNE; has a memory operand, has an immediate; operand width in bits 6:5; rotates
-    /// leave OF as their last step does.
+    /// LOCK, REP, REPNE; has a memory operand, has an immediate; operand width in bits 6:5; an early
+    /// CPU's.
     prefixes: u8,
     /// The mode it was decoded for.
     pub mode: Mode,
@@ -202,7 +202,7 @@ const REP: u8 = 2;
 const REPNE: u8 = 4;
 const MEMORY: u8 = 8;
 const IMMEDIATE: u8 = 16;
-const STEPWISE: u8 = 128;
+const EARLY: u8 = 128;
 
 impl Insn {
     pub(crate) fn new(code: Code, mode: Mode, len: u8) -> Self {
@@ -236,15 +236,15 @@ impl Insn {
         self.prefixes |= IMMEDIATE;
     }
 
-    pub(crate) fn set_stepwise(&mut self) {
-        self.prefixes |= STEPWISE;
+    pub(crate) fn set_early(&mut self) {
+        self.prefixes |= EARLY;
     }
 
-    /// Does a rotate leave OF as its last step does? See [`crate::CpuModel::rotates_stepwise`].
+    /// Where CPUs differ, is it an early one's? See [`crate::CpuModel::is_early`].
     #[inline(always)]
     #[must_use]
-    pub(crate) fn is_stepwise(&self) -> bool {
-        self.prefixes & STEPWISE != 0
+    pub(crate) fn is_early(&self) -> bool {
+        self.prefixes & EARLY != 0
     }
 
     pub(crate) fn set_width(&mut self, width: Width) {

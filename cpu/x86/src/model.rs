@@ -459,11 +459,13 @@ impl CpuModel {
         self.features >> feature as u32 & 1 != 0
     }
 
-    /// Whether a rotate of a register by an immediate above 1 leaves OF, which the manual calls
-    /// undefined, as its last step does: so the 80386 (test386.asm's reference output) and the
-    /// 80286 (SingleStepTests). Present CPUs do not touch it in ROL and ROR.
+    /// Whether the model does as the 80386 where that differs from present CPUs and the manual is
+    /// silent (test386.asm's reference output): a rotate of a register by an immediate above 1
+    /// leaves OF as its last step does, where present CPUs do not touch it in ROL and ROR; ENTER on
+    /// a 16-bit stack that wraps leaves the high half of the frame pointer alone, where present
+    /// CPUs borrow from it.
     #[must_use]
-    pub fn rotates_stepwise(&self) -> bool {
+    pub fn is_early(&self) -> bool {
         self.family < 6
     }
 

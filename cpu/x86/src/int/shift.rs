@@ -3,7 +3,7 @@
 //! A count of 0 changes no flag. What the manual leaves undefined is as Intel's present CPUs have
 //! it: after counts above 1, OF is what it would be after a count of 1, but a rotate of a register
 //! by an immediate above 1 does not touch it. Early models leave the latter as the 80386 does,
-//! whose test suites print it ([`crate::CpuModel::rotates_stepwise`]).
+//! whose test suites print it ([`crate::CpuModel::is_early`]).
 //! Source: SDM vol. 2.
 
 use super::RCX;
@@ -348,7 +348,7 @@ pub(crate) fn shift<S: Sem, O: Shift, W: Size, T: Target, N: Count>(
     unless_zero::<S, N>(s, i, W::W, n, |s| {
         let of = s.flag(Flag::Of);
         O::flags(s, W::W, a, n, r);
-        if special && i.is_stepwise() {
+        if special && i.is_early() {
             if let Some(of) = O::last_overflow(s, W::W, r) {
                 s.set_flag(Flag::Of, of);
             }

@@ -192,9 +192,13 @@ pub(crate) fn enter(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     let size = u64::from(i.imm as u16);
     let (sp, bp) = (core.get(sw, RSP), core.get(sw, RBP));
     let below = |start: u64, n: u64| start.wrapping_sub(w.bytes() * n) & sw.mask();
-    // The frame pointer takes as much of it as the operand has, even from a 16-bit stack, and the
-    // borrow with it.
-    let frame = core.get(Width::W64, RSP).wrapping_sub(w.bytes());
+    // The frame pointer takes as much of it as the operand has, even from a 16-bit stack, and on
+    // present CPUs the borrow with it.
+    let whole = core.get(Width::W64, RSP);
+    let frame = match i.is_early() {
+        true => whole & !sw.mask() | below(sp, 1),
+        false => whole.wrapping_sub(w.bytes()),
+    };
     let top = below(sp, level + 1).wrapping_sub(size) & sw.mask();
     let mut places = [None; 32];
     for (n, place) in (0..=level).zip(&mut places) {
