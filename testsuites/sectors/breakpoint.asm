@@ -1,6 +1,6 @@
 ; Breakpoints on instructions, RF, and what DR6 says.
 ; modes: 16 32
-; Source: SDM 3B 18.2 (debug registers), 18.3.1.1 (instruction breakpoints), 18.3.1.3 (general detect).
+; Source: SDM 3B 18.2 (debug registers), 18.3.1.1 (instruction breakpoints), 18.3.1.3 (GD).
 %include "sector.inc"
 
 ; DR6's bits after a check; it is cleared.

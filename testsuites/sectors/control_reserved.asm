@@ -1,6 +1,6 @@
 ; Values that control registers refuse.
 ; modes: 16 32
-; Source: SDM 2, MOV to control registers; SDM 3A 2.5, 10.? (PG without PE, NW without CD), 5.4.1.
+; Source: SDM 2, MOV to control registers; SDM 3A 2.5 (CR0: PG without PE, NW without CD).
 %include "sector.inc"
 
     begin

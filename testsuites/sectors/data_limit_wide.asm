@@ -16,7 +16,7 @@
     ;= high-offset: a 32-bit offset is not cut
     load_es 0x18
     try GP(0), mov cl, [es:dword 0x10000]
-    ;= top-of-4g: an operand that wraps at 4 GiB in a flat segment is beyond no limit that a byte has
+    ;= top-of-4g: the last byte of a flat segment
     try NONE, mov cl, [dword 0xffffffff]
     ;= far-pointer: LES reads all of the pointer first
     load_es 0x18

@@ -1,6 +1,6 @@
 ; CR0.EM, TS and MP: which instructions raise #NM or #UD.
 ; modes: 16 64
-; Source: SDM 3A 2.5, table 2-2 (x87, WAIT), 2.6 and 14.? (MMX, SSE: EM is #UD).
+; Source: SDM 3A 2.5, table 2-2 (x87, WAIT); SDM 2, the exceptions of MMX and SSE (EM is #UD).
 %include "sector.inc"
 
 %macro cr0_bits 1

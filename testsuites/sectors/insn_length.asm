@@ -1,6 +1,6 @@
 ; Instructions of 15 bytes, and longer ones.
 ; modes: 0 16 64
-; Source: SDM 2, 2.3.11 (AVX) and 2.1; SDM 3A 7.15 (#GP: an instruction longer than 15 bytes).
+; Source: SDM 2, 2.1; SDM 3A 7.15 (#GP: an instruction longer than 15 bytes).
 %include "sector.inc"
 
 %if MODE == 0

@@ -18,7 +18,7 @@ HERE = pathlib.Path(__file__).parent
 MODES = {"real": "0", "p16": "16", "p32": "32", "long": "64"}
 LINE = re.compile(r"[0-9A-F]{4}[=!][0-9A-F]{4}")
 # A sector that hangs, or an emulator that does.
-SECONDS = 10
+SECONDS = 30
 BOCHS = """\
 config_interface: textconfig
 display_library: rfb, options="timeout=0"

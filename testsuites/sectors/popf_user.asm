@@ -1,6 +1,6 @@
 ; What POPF and IRET may change at CPL 3.
 ; modes: 16
-; Source: SDM 2, POPF (table 4-?: IF needs CPL <= IOPL, IOPL needs CPL 0), IRET; SDM 1, 3.4.3.
+; Source: SDM 2, POPF (IF needs CPL <= IOPL, IOPL needs CPL 0), IRET; SDM 1, 3.4.3.
 %define WITH_FRAME
 %include "sector.inc"
 

@@ -1,6 +1,6 @@
 ; Real mode's segments end at FFFFh too.
 ; modes: 0
-; Source: SDM 3A 23.33 (segment wrap-around), table 21-? (real-address mode exceptions): #GP, and
+; Source: SDM 3A 23.33 (segment wrap-around); SDM 2, real-address mode exceptions: #GP, and
 ; #SS for the stack, for an operand beyond offset FFFFh.
 %include "sector.inc"
 

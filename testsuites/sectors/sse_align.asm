@@ -1,6 +1,6 @@
 ; Operands of 16 bytes that must be aligned, whatever CR0.AM says.
 ; modes: 16 64
-; Source: SDM 2, table 2-? (exceptions types 1 to 4), MOVAPS, FXSAVE, MOVNTDQ, CMPXCHG16B: #GP(0).
+; Source: SDM 2, exceptions of MOVAPS, FXSAVE, MOVNTDQ, CMPXCHG16B: #GP(0).
 %include "sector.inc"
 %if MODE == 64
     %define xcx_ rcx

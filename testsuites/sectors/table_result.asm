@@ -1,6 +1,6 @@
 ; LAR, LSL, VERR, VERW and ARPL: what they say of which descriptor.
 ; modes: 16
-; Source: SDM 2, LAR (table 3-?), LSL, VERR/VERW, ARPL; SDM 3A 6.10.
+; Source: SDM 2, LAR, LSL, VERR/VERW, ARPL; SDM 3A 6.10.
 %include "sector.inc"
 
 ; zf WANT, INSTRUCTION: the zero flag after it.
