@@ -10,6 +10,8 @@
 mod config;
 mod protocol;
 mod qemu;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,
@@ -31,7 +33,7 @@ use crate::{
 /// The suite's own limit, in seconds, for a test that has none.
 const TIMEOUT: u64 = 90;
 /// How many times a test's own limit we allow: the limits are for hardware.
-const PATIENCE: u64 = 4;
+const PATIENCE: u64 = 10;
 /// Where the suite's runner leaves what QEMU's guests said.
 const LOGS: &str = "logs";
 /// The port of isa-debug-exit.
@@ -233,7 +235,7 @@ impl Suite for KvmUnitTests<'_> {
             match subtest.outcome {
                 Outcome::Pass => tally.pass(1),
                 Outcome::Fail => tally.fail(&subtest.name, &subtest.line, None),
-                Outcome::Skip => tally.skip(&subtest.name, "the test found no need of it here"),
+                Outcome::Skip => tally.skip(&subtest.name, "the test skips it by itself"),
             }
         }
         let count = Count::of(&subtests);
