@@ -18,6 +18,7 @@ use trine_testsuites::{
     pc::{self, Image, Outcome},
     sectors::Sectors,
     single_step::{Kind, SingleStep},
+    streams::Streams,
     test386::Test386,
     vectors::Vectors,
 };
@@ -74,6 +75,9 @@ pub enum SuiteKind {
     Host,
     /// The softfloat crate against the host's x87 and SSE units: see --seed and --cases.
     Float,
+    /// Random streams of instructions in all modes, as a whole and step by step: see --seed; there
+    /// is one for each hundred of --cases.
+    Streams,
     /// One-line instruction vectors: PATH is a file, or a folder of .ins files.
     Vectors,
     /// What an 8086 did: PATH is a checkout of SingleStepTests/8086, or a folder of its .MOO files.
@@ -93,9 +97,10 @@ pub enum SuiteKind {
 
 impl SuiteKind {
     /// The suites, without `all`.
-    const SUITES: [Self; 8] = [
+    const SUITES: [Self; 9] = [
         Self::Host,
         Self::Float,
+        Self::Streams,
         Self::Vectors,
         Self::Sst8086,
         Self::Sst80286,
@@ -108,7 +113,7 @@ impl SuiteKind {
     /// none.
     fn data(self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::All | Self::Host | Self::Float | Self::Sectors => None,
+            Self::All | Self::Host | Self::Float | Self::Streams | Self::Sectors => None,
             Self::Vectors => Some((
                 "vectors",
                 "testsuites/fetch FOLDER vectors, or tests/vectors in Trine's repository",
@@ -142,6 +147,7 @@ impl SuiteKind {
             Self::All => return Err("the suite 'all' is several".into()),
             Self::Host => Box::new(Host::new(args.seed, args.cases)?),
             Self::Float => Box::new(Float::new(args.seed, args.cases)?),
+            Self::Streams => Box::new(streams(args)?),
             Self::Vectors => Box::new(Vectors::open(path()?)?),
             Self::Sst8086 => Box::new(SingleStep::open(Kind::I8086, path()?)?),
             Self::Sst80286 => Box::new(SingleStep::open(Kind::I80286, path()?)?),
@@ -150,6 +156,12 @@ impl SuiteKind {
             Self::KvmUnitTests => Box::new(KvmUnitTests::open(path()?, pc)?),
         })
     }
+}
+
+/// The streams of the arguments, held against the interpreter.
+fn streams(args: &ConformArgs) -> Result<Streams, String> {
+    let streams = Streams::new(args.seed, args.cases.div_ceil(100))?;
+    Ok(streams.against(candidate(EngineKind::Interp)))
 }
 
 type Opened<'a> = Result<Box<dyn Suite + 'a>, String>;

@@ -40,6 +40,7 @@ use trine_engine::{Budget, CpuModel, CpuState};
 use crate::{Candidate, Suite, Tally};
 
 pub use stage::{NoBus, Stage};
+pub(crate) use text::GPR_NAMES;
 pub use text::{Fault, Mode, ParseError, Vector};
 
 /// Runs one vector; `Err` says what differs.

@@ -1,3 +1,5 @@
+//! Files as they should be, cut, damaged and meant to do harm.
+
 use super::*;
 
 /// A chunk.
