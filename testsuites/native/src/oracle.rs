@@ -141,8 +141,12 @@ impl Oracle {
             // SAFETY: the child waits for the next batch and touches nothing.
             let count = unsafe {
                 let board = self.board.at.cast::<Board>();
-                let places = (&mut (*board).cases).iter_mut();
-                places.zip(cases.by_ref().take(BATCH)).map(|(to, from)| to.copy_from(from)).count()
+                let places = &mut (*board).cases;
+                places
+                    .iter_mut()
+                    .zip(cases.by_ref().take(BATCH))
+                    .map(|(to, from)| to.copy_from(from))
+                    .count()
             };
             assert!(outcomes.len() >= done + count, "a place for each outcome");
             self.run_batch(&mut outcomes[done..done + count])?;

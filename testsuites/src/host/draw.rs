@@ -279,15 +279,13 @@ impl Drawing {
             M::Div | M::Idiv if !n.once_in(3) => {
                 gpr[2] = if n.once_in(2) { 0 } else { ((gpr[0] as i64) >> 63) as u64 };
             }
-            M::Shl | M::Shr | M::Sar | M::Rol | M::Ror | M::Rcl | M::Rcr | M::Shld | M::Shrd => {
-                if !n.once_in(4) {
-                    gpr[1] = gpr[1] & !0xff | n.below(70);
-                }
+            M::Shl | M::Shr | M::Sar | M::Rol | M::Ror | M::Rcl | M::Rcr | M::Shld | M::Shrd
+                if !n.once_in(4) =>
+            {
+                gpr[1] = gpr[1] & !0xff | n.below(70);
             }
-            M::Loop | M::Loope | M::Loopne | M::Jcxz | M::Jecxz | M::Jrcxz => {
-                if !n.once_in(3) {
-                    gpr[1] = n.below(3);
-                }
+            M::Loop | M::Loope | M::Loopne | M::Jcxz | M::Jecxz | M::Jrcxz if !n.once_in(3) => {
+                gpr[1] = n.below(3);
             }
             M::Bt | M::Bts | M::Btr | M::Btc => {
                 for register in gpr.iter_mut() {
