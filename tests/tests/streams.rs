@@ -16,7 +16,7 @@ fn interp() -> Candidate {
 }
 
 fn from_environment(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
+    std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
 }
 
 #[test]
@@ -132,7 +132,7 @@ impl Vcpu for BrokenVcpu {
 
 /// What the streams find in a broken engine.
 fn failures(streams: Streams, wrong: Wrong) -> Vec<Failure> {
-    let expected = Expected::parse("").unwrap();
+    let expected = Expected::parse("").expect("a list");
     let report = run(&streams, &[broken(wrong)], &Options { expected, ..Options::default() });
     assert!(report.groups.iter().all(|g| g.error.is_none()), "{}", report.text());
     report.groups.into_iter().flat_map(|g| g.failures).collect()
