@@ -275,11 +275,20 @@ impl Suite for Host {
             self.forms.len() + left_out,
             self.features.describe(),
         )];
+        let mut absent = Vec::new();
         for (why, names) in &self.left_out {
+            if let Some(features) = why.strip_prefix(forms::NOT_OURS) {
+                absent.push((names.len(), features));
+                continue;
+            }
             let some = names.iter().take(6).map(String::as_str).collect::<Vec<_>>().join(" ");
             let more = if names.len() > 6 { " …" } else { "" };
             out.push(format!("host: {} forms not covered, {why}: {some}{more}", names.len()));
         }
+        let sum: usize = absent.iter().map(|(n, _)| n).sum();
+        let features =
+            absent.iter().map(|(n, f)| format!("{f} {n}")).collect::<Vec<_>>().join(", ");
+        out.push(format!("host: {sum} forms not covered, {}{features}", forms::NOT_OURS));
         out
     }
 }

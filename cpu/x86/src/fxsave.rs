@@ -206,8 +206,8 @@ impl Area {
     }
 }
 
-/// The operand's area of `size` bytes that must be aligned to `align`; its byte `probe` is the first
-/// one that Intel's CPUs look at.
+/// The operand's area of `size` bytes that must be aligned to `align`; its byte `probe` is the
+/// first one that Intel's CPUs look at.
 pub(crate) fn area(
     core: &mut Core,
     i: &Insn,

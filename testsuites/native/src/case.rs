@@ -39,7 +39,8 @@ pub fn page(at: u64) -> Page {
         .unwrap_or(Page::Absent)
 }
 
-/// The local descriptor table of every case, where the kernel gives one ([`super::Oracle::has_ldt`]).
+/// The local descriptor table of every case, where the kernel gives one: see
+/// [`super::Oracle::has_ldt`].
 ///
 /// Data of 20 KiB from the window on; read-only data; data that expands down; 16-bit code and data
 /// of the whole window; 16-bit data that expands down; 32-bit code that cannot be read; data that
@@ -55,11 +56,6 @@ pub const LDT: [u64; 9] = [
     0x0040_7301_0000_ffff,
     0x0040_fb01_0000_ffff,
 ];
-
-/// The user's part of the kernel's global descriptor table (Linux, `arch/x86/include/asm/segment.h`),
-/// by selector: 32-bit code, data, 64-bit code.
-pub const DESCRIPTORS: [(u16, u64); 3] =
-    [(0x23, 0x00cf_fb00_0000_ffff), (0x2b, 0x00cf_f300_0000_ffff), (0x33, 0x00af_fb00_0000_ffff)];
 
 /// A user's registers.
 #[repr(C)]

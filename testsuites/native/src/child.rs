@@ -326,7 +326,7 @@ const PLACES: [i32; 16] = [
 const XSTATE_BV: usize = 64;
 
 unsafe fn harvest(child: &mut Child, at: usize, context: &libc::ucontext_t, segments: &Segments) {
-    // SAFETY: `at` is below BATCH, as the parent posted it; the frame's area has 512 bytes at least.
+    // SAFETY: `at` is below BATCH, as the parent posted it; the frame's area has 512 bytes or more.
     unsafe {
         let board = child.board;
         let (case, out) = (&(*board).cases[at], &mut (*board).outcomes[at]);

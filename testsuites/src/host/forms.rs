@@ -34,6 +34,9 @@ pub(crate) fn all() -> impl Iterator<Item = Form> {
     })
 }
 
+/// The reason of most: the features follow.
+pub(crate) const NOT_OURS: &str = "no model of Trine's has it: ";
+
 /// Why the host's CPU is not asked about `form`, if it is not.
 pub(crate) fn excluded(
     form: Form,
@@ -46,7 +49,7 @@ pub(crate) fn excluded(
         return Some("it is two instructions, FWAIT and another".into());
     }
     if !ours.offers(code) {
-        return Some(format!("no model of Trine's has it ({})", names(code.cpuid_features())));
+        return Some(format!("{NOT_OURS}{}", names(code.cpuid_features())));
     }
     if let Some(row) = LEFT_OUT.iter().find(|row| row.0 == code.mnemonic()) {
         return Some(row.1.into());

@@ -364,3 +364,46 @@ fn set(state: &mut State, name: &str, value: u128) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use iced_x86::Code;
+
+    use super::*;
+    use crate::{
+        host::{draw, forms::Form},
+        noise::Noise,
+    };
+
+    /// A line says all that its case needs.
+    #[test]
+    fn what_is_written_is_read_again() {
+        let codes = [
+            (Code::Add_rm32_imm8, 64),
+            (Code::Add_rm32_imm8, 32),
+            (Code::Fstp_m80fp, 16),
+            (Code::Addps_xmm_xmmm128, 32),
+            (Code::Retnd_imm16, 16),
+            (Code::Cmpsb_m8_m8, 64),
+        ];
+        let mut noise = Noise::new(7);
+        for (code, bits) in codes {
+            for _ in 0..100 {
+                let drawn = draw::draw(Form { code, bits }, !0, &mut noise).unwrap();
+                let mut out = Outcome::default();
+                out.vector = 3;
+                out.after = drawn.case.before;
+                out.after.rip += drawn.encoded.bytes.len() as u64 + 1;
+                let line = write(&drawn, &out, &Freedom::default());
+                let vector: Vector = line.parse().unwrap_or_else(|e| panic!("{e}: {line}"));
+                let (case, at) = case(&vector);
+                assert!(before_image(&case) == before_image(&drawn.case), "{line}");
+                assert_eq!(at, drawn.at, "{line}");
+                let (mut read, mut was) = (case.before, drawn.case.before);
+                // Bases of segments that are loaded are their descriptors'.
+                (read.bases, was.bases) = ([0; 2], [0; 2]);
+                assert_eq!(read, was, "{line}");
+            }
+        }
+    }
+}

@@ -129,3 +129,23 @@ pub(crate) fn near(host: &[u8], ours: &[u8]) -> bool {
         || he == oe.wrapping_add(1) && power(h, o)
         || oe == he.wrapping_add(1) && power(o, h)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_near() {
+        let bytes = |significand: u64, rest: u16| {
+            let mut out = significand.to_le_bytes().to_vec();
+            out.extend(rest.to_le_bytes());
+            out
+        };
+        let one = bytes(1 << 63, 0x3fff);
+        assert!(near(&one, &one) && near(&one, &bytes(1 << 63 | 1, 0x3fff)));
+        assert!(near(&one, &bytes(u64::MAX, 0x3ffe)) && near(&bytes(u64::MAX, 0x3ffe), &one));
+        assert!(!near(&one, &bytes(1 << 63 | 2, 0x3fff)));
+        assert!(!near(&one, &bytes(1 << 63, 0xbfff)));
+        assert!(!near(&one, &bytes(u64::MAX - 1, 0x3ffe)));
+    }
+}
