@@ -62,3 +62,17 @@ pub fn accesses(case: &Case<'_>) -> Vec<Access> {
 pub fn first_fault(case: &Case<'_>) -> Option<u8> {
     accesses(case).iter().find_map(Access::fault)
 }
+
+/// The value of the operand that a `ModR/M` byte names, before the test: 8 or 16 bits by the
+/// opcode's lowest bit.
+pub fn operand(case: &Case<'_>) -> u16 {
+    let wide = case.opcode & 1 != 0;
+    match accesses(case).first() {
+        None => register(case, case.insn.op0_register()),
+        Some(a) => {
+            let segment = case.segment(a.segment);
+            let byte = |n: u16| case.byte(case.address(segment, a.offset.wrapping_add(n)));
+            u16::from_le_bytes([byte(0), if wide { byte(1) } else { 0 }])
+        }
+    }
+}

@@ -4,6 +4,7 @@ use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, Register};
 
 use super::{
     Kind,
+    access::accesses,
     files::Metadata,
     hex,
     moo::{Registers, Test, WORDS},
@@ -329,13 +330,15 @@ impl Expectation {
         now.unwrap_or_else(|| case.byte(at))
     }
 
-    /// Takes a register out of the comparison.
-    pub fn undefine_register(&mut self, register: Register) {
-        let mut all = self.clone();
-        all.regs = [0; WORDS];
-        all.set(register, 0xffff);
-        for (defined, bits) in self.defined.iter_mut().zip(all.regs) {
-            *defined &= !bits;
+    /// Expects `value` in the operand that a `ModR/M` byte names.
+    pub fn operand(&mut self, case: &Case<'_>, value: u16) {
+        match accesses(case).first() {
+            None => self.set(case.insn.op0_register(), value),
+            Some(a) if a.size == 1 => {
+                let at = case.address(case.segment(a.segment), a.offset);
+                self.ram.push(Byte { at, value: value as u8, defined: 0xff });
+            }
+            Some(a) => self.word(case, case.segment(a.segment), a.offset, value),
         }
     }
 

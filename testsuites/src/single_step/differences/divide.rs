@@ -2,7 +2,7 @@
 
 use super::Verdict;
 use crate::single_step::{
-    access::{accesses, register},
+    access::operand,
     case::{AX, Case, DX, Expectation},
 };
 
@@ -13,7 +13,7 @@ const DE: u8 = 0;
 fn divide(case: &Case<'_>) -> Option<(u16, u16)> {
     let wide = case.opcode & 1 != 0;
     let (ax, dx) = (case.regs[AX], case.regs[DX]);
-    let divisor = divisor(case);
+    let divisor = operand(case);
     let dividend = u32::from(dx) << 16 | u32::from(ax);
     match (wide, case.reg() == 7) {
         (false, false) => {
@@ -33,18 +33,6 @@ fn divide(case: &Case<'_>) -> Option<(u16, u16)> {
             let (n, d) = (i64::from(dividend as i32), i64::from(divisor as i16));
             let quotient = i16::try_from(n.checked_div(d)?).ok()?;
             Some((quotient as u16, (n % d) as u16))
-        }
-    }
-}
-
-fn divisor(case: &Case<'_>) -> u16 {
-    let wide = case.opcode & 1 != 0;
-    match accesses(case).first() {
-        None => register(case, case.insn.op0_register()),
-        Some(a) => {
-            let segment = case.segment(a.segment);
-            let byte = |n: u16| case.byte(case.address(segment, a.offset.wrapping_add(n)));
-            u16::from_le_bytes([byte(0), if wide { byte(1) } else { 0 }])
         }
     }
 }

@@ -3,14 +3,16 @@
 use super::Verdict;
 use crate::single_step::{
     Kind,
-    access::accesses,
+    access::operand,
     case::{CX, Case, Expectation, FLAGS},
 };
 
-/// FLAGS that shifts set.
-const ARITHMETIC: u16 = 0x8d5;
-const CF: u16 = 1;
-const OF: u16 = 0x800;
+const CF: u16 = 1 << 0;
+const PF: u16 = 1 << 2;
+const AF: u16 = 1 << 4;
+const ZF: u16 = 1 << 6;
+const SF: u16 = 1 << 7;
+const OF: u16 = 1 << 11;
 
 /// The count of a shift: as it stands, not masked.
 fn count_of(case: &Case<'_>) -> Option<u16> {
@@ -22,32 +24,68 @@ fn count_of(case: &Case<'_>) -> Option<u16> {
     }
 }
 
-/// Takes the destination and the flags out of the comparison.
-fn undefine(case: &Case<'_>, want: &mut Expectation) {
-    want.defined[FLAGS] &= !ARITHMETIC;
-    match accesses(case).first() {
-        None => want.undefine_register(case.insn.op0_register()),
-        Some(a) => {
-            let bits = if a.size == 1 { 0xff } else { 0xffff };
-            want.undefine_word(case, case.address(case.segment(a.segment), a.offset), bits);
-        }
+/// A shift or rotation by its number in `ModR/M`, a bit at a time: result and carry.
+fn shifted(number: u8, bits: u32, value: u16, count: u16, carry: bool) -> (u16, bool) {
+    let top = 1_u32 << (bits - 1);
+    let (mut value, mut carry) = (u32::from(value), carry);
+    for _ in 0..count {
+        let (high, low) = (value & top != 0, value & 1 != 0);
+        let (left, right) = (value << 1 & (top << 1).wrapping_sub(1), value >> 1);
+        (value, carry) = match number {
+            0 => (left | u32::from(high), high),
+            1 => (right | if low { top } else { 0 }, low),
+            2 => (left | u32::from(carry), high),
+            3 => (right | if carry { top } else { 0 }, low),
+            5 => (right, low),
+            7 => (right | value & top, low),
+            _ => (left, high),
+        };
+    }
+    (value as u16, carry)
+}
+
+/// Expects what a modern CPU does, with a count of 5 bits.
+fn expect(case: &Case<'_>, want: &mut Expectation, count: u16) {
+    let (value, flags) = (operand(case), case.regs[FLAGS]);
+    let bits = if case.opcode & 1 == 0 { 8 } else { 16 };
+    let (result, carry) = shifted(case.reg(), bits, value, count & 31, flags & CF != 0);
+    want.unchanged(case);
+    want.defined[FLAGS] = 0xffff;
+    want.operand(case, result);
+    if count & 31 == 0 {
+        return;
+    }
+    want.defined[FLAGS] &= !OF;
+    let mut set = vec![(CF, carry)];
+    if case.reg() >= 4 {
+        want.defined[FLAGS] &= !AF;
+        let parity = (result & 0xff).count_ones().is_multiple_of(2);
+        set.extend([(PF, parity), (ZF, result == 0), (SF, result >> (bits - 1) & 1 != 0)]);
+    }
+    for (flag, on) in set {
+        want.regs[FLAGS] = want.regs[FLAGS] & !flag | if on { flag } else { 0 };
     }
 }
 
 pub(super) fn count(case: &Case<'_>, want: &mut Expectation) -> Verdict {
-    if !matches!(case.opcode, 0xd2 | 0xd3) || count_of(case).is_none_or(|n| n < 32) {
-        return Verdict::Unchanged;
+    match count_of(case) {
+        Some(count @ 32..) if case.kind == Kind::I8086 => {
+            expect(case, want, count);
+            Verdict::Changed
+        }
+        _ => Verdict::Unchanged,
     }
-    undefine(case, want);
-    Verdict::Final
 }
 
+/// On a modern CPU number 6 is SHL once more.
 pub(super) fn setmo(case: &Case<'_>, want: &mut Expectation) -> Verdict {
-    if !matches!(case.opcode, 0xd0..=0xd3) || case.reg() != 6 {
-        return Verdict::Unchanged;
+    match count_of(case) {
+        Some(count) if case.reg() == 6 => {
+            expect(case, want, count);
+            Verdict::Changed
+        }
+        _ => Verdict::Unchanged,
     }
-    undefine(case, want);
-    Verdict::Final
 }
 
 /// The set's masks are for any count. With a count of 0 no flag changes, with 1 OF is defined.
@@ -55,6 +93,8 @@ pub(super) fn flags(case: &Case<'_>, want: &mut Expectation) -> Verdict {
     let Some(count) = count_of(case).map(|n| n & 31) else { return Verdict::Unchanged };
     match count {
         0 => want.defined[FLAGS] = 0xffff,
+        // SETMO's OF is no shift's.
+        1 if case.reg() == 6 && case.kind == Kind::I8086 => {}
         1 => want.defined[FLAGS] |= OF | CF,
         _ => {
             want.defined[FLAGS] |= CF;

@@ -4,8 +4,8 @@ use iced_x86::{Mnemonic, Register};
 
 use super::Verdict;
 use crate::single_step::{
-    access::GP_FAULT,
-    case::{CS, Case, Expectation, SP, SS},
+    access::{GP_FAULT, SS_FAULT},
+    case::{AX, BP, BX, CS, CX, Case, DI, DX, Expectation, SI, SP, SS},
 };
 
 /// SHA-1 of recordings in which the CPU, or its observer, erred.
@@ -39,4 +39,22 @@ pub(super) fn misrecorded(case: &Case<'_>, want: &mut Expectation) -> Verdict {
     }
     want.word(case, case.regs[SS], case.regs[SP].wrapping_sub(4), case.regs[CS]);
     Verdict::Changed
+}
+
+/// A modern CPU has loaded what it has popped so far, but for SP, which stands.
+pub(super) fn pop_all(case: &Case<'_>, want: &mut Expectation) -> Verdict {
+    let overrun = case.test.interrupted.is_some_and(|i| i.vector == GP_FAULT);
+    if case.opcode != 0x61 || !overrun {
+        return Verdict::Unchanged;
+    }
+    want.fault(case, SS_FAULT);
+    for (n, register) in (0..8).zip([DI, SI, BP, SP, BX, DX, CX, AX]) {
+        if case.regs[SP].wrapping_add(2 * n) == 0xffff {
+            break;
+        }
+        if register != SP {
+            want.regs[register] = case.stacked(2 * n);
+        }
+    }
+    Verdict::Final
 }
