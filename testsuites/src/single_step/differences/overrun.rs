@@ -64,6 +64,8 @@ struct Strings {
     size: u16,
     source: Option<Register>,
     destination: bool,
+    /// CMPS reads its destination first.
+    compares: bool,
 }
 
 impl Strings {
@@ -79,7 +81,12 @@ impl Strings {
             prefix => prefix,
         };
         let size = 1 + u16::from(case.opcode & 1);
-        Some(Self { size, source: source.then_some(segment), destination })
+        Some(Self {
+            size,
+            source: source.then_some(segment),
+            destination,
+            compares: matches!(case.opcode, 0xa6 | 0xa7),
+        })
     }
 
     /// The fault of an iteration with these pointers.
@@ -90,7 +97,8 @@ impl Strings {
             offset: di,
             size: self.size,
         });
-        source.iter().chain(&destination).find_map(Access::fault)
+        let order = if self.compares { [destination, source] } else { [source, destination] };
+        order.iter().flatten().find_map(Access::fault)
     }
 }
 
