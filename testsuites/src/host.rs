@@ -1,7 +1,7 @@
 //! The host's CPU as oracle: every user's instruction that it has, on it and on our engines, from
 //! the same states, compared bit for bit.
 //!
-//! A group is an instruction form, drawn from iced-x86's table ([`forms`]); its cases are drawn
+//! A group is an instruction form, drawn from iced-x86's table (`forms`); its cases are drawn
 //! from the seed and the group's name, so that shards do not change them.
 
 mod compare;

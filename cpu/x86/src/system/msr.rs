@@ -223,18 +223,7 @@ impl Core {
                 allow(value & !DEBUGCTL == 0)?;
                 self.msrs.debugctl = value;
             }
-            msr::MC0_CTL..MC_BANKS_END => {
-                let n = (number - msr::MC0_CTL) as usize;
-                // A control enables all errors or none, a status can be cleared; the address and
-                // what goes with it take anything.
-                let fits = match n % 4 {
-                    0 => value == 0 || value == u64::MAX,
-                    1 => value == 0,
-                    _ => true,
-                };
-                allow(fits)?;
-                self.msrs.mc_banks[n / 4 % 4][n % 4] = value;
-            }
+            msr::MC0_CTL..MC_BANKS_END => self.write_error_bank(number - msr::MC0_CTL, value)?,
             msr::XSS => allow(value == 0)?,
             msr::EFER => self.set_efer(value)?,
             msr::STAR => self.msrs.star = value,
@@ -252,6 +241,20 @@ impl Core {
             n if K7_COUNTERS.contains(&n) => allow(value == 0)?,
             _ => self.write_memory_type(number, value)?,
         }
+        Ok(())
+    }
+
+    /// Register `n` of the machine-check banks, four for each (SDM vol. 3B, section 17.3.2): a
+    /// control enables all errors or none, a status can be cleared; the address and what goes with
+    /// it take anything.
+    fn write_error_bank(&mut self, n: u32, value: u64) -> Result<(), Refused> {
+        let n = n as usize;
+        allow(match n % 4 {
+            0 => value == 0 || value == u64::MAX,
+            1 => value == 0,
+            _ => true,
+        })?;
+        self.msrs.mc_banks[n / 4 % 4][n % 4] = value;
         Ok(())
     }
 
