@@ -155,7 +155,7 @@ impl Host {
             let batch = drawn.iter().map(|d| &d.case);
             bench.oracle.run(batch, &mut host).map_err(|e| e.to_string())?;
             for (n, (drawn, host)) in drawn.iter().zip(&host).enumerate() {
-                bench.guest.run(&drawn.case, &mut ours)?;
+                bench.guest.run(&drawn.case, host.vector != Outcome::NONE, &mut ours)?;
                 let number = number + n as u64;
                 if host.vector == Outcome::NONE {
                     if ours.vector == Outcome::NONE {
@@ -232,8 +232,8 @@ impl Bench {
         let mut host = [Outcome::default()];
         let mut ours = Outcome::default();
         self.oracle.run([case], &mut host).map_err(|e| e.to_string())?;
-        self.guest.run(case, &mut ours)?;
         let [host] = host;
+        self.guest.run(case, host.vector != Outcome::NONE, &mut ours)?;
         Ok((host, ours))
     }
 }

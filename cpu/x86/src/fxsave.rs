@@ -149,13 +149,15 @@ impl<const N: usize> Image<N> {
 
     /// The x87 state that the image holds.
     pub(crate) fn x87(&self, wide: bool) -> X87 {
+        // Recent Intel CPUs keep 57 bits of it, with or without LA57, and all of the data pointer.
+        let ip = (self.qword(8) as i64) << 7 >> 7;
         let mut x87 = X87 {
             reg: [(0, 0); 8],
             control: self.word(0) & 0x1f3f | 0x40,
             status: self.word(2) & 0x7f7f,
             valid: self.bytes[4],
             opcode: self.word(6) & 0x7ff,
-            ip: if wide { self.qword(8) } else { u64::from(self.dword(8)) },
+            ip: if wide { ip as u64 } else { u64::from(self.dword(8)) },
             cs: if wide { 0 } else { self.word(12) },
             dp: if wide { self.qword(16) } else { u64::from(self.dword(16)) },
             ds: if wide { 0 } else { self.word(20) },
@@ -217,11 +219,8 @@ pub(crate) fn area(
     write: bool,
 ) -> Result<Area, Raised> {
     let area = Area { seg: i.seg(), offset: core.address(i), mask: i.address_width().mask() };
-    let lin = core.linear(area.seg, area.offset(0), 1, false)?;
-    // Which of the two is left open; Intel's CPUs check the doublewords first.
-    if lin & 3 != 0 && core.checks_alignment() {
-        return Err(core.fault_code(vector::AC, 0));
-    }
+    // Whether it is #AC or #GP is left open; Intel's CPUs check a doubleword first.
+    let lin = core.linear(area.seg, area.offset(0), 4, false)?;
     if lin & (align - 1) != 0 {
         return Err(core.gp(0));
     }

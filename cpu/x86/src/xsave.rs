@@ -4,7 +4,7 @@
 
 use crate::{
     Core, CpuModel, Feature, Insn, Raised, cr0, cr4,
-    fxsave::{Image, LEGACY_BYTES, MXCSR, area, mxcsr_mask, xmm_count},
+    fxsave::{Image, LEGACY_BYTES, MXCSR, ST0, XMM0, area, mxcsr_mask, xmm_count},
     state::X87,
     vector, xcr0,
 };
@@ -260,9 +260,6 @@ pub(crate) fn xrstor<const WIDE: bool, const SUPERVISOR: bool>(
     let area = area(core, i, HEADER_END, HEADER + 8, 64, false)?;
     let mut image = Image::<AREA_BYTES>::new();
     image.load(core, area, HEADER, HEADER_END)?;
-    if !header_is_valid(core, &image, enabled, SUPERVISOR) {
-        return Err(core.gp(0));
-    }
     let (state, format) = (image.qword(HEADER), image.qword(HEADER + 8));
     let compacted = format & COMPACTED != 0;
     let present = state & mask;
@@ -271,7 +268,20 @@ pub(crate) fn xrstor<const WIDE: bool, const SUPERVISOR: bool>(
     let load_mxcsr =
         if compacted { present & xcr0::SSE != 0 } else { mask & (xcr0::SSE | xcr0::AVX) != 0 };
     let components = if compacted { format } else { mask };
-    image.load(core, area, 0, LEGACY_BYTES)?;
+    // Intel's CPUs read what is asked for of x87 and SSE even where the header says that it is
+    // initial, and judge the header after that.
+    let stored = if compacted { mask & format } else { mask };
+    if stored & xcr0::X87 != 0 {
+        image.load(core, area, 0, MXCSR)?;
+        image.load(core, area, ST0, XMM0)?;
+    }
+    if load_mxcsr || stored & xcr0::SSE != 0 {
+        image.load(core, area, MXCSR, MXCSR + 4)?;
+        image.load(core, area, XMM0, LEGACY_BYTES)?;
+    }
+    if !header_is_valid(core, &image, enabled, SUPERVISOR) {
+        return Err(core.gp(0));
+    }
     for (component, at) in placed(components, compacted) {
         if present >> component.number & 1 != 0 {
             core.linear(area.seg, area.offset(at + component.size - 1), 1, false)?;

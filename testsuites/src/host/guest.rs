@@ -12,8 +12,11 @@ use crate::{
     vectors::{NoBus, window},
 };
 
-/// Instructions after which a case never ends: a repeated one has no more iterations than this.
-const ENDLESS: NonZeroU64 = NonZeroU64::new(70_000).expect("not 0");
+/// Instructions that a case may take: a repeated one with a 16-bit count has not more iterations.
+const PATIENCE: NonZeroU64 = NonZeroU64::new(70_000).expect("not 0");
+/// Those that it may take where the host's CPU came to an end: a LOOP to itself with a 32-bit
+/// count does too.
+const LONG_PATIENCE: NonZeroU64 = NonZeroU64::new(1 << 33).expect("not 0");
 const PAGE_BYTES: usize = 0x1000;
 const LINE: usize = 64;
 
@@ -43,8 +46,8 @@ impl Guest {
         Ok(Self { ram, vcpu, base: window::state(model), mirror })
     }
 
-    /// Runs `case`.
-    pub(crate) fn run(&mut self, case: &Case, out: &mut Outcome) -> Result<(), String> {
+    /// Runs `case`, which ended on the host's CPU if `ends`.
+    pub(crate) fn run(&mut self, case: &Case, ends: bool, out: &mut Outcome) -> Result<(), String> {
         for (at, bytes) in case.patches() {
             self.ram.write(Gpa(at), bytes).map_err(|e| e.to_string())?;
             let at = (at - WINDOW) as usize;
@@ -52,7 +55,11 @@ impl Guest {
         }
         let before = self.before(&case.before);
         self.vcpu.set_state(&before).map_err(|e| e.to_string())?;
-        let exit = self.vcpu.run(Budget::Instructions(ENDLESS)).map_err(|e| e.to_string())?;
+        let mut run = |budget| self.vcpu.run(Budget::Instructions(budget));
+        let mut exit = run(PATIENCE).map_err(|e| e.to_string())?;
+        if ends && exit == Exit::Budget {
+            exit = run(LONG_PATIENCE).map_err(|e| e.to_string())?;
+        }
         let after = self.vcpu.state().map_err(|e| e.to_string())?;
         out.vector = Outcome::NONE;
         if exit == Exit::Halted

@@ -236,7 +236,7 @@ pub(crate) fn run(vector: &Vector, model: &CpuModel, candidate: &Candidate) -> R
     let want = expected(vector, &case, at);
     let mut guest = Guest::new(candidate, model)?;
     let mut got = Outcome::default();
-    guest.run(&case, &mut got)?;
+    guest.run(&case, true, &mut got)?;
     got.after.rflags &= !RF;
     let undefined = vector.after_register("undef").unwrap_or(0) as u64;
     let freedom = Freedom { flags: undefined | RF, ..Freedom::default() };

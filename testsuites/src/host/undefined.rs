@@ -25,12 +25,7 @@ pub(crate) struct Freedom {
 }
 
 /// What an instruction leaves behind that faults, where the manuals do not say that it is nothing.
-const AFTER_FAULTS: [(&[Mnemonic], &str, Leaves); 4] = [
-    (
-        &[Mnemonic::Enter],
-        "vol. 2A, ENTER: what was pushed before a later push or the check of the new top faults",
-        Leaves::Memory,
-    ),
+const AFTER_FAULTS: [(&[Mnemonic], &str, Leaves); 3] = [
     (
         &[Mnemonic::Fldenv, Mnemonic::Frstor],
         "vol. 1, section 8.1.10: fields are loaded one by one; an area over a segment's end",

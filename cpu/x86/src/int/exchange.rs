@@ -138,10 +138,11 @@ pub(crate) fn cmpxchg8b(core: &mut Core, i: &Insn) -> Result<(), Raised> {
 /// CMPXCHG16B, always as one atomic step: #GP(0) if the operand is not aligned.
 pub(crate) fn cmpxchg16b(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     let offset = core.address(i);
-    let lin = core.linear(i.seg(), offset, 1, true)?;
-    if lin & 15 != 0 {
+    // Even where the address is not canonical and SS's.
+    if core.based(i.seg(), offset) & 15 != 0 {
         return Err(core.gp(0));
     }
+    let lin = core.linear(i.seg(), offset, 1, true)?;
     let place = core.place(core.class, i.seg(), lin, 16)?;
     let expected = pair(core, Width::W64, RDX, RAX);
     let new = pair(core, Width::W64, RCX, RBX);

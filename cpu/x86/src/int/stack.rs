@@ -200,26 +200,20 @@ pub(crate) fn enter(core: &mut Core, i: &Insn) -> Result<(), Raised> {
         false => whole.wrapping_sub(w.bytes()),
     };
     let top = below(sp, level + 1).wrapping_sub(size) & sw.mask();
-    let mut places = [None; 32];
-    for (n, place) in (0..=level).zip(&mut places) {
+    // What was pushed before a fault stays in memory, below a stack pointer that did not move.
+    for n in 0..=level {
         let lin = core.linear(Seg::Ss, below(sp, n + 1), w.bytes(), true)?;
-        *place = Some((lin, core.place(core.class, Seg::Ss, lin, w.bytes())?));
-        if (1..level).contains(&n) {
-            core.load(w, Seg::Ss, below(bp, n))?;
-        }
-    }
-    let lin = core.linear(Seg::Ss, top, w.bytes(), true)?;
-    core.place(core.class, Seg::Ss, lin, w.bytes())?;
-    for (n, (lin, place)) in (0..).zip(places.into_iter().flatten()) {
+        let place = core.place(core.class, Seg::Ss, lin, w.bytes())?;
         let value = match n {
             0 => core.get(w, RBP),
             n if n == level => frame & w.mask(),
-            // It was read above, so this cannot fail; it may be one that was just pushed.
             n => core.load(w, Seg::Ss, below(bp, n))?,
         };
         core.watch(lin, w.bytes(), true);
         core.commit(w, place, value);
     }
+    let lin = core.linear(Seg::Ss, top, w.bytes(), true)?;
+    core.place(core.class, Seg::Ss, lin, w.bytes())?;
     core.set(w, RBP, frame & w.mask());
     core.set(sw, RSP, top);
     Ok(())

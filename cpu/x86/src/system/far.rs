@@ -131,7 +131,7 @@ impl Core {
         if allowed { Ok(()) } else { Err(self.gp(code)) }
     }
 
-    /// What RET and IRET take of a popped RIP: 64 bits only for 64-bit code.
+    /// What a transfer to `cs` takes of a RIP: 64 bits only for 64-bit code.
     pub(crate) fn ip_of(&self, cs: &Segment, ip: u64) -> u64 {
         if self.long_mode() && cs.rights & LONG != 0 { ip } else { ip & 0xffff_ffff }
     }
@@ -226,6 +226,7 @@ impl Core {
         ip: u64,
         w: Width,
     ) -> Result<(), Raised> {
+        let ip = self.ip_of(&target, ip);
         if how == Transfer::Call {
             let cs = self.segments.seg[Seg::Cs as usize].selector;
             let mut stack = Stack::current(self, 0).of_code(self, &target);
@@ -245,6 +246,11 @@ impl Core {
 
     /// Loads CS and RIP.
     pub(crate) fn enter(&mut self, cs: Segment, ip: u64) {
+        // Intel's CPUs leave RSP's upper half behind when they leave 64-bit code, and no other
+        // register's (SDM vol. 1, section 3.4.1.1, lets them do so with all).
+        if self.mode.is_64() && cs.rights & LONG == 0 {
+            self.set(Width::W32, 4, self.get(Width::W32, 4));
+        }
         self.segments.seg[Seg::Cs as usize] = cs;
         self.rip = ip;
         self.refresh();
@@ -399,8 +405,11 @@ impl Core {
         if rpl(selector) == self.cpl {
             self.check_ip(&target, ip, 0)?;
             let cs = self.accessed(&d, selector)?;
-            let mut stack = stack.of_code(self, &target);
-            stack.skip(release);
+            // Intel's CPUs sum up what is released in the width of the old stack, and add it in that
+            // of the new one.
+            let released = (2 * w.bytes()).wrapping_add(release) & self.mode.stack().mask();
+            let mut stack = Stack::current(self, 0).of_code(self, &target);
+            stack.skip(released);
             stack.commit(self);
             self.enter(cs, ip);
             return Ok(());

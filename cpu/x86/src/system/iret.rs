@@ -63,8 +63,10 @@ pub(crate) fn iret(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     let target = d.segment(selector);
     let outer = rpl(selector) > core.cpl;
     let new_stack = if outer || i.mode.is_64() {
+        // Intel's CPUs read the selector first here too.
+        stack.peek_selector(core, w.bytes())?;
         let sp = stack.pop(core, w)?;
-        let ss = stack.pop(core, w)? as u16;
+        let ss = stack.pop_selector(core, w)?;
         Some(core.outer_stack(ss, sp, &target)?)
     } else {
         None
