@@ -1,4 +1,4 @@
-//! What an 8086 and an 80286 did, on the interpreter.
+//! What an 8086 and an 80286 did, on every engine.
 //!
 //! The tests are not part of this repository. They are looked for in the folder that the variable
 //! `TRINE_CORPORA` names, or in `corpora/` beside this crate: as `sst-8086`, `sst-80286` (files
@@ -7,13 +7,9 @@
 
 use std::path::{Path, PathBuf};
 
-use trine_interp::Interp;
-use trine_testsuites::{Candidate, Options, Shard, SingleStep, run, single_step::Kind, vectors};
+use trine_machine::conform::candidates;
+use trine_testsuites::{Options, Shard, SingleStep, run, single_step::Kind, vectors};
 use trine_x86::CpuModel;
-
-fn interp() -> Candidate {
-    Candidate::new("interp", |ram| Ok(std::sync::Arc::new(Interp::new(ram))))
-}
 
 fn corpus(name: &str) -> Option<PathBuf> {
     let root = match std::env::var_os("TRINE_CORPORA") {
@@ -37,7 +33,7 @@ fn conform(kind: Kind, name: &str) {
     let shard = std::env::var("TRINE_SHARD").unwrap_or_else(|_| "1/10".into());
     let shard: Shard = shard.parse().expect("TRINE_SHARD is I/N");
     let filter = std::env::var("TRINE_FILTER").ok();
-    let report = run(&suite, &[interp()], &Options { shard, filter, ..Options::default() });
+    let report = run(&suite, &candidates(), &Options { shard, filter, ..Options::default() });
     println!("{}", report.text());
     assert!(report.good(), "{name}: see above");
     assert!(report.groups.iter().any(|g| g.passed > 0), "{name}: no case ran");
@@ -129,7 +125,7 @@ fn a_file_of_our_own() {
     std::fs::write(folder.join("metadata.json"), r#"{"opcodes": {}}"#).unwrap();
 
     let suite = SingleStep::open(Kind::I8086, folder.parent().unwrap()).unwrap();
-    let report = run(&suite, &[interp()], &Options::default());
+    let report = run(&suite, &candidates()[..1], &Options::default());
     let [group] = &report.groups[..] else { panic!("{} groups", report.groups.len()) };
     assert_eq!((group.group.as_str(), group.passed, group.failed), ("00", 3, 1), "{report:?}");
     let failure = &group.failures[0];
@@ -139,7 +135,7 @@ fn a_file_of_our_own() {
     let line = failure.reproducer.clone().unwrap();
     let try_line = |line: &str| {
         let model = CpuModel::named("pentium").unwrap();
-        vectors::run(&line.parse().unwrap(), &model, &interp())
+        vectors::run(&line.parse().unwrap(), &model, &candidates()[0])
     };
     assert!(try_line(&line).is_err(), "{line}");
     assert_eq!(try_line(&line.replace("mem[5000]=81", "mem[5000]=80")), Ok(()), "{line}");

@@ -9,6 +9,7 @@ use trine_engine::{
 };
 use trine_guest::{Gpa, Ram};
 use trine_interp::Interp;
+use trine_machine::conform::candidates;
 use trine_testsuites::{Candidate, Expected, Failure, Options, Streams, run, vectors};
 
 fn interp() -> Candidate {
@@ -23,10 +24,12 @@ fn from_environment(name: &str, default: u64) -> u64 {
 fn streams() {
     let cases = from_environment("TRINE_STREAMS", 1000);
     let suite = Streams::new(from_environment("TRINE_STREAMS_SEED", 1), cases).unwrap();
-    let report = run(&suite, &[interp()], &Options::default());
+    let suite = suite.against(interp());
+    let report = run(&suite, &candidates(), &Options::default());
     println!("{}", report.text());
     assert!(report.good(), "see above");
-    assert_eq!(report.groups.iter().map(|g| g.passed).sum::<u64>(), cases);
+    let engines = candidates().len() as u64;
+    assert_eq!(report.groups.iter().map(|g| g.passed).sum::<u64>(), cases * engines);
 }
 
 /// How an engine is wrong.

@@ -30,7 +30,7 @@ impl Expected {
     /// The list that comes with this version.
     ///
     /// # Panics
-    /// Never: a test reads it.
+    /// Never: a test reads it, and counts its lines.
     #[must_use]
     pub fn ours() -> Self {
         Self::parse(OURS).expect("a test reads it")
@@ -105,9 +105,12 @@ impl Expected {
 mod tests {
     use super::*;
 
+    /// How many failures are known. Lower it with the list, never raise it.
+    const KNOWN: usize = 0;
+
     #[test]
-    fn our_list_can_be_read() {
-        let _ = Expected::ours();
+    fn our_list_only_shrinks() {
+        assert!(Expected::ours().len() <= KNOWN, "mend what fails, or take something else out");
     }
 
     #[test]
