@@ -372,7 +372,7 @@ impl Pick for Lift<'_> {
 impl Lifted {
     /// The rules of `Sem`, and what the table says.
     pub fn check(&self, what: &str) {
-        let mut changed = None;
+        let (mut stored, mut changed) = (None, None);
         // Values of a body are not there behind it.
         let mut hidden: Vec<(usize, usize)> = Vec::new();
         for (n, op) in self.ops.iter().enumerate() {
@@ -384,8 +384,14 @@ impl Lifted {
             if op.may_stop() {
                 assert_eq!(changed, None, "{what}: {op:?} may stop after a change");
             }
-            if op.changes() {
-                changed = Some(n);
+            // What a CALL pushed stays where its target then faults: below RSP, as in hardware.
+            if op.may_stop() && !matches!(op, Op::Jump(..) | Op::Branch(..)) {
+                assert_eq!(stored, None, "{what}: {op:?} may stop after a store");
+            }
+            match op {
+                Op::Store(..) => stored = Some(n),
+                op if op.changes() => changed = Some(n),
+                _ => {}
             }
             if let Op::When(_, end) = *op {
                 hidden.push((n, end));
