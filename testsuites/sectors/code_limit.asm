@@ -1,6 +1,7 @@
 ; Fetches and jumps beyond the limit of a code segment, 6FFFh.
 ; modes: 16
 ; Source: SDM 3A 6.3; SDM 2, JMP, CALL, RET, LOOP, IRET: #GP(0), before anything has changed.
+%define NO_INTERRUPTS
 %include "sector.inc"
 
     begin

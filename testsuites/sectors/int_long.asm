@@ -1,6 +1,7 @@
 ; What interrupts push in 64-bit mode, and the interrupt stack table.
 ; modes: 64
 ; Source: SDM 3A 7.14.1 (IDT descriptors), 7.14.2 (stack frame), 7.14.5 (IST).
+%define NO_INTERRUPTS
 %include "sector.inc"
 
     begin

@@ -1,6 +1,7 @@
 ; The I/O permission bitmap at CPL 3 with IOPL 0, and its edges.
 ; modes: 16
 ; Source: SDM 1, 19.5.2; SDM 2, IN, OUT, INS: two bytes of the map are read for every port.
+%define NO_INTERRUPTS
 %include "sector.inc"
 MAP         equ TSS + 0x68
 

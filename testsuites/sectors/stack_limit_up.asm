@@ -14,12 +14,8 @@
     ;= pop
     try SS(0), pop cx
     small 0x6ffe
-    ;= popa-partly: nothing is loaded of what is there
-    mov word [0x6ffe], 0x1234
-    mov di, 0
+    ;= popa-partly: the second word is missing
     try SS(0), popa
-    ;= popa-keeps-di
-    holds 0, di
 %if MODE == 16
     small 0x7000
     ;= popf

@@ -2,6 +2,7 @@
 ; modes: 16
 ; Source: SDM 3A 22.2.7 (sensitive instructions), 22.3.3; SDM 2, virtual-8086 mode exceptions.
 %define GATE 0xee
+%define NO_INTERRUPTS
 %include "sector.inc"
 
     begin
