@@ -85,6 +85,7 @@ pub enum Feature {
     Avx2,
     Fma,
     F16c,
+    Pks,
 }
 
 /// A CPU's identity and features.
@@ -232,6 +233,7 @@ const FEATURES: &[Row] = &[
     Row(F::Pku, "pku", W::L7Ecx, 3),
     Row(F::La57, "la57", W::L7Ecx, 16),
     Row(F::Rdpid, "rdpid", W::L7Ecx, 22),
+    Row(F::Pks, "pks", W::L7Ecx, 31),
     Row(F::Fsrm, "fsrm", W::L7Edx, 4),
     Row(F::Xsaveopt, "xsaveopt", W::LdEax, 0),
     Row(F::Xsavec, "xsavec", W::LdEax, 1),
@@ -297,6 +299,7 @@ const NEEDS: &[(Feature, Feature)] = &[
     (F::Invpcid, F::Lm),
     (F::Fsgsbase, F::Lm),
     (F::Pku, F::Lm),
+    (F::Pks, F::Lm),
     (F::La57, F::Lm),
     (F::X2apic, F::Apic),
     (F::TscDeadline, F::Apic),
