@@ -74,12 +74,7 @@ pub(crate) fn write(drawn: &Drawn, host: &Outcome, freedom: &Freedom) -> String 
     let mut out = format!("{name} {bytes} \"{lock}{}\"", drawn.encoded.insn);
     let from = initial(mode);
     registers(&mut out, &from, &drawn.case.before, true);
-    for (at, data) in drawn.case.patches() {
-        let is_code = at >= drawn.at && at < drawn.at + drawn.encoded.bytes.len() as u64;
-        if !is_code {
-            memory(&mut out, at, data);
-        }
-    }
+    memory(&mut out, drawn);
     out.push_str(" =>");
     let mut expected = drawn.case.before;
     let mut after = host.after;
@@ -122,16 +117,25 @@ fn last_byte(drawn: &Drawn, host: &Outcome) -> u8 {
     INT3
 }
 
-fn memory(out: &mut String, at: u64, data: &[u8]) {
-    // Zeros at the ends say nothing.
-    let zero = |at: u64, byte: &u8| *byte == background(at);
-    let Some(first) = data.iter().enumerate().position(|(n, b)| !zero(at + n as u64, b)) else {
-        return;
-    };
-    let last = data.iter().rposition(|b| *b != background(at)).unwrap_or(first);
-    let _ = write!(out, " mem[{:x}]=", at + first as u64);
-    for byte in &data[first..=last] {
+/// What memory holds but for the instruction, as runs of bytes without a long gap.
+fn memory(out: &mut String, drawn: &Drawn) {
+    const GAP: u64 = 8;
+    let code = drawn.at..drawn.at + drawn.encoded.bytes.len() as u64;
+    let image = before_image(&drawn.case);
+    let mut end = 0;
+    for (at, byte) in (WINDOW..).zip(&image) {
+        if *byte == background(at) || code.contains(&at) {
+            continue;
+        }
+        if end == 0 || at - end > GAP || (end..at).any(|n| code.contains(&n)) {
+            let _ = write!(out, " mem[{at:x}]=");
+        } else {
+            for gap in end..at {
+                let _ = write!(out, "{:02x}", background(gap));
+            }
+        }
         let _ = write!(out, "{byte:02x}");
+        end = at + 1;
     }
 }
 
@@ -232,8 +236,8 @@ const FIELDS: [(&str, usize, u32); 6] = [
 
 /// Runs a vector of the host's stage; `Err` says what differs.
 pub(crate) fn run(vector: &Vector, model: &CpuModel, candidate: &Candidate) -> Result<(), String> {
-    let (case, at) = case(vector);
-    let want = expected(vector, &case, at);
+    let (case, _) = case(vector);
+    let want = expected(vector, &case);
     let mut guest = Guest::new(candidate, model)?;
     let mut got = Outcome::default();
     guest.run(&case, true, &mut got)?;
@@ -268,7 +272,7 @@ fn case(vector: &Vector) -> (Case, u64) {
 }
 
 /// What the line says becomes of the case.
-fn expected(vector: &Vector, case: &Case, _at: u64) -> Outcome {
+fn expected(vector: &Vector, case: &Case) -> Outcome {
     let mut out = Outcome::default();
     out.after = case.before;
     match vector.fault {

@@ -1,9 +1,10 @@
-//! A failing test as one vector line, where it fits: an instruction that neither jumps nor repeats
-//! nor faults, with all its operands in the first 64 KiB once every segment begins at 0.
+//! A failing test as one vector line, where it fits: an instruction that neither repeats nor faults
+//! nor jumps to an address from a register or memory, with all its operands in the first 64 KiB once
+//! every segment begins at 0. Registers that it does not use are left out.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use iced_x86::FlowControl;
+use iced_x86::{FlowControl, InstructionInfoFactory, Register};
 
 use super::{
     access::accesses,
@@ -15,21 +16,26 @@ use super::{
 const CODE: std::ops::Range<u32> = 0x1000..0x1010;
 /// The interrupt table of a vector ends here.
 const FREE: u32 = 0x400;
-/// The general registers of a test, in its own order.
-const NAMES: [(&str, usize); 8] = [
-    ("rax", 0),
-    ("rbx", 1),
-    ("rcx", 2),
-    ("rdx", 3),
-    ("rsp", 8),
-    ("rbp", 9),
-    ("rsi", 10),
-    ("rdi", 11),
+/// The general registers of a test, in its own order, with their places there.
+const NAMES: [(&str, usize, Register); 8] = [
+    ("rax", 0, Register::RAX),
+    ("rbx", 1, Register::RBX),
+    ("rcx", 2, Register::RCX),
+    ("rdx", 3, Register::RDX),
+    ("rsp", 8, Register::RSP),
+    ("rbp", 9, Register::RBP),
+    ("rsi", 10, Register::RSI),
+    ("rdi", 11, Register::RDI),
 ];
 
 /// The line, or `None` where the case does not fit into one.
 pub fn line(case: &Case<'_>, want: &Expectation) -> Option<String> {
-    let plain = case.insn.flow_control() == FlowControl::Next
+    let jump = case.insn.is_jcc_short_or_near()
+        || case.insn.is_jmp_short_or_near()
+        || case.insn.is_loop()
+        || case.insn.is_loopcc()
+        || case.insn.is_jcx_short();
+    let plain = (case.insn.flow_control() == FlowControl::Next || jump)
         && case.alias.is_none()
         && !case.repeats()
         && want.ending == case.kind.ending()
@@ -57,7 +63,10 @@ pub fn line(case: &Case<'_>, want: &Expectation) -> Option<String> {
     let code = hex(case.test.bytes.get(..case.insn.len())?);
     let name = case.test.name.replace('"', "'");
     let mut out = format!("real {code} \"{name}\"");
-    for (register, n) in NAMES {
+    let mut info = InstructionInfoFactory::new();
+    let used = info.info(&case.insn).used_registers();
+    let is_used = |place: Register| used.iter().any(|u| u.register().full_register() == place);
+    for (register, n, _) in NAMES.into_iter().filter(|(.., place)| is_used(*place)) {
         let _ = write!(out, " {register}={:x}", case.regs[n]);
     }
     let _ = write!(out, " rflags={:x}", case.regs[FLAGS]);
@@ -65,8 +74,12 @@ pub fn line(case: &Case<'_>, want: &Expectation) -> Option<String> {
         let _ = write!(out, " mem[{at:x}]={before:02x}");
     }
     out.push_str(" =>");
-    for (register, n) in NAMES.iter().filter(|(_, n)| want.regs[*n] != case.regs[*n]) {
+    for (register, n, _) in NAMES.iter().filter(|(_, n, _)| want.regs[*n] != case.regs[*n]) {
         let _ = write!(out, " {register}={:x}", want.regs[*n]);
+    }
+    if jump {
+        let to = want.regs[IP].wrapping_sub(case.regs[IP]);
+        let _ = write!(out, " rip={:x}", (CODE.start as u16).wrapping_add(to));
     }
     let _ = write!(out, " rflags={:x}", want.regs[FLAGS] | 2);
     let undefined = !want.defined[FLAGS];
