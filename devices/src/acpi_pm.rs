@@ -2,7 +2,7 @@
 //! general-purpose events, the SMI command port and the reset register.
 //!
 //! Source: ACPI Specification 6.5, chapter 4 (4.8.3.1 PM1 events, 4.8.3.2 PM1 control, 4.8.3.3 PM
-//! timer, 4.8.3.6 reset register, 4.8.4.1 general-purpose events).
+//! timer, 4.8.3.6 reset register, 4.8.4.1 general-purpose events) and section 16.1 (sleep states).
 //!
 //! There is no system management mode behind it: what firmware would do on an SMI (switch between
 //! legacy and ACPI mode) happens in the chip.
@@ -58,6 +58,8 @@ struct State {
     /// Levels of the general-purpose input pins.
     gpe_pins: u16,
     rtc_pin: bool,
+    /// Suspended to RAM, and nothing woke it yet.
+    asleep: bool,
     /// How often the timer's highest bit had changed when it was last looked at.
     timer_changes: u64,
 }
@@ -72,6 +74,7 @@ impl State {
             gpe_enable: 0,
             gpe_pins: 0,
             rtc_pin: false,
+            asleep: false,
             timer_changes,
         }
     }
@@ -79,6 +82,12 @@ impl State {
     fn sci(&self) -> bool {
         let events = self.status & self.enable != 0 || self.gpe_status & self.gpe_enable != 0;
         self.control & SCI_EN != 0 && events
+    }
+
+    /// Whether something is there that ends sleep.
+    fn wakes(&self) -> bool {
+        let fixed = self.status & self.enable & (RTC | POWER_BUTTON) != 0;
+        fixed || self.gpe_status & self.gpe_enable != 0
     }
 }
 
@@ -114,6 +123,8 @@ impl AcpiPm {
     pub const ACPI_DISABLE: u8 = 0xf0;
     /// What to write to [`AcpiPm::RESET`] (FADT: `RESET_VALUE`).
     pub const RESET_VALUE: u8 = 0x0f;
+    /// `SLP_TYP` for suspend to RAM (the DSDT's `\_S3`).
+    pub const SLEEP_TYPE_S3: u8 = 1;
     /// `SLP_TYP` for soft off (the DSDT's `\_S5`).
     pub const SLEEP_TYPE_S5: u8 = 5;
 
@@ -147,6 +158,11 @@ impl AcpiPm {
 
     fn drive(&mut self) {
         self.sci.set(self.state.sci());
+        if self.state.asleep && self.state.wakes() {
+            self.state.asleep = false;
+            self.state.status |= WAKE;
+            self.backplane.say(Signal::Power(Power::Wake));
+        }
     }
 
     fn catch_up(&mut self, now: VmTime) {
@@ -210,10 +226,17 @@ impl AcpiPm {
 
     fn sleep(&mut self) {
         let sleep_type = (self.state.control & SLP_TYP) >> SLP_TYP_SHIFT;
-        if sleep_type == u16::from(Self::SLEEP_TYPE_S5) {
-            self.backplane.say(Signal::Power(Power::Off));
-        } else {
-            self.remarks.say(format_args!("sleep type {sleep_type}: there is only soft off (5)"));
+        match sleep_type as u8 {
+            Self::SLEEP_TYPE_S3 => {
+                // What wakes it may be there already: see `drive`.
+                self.state.asleep = true;
+                self.backplane.say(Signal::Power(Power::Sleep));
+            }
+            Self::SLEEP_TYPE_S5 => self.backplane.say(Signal::Power(Power::Off)),
+            _ => {
+                let there = "there is only suspend to RAM (1) and soft off (5)";
+                self.remarks.say(format_args!("sleep type {sleep_type}: {there}"));
+            }
         }
     }
 }
@@ -413,10 +436,32 @@ mod tests {
     }
 
     #[test]
-    fn only_soft_off_is_a_sleep_state() {
+    fn sleep_ends_by_an_enabled_event() {
+        const SLEEP: Signal = Signal::Power(Power::Sleep);
+        const WAKE: Signal = Signal::Power(Power::Wake);
         let mut p = Pm::new(true);
         p.write16(4, 1 | 1 << 10 | 1 << 13);
-        assert_eq!((p.bench.said(), p.read16(4)), (vec![], 1 | 1 << 10));
+        assert_eq!(p.bench.said(), [SLEEP]);
+        p.bench.with(|cx| p.pm.press_power_button(cx));
+        assert_eq!(p.bench.said(), [], "not enabled");
+        let saved = p.pm.save();
+        p.pm.reset(&mut crate::Cx { now: p.bench.now, ram: &p.bench.ram, vcpu: 0 });
+        p.pm.load(&saved).unwrap();
+        p.write16(2, 1 << 10);
+        p.bench.said();
+        p.bench.with(|cx| p.pm.input(cx, AcpiPm::PIN_RTC, true));
+        assert_eq!(p.bench.said(), [HIGH, WAKE]);
+        assert_eq!(p.read16(0), 1 << 15 | 1 << 10 | 1 << 8, "WAK_STS, RTC_STS, PWRBTN_STS");
+        // An event that is there does not let it sleep.
+        p.write16(4, 1 | 1 << 10 | 1 << 13);
+        assert_eq!(p.bench.said(), [SLEEP, WAKE]);
+    }
+
+    #[test]
+    fn soft_off_is_a_sleep_state_and_most_numbers_are_none() {
+        let mut p = Pm::new(true);
+        p.write16(4, 1 | 2 << 10 | 1 << 13);
+        assert_eq!((p.bench.said(), p.read16(4)), (vec![], 1 | 2 << 10));
         p.write16(4, 1 | 5 << 10);
         assert_eq!(p.bench.said(), []);
         p.write16(4, 1 | 5 << 10 | 1 << 13);

@@ -58,6 +58,10 @@ pub enum Power {
     Reset,
     /// Soft off (ACPI S5).
     Off,
+    /// Suspend to RAM (ACPI S3): the vCPUs lose their power.
+    Sleep,
+    /// The end of it: firmware starts, and finds that it was sleep.
+    Wake,
     /// isa-debug-exit: the emulator ends with this status.
     Exit(u8),
 }

@@ -108,6 +108,11 @@ impl Mc146818 {
         self.state.cmos[usize::from(index & 0x7f)] = value;
     }
 
+    /// Tells a firmware that starts now that the machine slept (the shutdown status byte, 0Fh).
+    pub fn set_woken(&mut self) {
+        self.state.cmos[0x0f] = 0xfe;
+    }
+
     /// Fills in the bytes in which PC firmware expects the sizes of RAM: `below_4g` and `above_4g`
     /// in bytes (15h-18h, 30h, 31h, 34h, 35h, 5Bh-5Dh; all saturate).
     pub fn set_memory_sizes(&mut self, below_4g: u64, above_4g: u64) {

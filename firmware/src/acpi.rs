@@ -6,10 +6,12 @@
 
 pub(crate) mod aml;
 mod dsdt;
+mod waking;
 
 use trine_guest::Gpa;
 
 pub(crate) use dsdt::dsdt;
+pub use waking::waking_vector;
 
 use crate::{
     description::{
@@ -113,7 +115,10 @@ fn fixed_features(pm: &PowerManagement) -> u32 {
     const NO_FIXED_RTC_WAKE: u32 = 1 << 6;
     const TIMER_32_BITS: u32 = 1 << 8;
     const RESET_REGISTER: u32 = 1 << 10;
-    let mut flags = WBINVD | PROC_C1 | NO_FIXED_SLEEP_BUTTON | NO_FIXED_RTC_WAKE;
+    let mut flags = WBINVD | PROC_C1 | NO_FIXED_SLEEP_BUTTON;
+    if pm.s3_sleep_type.is_none() {
+        flags |= NO_FIXED_RTC_WAKE;
+    }
     if !pm.power_button {
         flags |= NO_FIXED_POWER_BUTTON;
     }

@@ -37,6 +37,7 @@ pub(crate) fn pc(low_ram: u64, high_ram: u64, cpus: u32) -> Description {
             pm_timer_extended: false,
             gpe0: Some((0xafe0, 4)),
             power_button: true,
+            s3_sleep_type: Some(1),
             s5_sleep_type: 5,
             reset: Some(ResetRegister { port: 0xcf9, value: 0x0f }),
         }),

@@ -132,6 +132,8 @@ pub struct PowerManagement {
     pub gpe0: Option<(u16, u8)>,
     /// Is there a power button in the PM1a event block?
     pub power_button: bool,
+    /// SLP_TYP for suspend to RAM, 0 to 7, if the machine can do that.
+    pub s3_sleep_type: Option<u8>,
     /// SLP_TYP for the soft-off state, 0 to 7.
     pub s5_sleep_type: u8,
     /// What resets the machine.
@@ -313,7 +315,7 @@ impl Description {
             return wrong("a serial port has no place on the ISA bus");
         }
         if let Some(pm) = &self.power_management
-            && (pm.s5_sleep_type > 7 || pm.sci_irq > 15)
+            && (pm.s5_sleep_type > 7 || pm.s3_sleep_type > Some(7) || pm.sci_irq > 15)
         {
             return wrong("SLP_TYP has 3 bits and the SCI is an ISA IRQ");
         }

@@ -48,6 +48,7 @@ mod vectors;
 #[cfg(test)]
 mod board;
 
+pub use acpi::waking_vector;
 pub use boot::{Boot, BootError, Entry, EntryMode, Gdt};
 pub use description::{
     Cpu, Description, Ecam, Hpet, InterruptOverride, IoApic, IoWindow, MemoryWindow, PciRoot,

@@ -124,9 +124,13 @@ impl Board {
 
     /// RESET for all chips, then what firmware does to them, unless the guest is one.
     pub(crate) fn reset(&self, memory: u64, is_firmware: bool) {
+        self.restart(memory, is_firmware, &[]);
+    }
+
+    fn restart(&self, memory: u64, is_firmware: bool, kept: &[Chip]) {
         self.with(self.clock.now(), 0, |state, cx| {
             state.touched = u32::MAX;
-            for chip in Chip::ALL {
+            for chip in Chip::ALL.into_iter().filter(|chip| !kept.contains(chip)) {
                 if let Some(device) = state.chips.device(chip) {
                     device.reset(cx);
                 }
@@ -144,6 +148,14 @@ impl Board {
             cpu.reset();
         }
         self.control.forget_guest();
+    }
+
+    /// As [`Board::reset`], for a machine that wakes: some chips have kept their state.
+    pub(crate) fn wake(&self, memory: u64, is_firmware: bool) {
+        self.restart(memory, is_firmware, &Chips::AWAKE);
+        if is_firmware {
+            self.lock().chips.rtc.set_woken();
+        }
     }
 
     /// What the firmware's tables say of this board.

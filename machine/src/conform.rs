@@ -2,8 +2,9 @@
 
 use std::{
     fmt::Write as _,
-    io::IsTerminal,
-    num::NonZeroUsize,
+    fs::File,
+    io::{IsTerminal, Write as _},
+    num::{NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
 };
 
@@ -49,8 +50,8 @@ pub struct ConformArgs {
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
     /// How many cases such a suite draws (float: for each operation).
-    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
-    pub cases: u64,
+    #[arg(long, value_name = "N", default_value = "1000000")]
+    pub cases: NonZeroU64,
     /// How many threads; otherwise one for each CPU of the host.
     #[arg(long, value_name = "N")]
     pub jobs: Option<NonZeroUsize>,
@@ -137,6 +138,9 @@ impl SuiteKind {
     }
 
     fn open<'a>(self, path: Option<&Path>, args: &ConformArgs, pc: &'a dyn pc::Pc) -> Opened<'a> {
+        if let (Some(path), None) = (path, self.data()) {
+            return Err(format!("{} takes no path, yet there is {}", self.name(), path.display()));
+        }
         let path = || {
             path.ok_or_else(|| {
                 let (_, source) = self.data().unwrap_or_default();
@@ -145,8 +149,8 @@ impl SuiteKind {
         };
         Ok(match self {
             Self::All => return Err("the suite 'all' is several".into()),
-            Self::Host => Box::new(Host::new(args.seed, args.cases)?),
-            Self::Float => Box::new(Float::new(args.seed, args.cases)?),
+            Self::Host => Box::new(Host::new(args.seed, args.cases.get())?),
+            Self::Float => Box::new(Float::new(args.seed, args.cases.get())?),
             Self::Streams => Box::new(streams(args)?),
             Self::Vectors => Box::new(Vectors::open(path()?)?),
             Self::Sst8086 => Box::new(SingleStep::open(Kind::I8086, path()?)?),
@@ -160,7 +164,7 @@ impl SuiteKind {
 
 /// The streams of the arguments, held against the interpreter.
 fn streams(args: &ConformArgs) -> Result<Streams, String> {
-    let streams = Streams::new(args.seed, args.cases.div_ceil(100))?;
+    let streams = Streams::new(args.seed, args.cases.get().div_ceil(100))?;
     Ok(streams.against(candidate(EngineKind::Interp)))
 }
 
@@ -196,33 +200,43 @@ pub fn conform(
         },
     };
     let options = options(args)?;
-    let report = if kind == SuiteKind::All {
-        let Some(folder) = &args.path else {
-            return Err("all needs a path: trine conform all FOLDER (see trine conform)".into());
-        };
-        all(folder, args, &candidates, &options)?
-    } else {
-        let suite = kind.open(args.path.as_deref(), args, &RealPc)?;
-        trine_testsuites::run(&*suite, &candidates, &options)
+    // A suite or a file that cannot be opened is told before hours have passed.
+    let mut report = Report::default();
+    let suites = match kind {
+        SuiteKind::All => all(args, &mut report)?,
+        one => vec![one.open(args.path.as_deref(), args, &RealPc)?],
     };
-    if let Some(path) = &args.json {
-        write(path, &report.json().map_err(|e| e.to_string())?)?;
+    let json = args.json.as_deref().map(create).transpose()?;
+    let junit = args.junit.as_deref().map(create).transpose()?;
+    for suite in suites {
+        if kind == SuiteKind::All && std::io::stderr().is_terminal() {
+            eprintln!("trine: {}", suite.name());
+        }
+        report.append(trine_testsuites::run(&*suite, &candidates, &options));
     }
-    if let Some(path) = &args.junit {
-        write(path, &report.junit()?)?;
+    if report.groups.is_empty() && options.shard == Shard::ALL {
+        let filter = args.filter.as_deref().unwrap_or_default();
+        return Err(format!("no group's name contains '{filter}' (--json lists them all)"));
     }
     print(&report.text())?;
+    if let Some(file) = json {
+        write(file, &report.json().map_err(|e| e.to_string())?)?;
+    }
+    if let Some(file) = junit {
+        write(file, &report.junit()?)?;
+    }
     Ok(report.good())
 }
 
-/// Every suite that has its data below `folder`; says what is missing.
-fn all(
-    folder: &Path,
-    args: &ConformArgs,
-    candidates: &[Candidate],
-    options: &Options,
-) -> Result<Report, String> {
-    let mut whole = Report::default();
+/// Every suite that has its data below PATH; the report says what is missing.
+fn all<'a>(args: &ConformArgs, report: &mut Report) -> Result<Vec<Box<dyn Suite + 'a>>, String> {
+    let Some(folder) = &args.path else {
+        return Err("all needs a path: trine conform all FOLDER (see trine conform)".into());
+    };
+    if !folder.is_dir() {
+        return Err(format!("{} is no folder", folder.display()));
+    }
+    let mut suites = Vec::new();
     for kind in SuiteKind::SUITES {
         let path = kind.data().map(|(name, source)| (folder.join(name), source));
         if let Some((path, source)) = &path
@@ -230,24 +244,19 @@ fn all(
         {
             let name = kind.name();
             let remark = format!("{name}: skipped, there is no {} ({source})", path.display());
-            whole.remarks.push(remark);
+            report.remarks.push(remark);
             continue;
         }
         match kind.open(path.as_ref().map(|(path, _)| path.as_path()), args, &RealPc) {
-            Ok(suite) => {
-                if std::io::stderr().is_terminal() {
-                    eprintln!("trine: {}", kind.name());
-                }
-                whole.append(trine_testsuites::run(&*suite, candidates, options));
-            }
+            Ok(suite) => suites.push(suite),
             // A suite without data is for hosts that have what it takes.
             Err(why) if path.is_none() => {
-                whole.remarks.push(format!("{}: skipped, {why}", kind.name()));
+                report.remarks.push(format!("{}: skipped, {why}", kind.name()));
             }
             Err(why) => return Err(format!("{}: {why}", kind.name())),
         }
     }
-    Ok(whole)
+    Ok(suites)
 }
 
 fn options(args: &ConformArgs) -> Result<Options, String> {
@@ -265,6 +274,15 @@ fn options(args: &ConformArgs) -> Result<Options, String> {
         let failed = |e: String| format!("--expected {}: {e}", path.display());
         let text = std::fs::read_to_string(path).map_err(|e| failed(e.to_string()))?;
         options.expected = Expected::parse(&text).map_err(|e| failed(e.to_string()))?;
+        for (suite, engine) in options.expected.subjects() {
+            if !SuiteKind::SUITES.iter().any(|kind| kind.name() == suite) {
+                return Err(failed(format!("there is no suite {suite}")));
+            }
+            let engines = || EngineKind::ALL.iter().map(|kind| kind.name());
+            if !engines().chain(["*", "softfloat"]).any(|name| name == engine) {
+                return Err(failed(format!("there is no engine {engine}")));
+            }
+        }
     }
     Ok(options)
 }
@@ -280,8 +298,13 @@ fn list() -> String {
     out
 }
 
-fn write(path: &Path, text: &str) -> Result<(), String> {
-    std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
+fn create(path: &Path) -> Result<(&Path, File), String> {
+    let file = File::create(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok((path, file))
+}
+
+fn write((path, mut file): (&Path, File), text: &str) -> Result<(), String> {
+    file.write_all(text.as_bytes()).map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// Our PC, as suites see it.

@@ -9,9 +9,11 @@ use std::{
 use thiserror::Error;
 use trine_devices::{Power, SerialPeer};
 use trine_engine::{Engine, EngineError, TripleFault};
-use trine_firmware::{Boot, BootError, Entry, EntryMode, demo, linux, rom, rom_windows};
+use trine_firmware::{
+    Boot, BootError, Entry, EntryMode, demo, linux, rom, rom_windows, waking_vector,
+};
 use trine_guest::{Gpa, Ram, RamError, VmTime};
-use trine_x86::{CpuModel, CpuState, Feature};
+use trine_x86::{Activity, CpuModel, CpuState, Feature};
 
 use crate::{
     Board, Capture, Clock, ClockKind, MachineStats, Remote, Request,
@@ -377,6 +379,12 @@ impl Machine {
                 self.reset()?;
                 return Ok(None);
             }
+            Cause::Power(Power::Sleep, _) => {
+                log::info!("the guest suspended the machine");
+                self.sleep()?;
+                return Ok(None);
+            }
+            Cause::Power(Power::Wake, chip) => return self.wake(chip),
             Cause::TripleFault(vcpu, fault) => {
                 if self.no_reboot {
                     return Ok(Some(Ending::TripleFault(vcpu, fault)));
@@ -416,13 +424,18 @@ impl Machine {
         for (at, bytes) in &self.boot.segments {
             self.ram.program(*at, bytes)?;
         }
+        self.start_cpus(self.boot.entry)
+    }
+
+    /// All vCPUs start as after RESET, the first one by `entry`.
+    fn start_cpus(&mut self, entry: Entry) -> Result<(), MachineError> {
         for (id, cpu) in (0_u32..).zip(&mut self.cpus) {
             for (region, _) in self.ram.regions() {
                 cpu.vcpu.ram_changed(region.start, region.len);
             }
             let state = if id == 0 {
-                start::state(&self.model, &self.boot.entry)
-            } else if is_firmware {
+                start::state(&self.model, &entry)
+            } else if entry == Entry::Reset {
                 CpuState::reset(&self.model, id)
             } else {
                 start::after_firmware(&self.model, id)
@@ -432,6 +445,35 @@ impl Machine {
         }
         self.next = 0;
         Ok(())
+    }
+
+    /// Suspend to RAM: the chips and the memory stay, the vCPUs are off.
+    fn sleep(&mut self) -> Result<(), MachineError> {
+        for (id, cpu) in (0_u32..).zip(&mut self.cpus) {
+            let mut off = CpuState::reset(&self.model, id);
+            off.events.activity = Activity::WaitForStartup;
+            cpu.vcpu.set_state(&off)?;
+            cpu.idle = false;
+        }
+        Ok(())
+    }
+
+    /// The end of it. Where the machine does without firmware it does what one would: it goes on
+    /// where the guest wants, or starts anew if it does not say.
+    fn wake(&mut self, chip: &'static str) -> Result<Option<Ending>, MachineError> {
+        let is_firmware = self.boot.entry == Entry::Reset;
+        let entry = if is_firmware {
+            Entry::Reset
+        } else if let Some(at) = waking_vector(&self.ram) {
+            log::info!("the machine wakes up");
+            Entry::Real { cs: (at.0 >> 4) as u16, ip: (at.0 & 15) as u16 }
+        } else {
+            log::warn!("the machine wakes up, and the guest left no waking vector: it resets");
+            return self.ending(Cause::Power(Power::Reset, chip));
+        };
+        self.board.wake(self.memory, is_firmware);
+        self.start_cpus(entry)?;
+        Ok(None)
     }
 
     /// A remote control for other threads.

@@ -484,6 +484,10 @@ impl Chips {
         self.strap(memory);
     }
 
+    /// The chips that keep their state while the machine sleeps: who wakes it, and the clock on its
+    /// battery. What else there was, firmware and the guest's drivers set up again.
+    pub const AWAKE: [Chip; 2] = [Chip::Pm, Chip::Rtc];
+
     /// What the board itself tells a firmware: the sizes of memory, in CMOS.
     pub fn strap(&mut self, memory: u64) {
         let (low, high) = split_memory(memory);
@@ -609,6 +613,7 @@ fn power_management() -> firmware::PowerManagement {
         pm_timer_extended: PM_TIMER_WIDE,
         gpe0: Some((GPE0, 4)),
         power_button: true,
+        s3_sleep_type: Some(AcpiPm::SLEEP_TYPE_S3),
         s5_sleep_type: AcpiPm::SLEEP_TYPE_S5,
         reset: Some(firmware::ResetRegister { port: RESET_CONTROL, value: 0x0f }),
     }

@@ -12,7 +12,7 @@ use std::{
 
 use trine_engine::{Budget, Exit, Vcpu};
 use trine_guest::VmTime;
-use trine_x86::rflags;
+use trine_x86::{Activity, rflags};
 
 use crate::{
     Board,
@@ -38,7 +38,9 @@ pub(crate) struct Cpu {
 impl Cpu {
     /// Whether it halted for good: with interrupts off.
     fn is_off(&mut self) -> bool {
-        self.vcpu.state().is_ok_and(|state| state.rflags & rflags::IF == 0)
+        self.vcpu.state().is_ok_and(|state| {
+            state.rflags & rflags::IF == 0 && state.events.activity != Activity::WaitForStartup
+        })
     }
 }
 

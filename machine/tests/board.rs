@@ -16,6 +16,8 @@ const CLOCKS: [ClockKind; 2] = [ClockKind::Host, ClockKind::Instructions];
 /// ACPI power-off: SLP_TYP 5 and SLP_EN into PM1 control.
 const POWER_OFF: Step = Out(0x604, 5 << 10 | 1 << 13, 2);
 const EOI: Step = Out(0x20, 0x20, 1);
+/// The timer's interrupt, which firmware leaves on, off: the 8259 masks it.
+const NO_TICKS: Step = Out(0x21, 0xff, 1);
 
 fn config(clock: ClockKind, cpus: u32) -> Config {
     let boot = Boot {
@@ -107,8 +109,9 @@ fn accesses_go_to_their_chips_and_wide_ones_are_split() {
         values(&log),
         [
             0xa5,
-            0xa500,
-            0xffff_a500,
+            // The timer, which firmware has set up, asks for an interrupt.
+            0xa501,
+            0xffff_a501,
             0xffff_ffff,
             0x8000_0000,
             0x1237_8086,
@@ -173,7 +176,8 @@ fn no_wake_up_is_lost() {
     let pong = |to: u32| [vec![Halt, eoi.clone()], ipi(to, 0x40 + to).to_vec()].concat();
     for clock in CLOCKS {
         // vCPU 1 says when its APIC listens.
-        let first = [vec![enable.clone()], ipi(1, 0x4601).to_vec(), vec![Halt, eoi.clone()]];
+        let first =
+            [vec![NO_TICKS, enable.clone()], ipi(1, 0x4601).to_vec(), vec![Halt, eoi.clone()]];
         let first = [first.concat(), vec![Repeat(ROUNDS, ping(1)), POWER_OFF]].concat();
         let second = [vec![AwaitStartup, enable.clone()], ipi(0, 0x40).to_vec()].concat();
         let second = [second, vec![Repeat(ROUNDS, pong(0))]].concat();
@@ -205,6 +209,7 @@ fn idle_time_passes_at_once_by_the_count_of_instructions() {
         ClockKind::Instructions,
         vec![vec![
             Store(0xfee0_00f0, 0x1ff),
+            NO_TICKS,
             // LVT timer: TSC deadline, vector 50h.
             Store(0xfee0_0320, 0x4_0050),
             Deadline(hour),
@@ -223,6 +228,7 @@ fn an_event_that_is_armed_during_a_turn_cuts_it() {
         ClockKind::Instructions,
         vec![vec![
             Store(0xfee0_00f0, 0x1ff),
+            NO_TICKS,
             Store(0xfee0_0320, 0x4_0050),
             Deadline(500),
             Work(490),
@@ -285,8 +291,8 @@ fn a_reset_starts_everything_again() {
         machine.write_ram(Gpa(0x10_0000), &[0xbb; 32]).expect("RAM");
         assert_eq!(machine.run(PATIENCE).expect("runs"), Ending::PowerOff);
         assert_eq!(machine.stats(None).resets, 2);
-        // The mask is 0 after a reset of the 8259.
-        assert_eq!(values(&log), [0, 0]);
+        // Firmware lets the timer and the second 8259 through.
+        assert_eq!(values(&log), [0, 0xfa]);
         let mut bytes = [0xff; 32];
         machine.ram().read(Gpa(0x7c00), &mut bytes).expect("RAM");
         assert_eq!(bytes[..16], [0x55; 16]);
@@ -294,6 +300,59 @@ fn a_reset_starts_everything_again() {
         machine.ram().read(Gpa(0x10_0000), &mut bytes).expect("RAM");
         assert_eq!(bytes, [0; 32]);
     }
+}
+
+/// The clock's alarm each second, enabled to wake; then sleep: `SLP_TYP` 1 and `SLP_EN`.
+fn sleep() -> Vec<Step> {
+    let alarm = [(0x70, 1), (0x71, 0xc0), (0x70, 3), (0x71, 0xc0), (0x70, 5), (0x71, 0xc0)];
+    let enabled = [(0x70, 0x0b), (0x71, 0x22)];
+    let clock = alarm.into_iter().chain(enabled).map(|(port, value)| Out(port, value, 1));
+    let pm = [Out(0x602, 1 << 10, 2), Out(0x21, 0x55, 1), Out(0x604, 1 << 10 | 1 << 13, 2), Spin];
+    clock.chain(pm).collect()
+}
+
+/// What firmware leaves in RAM, with this waking vector.
+fn tables(vector: u32) -> Vec<(Gpa, Vec<u8>)> {
+    let mut rsdp = b"RSD PTR \0TRINE \0\0\0\x0e\0".to_vec();
+    rsdp[8] = rsdp.iter().fold(0, |sum: u8, byte| sum.wrapping_sub(*byte));
+    let mut rsdt = vec![0; 40];
+    rsdt[..8].copy_from_slice(b"RSDT\x28\0\0\0");
+    rsdt[36..].copy_from_slice(&0xe_0100_u32.to_le_bytes());
+    let mut fadt = b"FACP".to_vec();
+    fadt.resize(36, 0);
+    fadt.extend(0xe_0200_u32.to_le_bytes());
+    let mut facs = b"FACS\x40\0\0\0\0\0\0\0".to_vec();
+    facs.extend(vector.to_le_bytes());
+    let at = [Gpa(0xe_0000), Gpa(0xe_0100), Gpa(0xe_0200), Gpa(0xf_0000)];
+    at.into_iter().zip([rsdt, fadt, facs, rsdp]).collect()
+}
+
+#[test]
+fn the_clocks_alarm_ends_sleep_at_the_waking_vector() {
+    for clock in CLOCKS {
+        // The states: PM1 status, and what the 8259 and the clock still know.
+        let woken = vec![In(0x600, 2), In(0x21, 1), Out(0x70, 0x0b, 1), In(0x71, 1), POWER_OFF];
+        let second = vec![vec![AwaitStartup], vec![], vec![]];
+        let (mut machine, log) =
+            lives(config(clock, 2), vec![vec![sleep(), vec![], woken], second]);
+        for (at, bytes) in tables(0x9_a123) {
+            machine.write_ram(at, &bytes).expect("RAM");
+        }
+        let start = machine.now();
+        assert_eq!(machine.run(PATIENCE).expect("runs"), Ending::PowerOff);
+        let slept_ns = machine.now().since(start);
+        assert!((1..=2_000_000_000).contains(&slept_ns), "{slept_ns}");
+        assert_eq!(values(&log), [1 << 15 | 1 << 10, 0xfa, 0x22], "WAK_STS and RTC_STS");
+        let state = machine.cpu_state(0).expect("a vCPU");
+        assert_eq!((state.segments.seg[1].base, state.rip), (0x9_a120, 3));
+        assert_eq!(machine.stats(None).resets, 0);
+    }
+}
+
+#[test]
+fn who_wakes_without_a_vector_resets() {
+    let (mut machine, _) = lives(config(ClockKind::Instructions, 1), vec![vec![sleep()]]);
+    assert_eq!(machine.run(PATIENCE).expect("runs"), Ending::Reset("acpi-pm"));
 }
 
 #[test]

@@ -66,6 +66,27 @@ impl Guest {
         assert_eq!(ending.status.code(), Some(0), "{}", ending.stderr);
     }
 
+    /// Boots it to the shell and suspends it to RAM until the clock's alarm wakes it.
+    fn wakes(&self, options: &[&str], cpus: u32) -> Result<(), Silence> {
+        let Some(folder) = guests() else { return Ok(()) };
+        let mut console = self.start(&folder, options, "quiet");
+        console.wait_for("READY")?;
+        console.wait_for("/ #")?;
+        console.ask("mount -t proc p /proc; mount -t sysfs s /sys; dmesg -n 1")?;
+        assert_eq!(console.ask("cat /sys/power/mem_sleep")?, "s2idle [deep]");
+        console.ask("date +%s > /before; echo +2 > /sys/class/rtc/rtc0/wakealarm")?;
+        assert_eq!(console.ask("echo mem > /sys/power/state; echo $?")?, "0");
+        let slept = console.ask("echo $(($(date +%s) - $(cat /before)))")?;
+        assert!(slept.parse::<u32>().is_ok_and(|s| (1..60).contains(&s)), "{slept} s");
+        assert_eq!(console.ask("dmesg | grep -c 'Low-level resume complete'")?, "1");
+        assert_eq!(console.ask("nproc")?, cpus.to_string());
+        assert_eq!(console.ask(SUM)?, "499500");
+        console.type_text("poweroff -f\n");
+        let ending = console.finish()?;
+        assert_eq!(ending.status.code(), Some(0), "{}", ending.stderr);
+        Ok(())
+    }
+
     /// What the guest says of itself, and what its shell and its programs compute.
     fn talk(&self, console: &mut Console, cpus: u32) -> Result<(), Silence> {
         console.wait_for("READY")?;
@@ -166,6 +187,15 @@ fn long_amd64_on_two_cpus() {
 #[ignore = "takes minutes"]
 fn long_686_pae_on_two_cpus() {
     I686_PAE.answers(&["--cpus", "2"], 2);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn long_kernels_suspend_to_ram_and_wake() {
+    for (guest, cpus) in [(GENERIC, 2), (I686_PAE, 1)] {
+        let options = ["--cpus", &cpus.to_string()];
+        guest.wakes(&options, cpus).unwrap_or_else(|silence| panic!("{silence}"));
+    }
 }
 
 #[test]

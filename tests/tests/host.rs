@@ -1,5 +1,7 @@
 //! The host's CPU as oracle, with a small budget: `trine conform host --cases N` has a larger one.
 
+use std::io::Write as _;
+
 use trine_machine::conform::candidates;
 use trine_testsuites::{Options, host::Host, run};
 
@@ -11,7 +13,8 @@ fn host() {
     let suite = match Host::new(2026, CASES) {
         Ok(suite) => suite,
         Err(why) => {
-            println!("skipped: {why}");
+            // Past the test harness, which swallows what a passing test prints.
+            let _ = writeln!(std::io::stderr(), "skipped: {why}");
             return;
         }
     };
@@ -20,6 +23,9 @@ fn host() {
     let report = run(&suite, &candidates(), &Options::default());
     println!("{}", report.text());
     assert!(report.good(), "the list is above");
-    let passed: u64 = report.groups.iter().map(|g| g.passed).sum();
-    assert!(passed > CASES * 9 / 10, "nearly all cases say something");
+    for candidate in candidates() {
+        let own = report.groups.iter().filter(|g| g.engine == candidate.name);
+        let passed: u64 = own.map(|g| g.passed).sum();
+        assert!(passed > CASES * 9 / 10, "nearly all cases say something of {candidate:?}");
+    }
 }

@@ -1,7 +1,8 @@
 //! The list of known failures, which may only shrink.
 //!
 //! A line is `SUITE ENGINE GROUP CASE reason…`; `*` stands for every engine. `#` starts a comment.
-//! A failure that is not in the list fails the run; so does a line whose case passes.
+//! A failure that is not in the list fails the run; so does a line whose case the run came to, and
+//! passed.
 
 use std::collections::BTreeMap;
 
@@ -15,9 +16,9 @@ pub struct Expected {
 
 type Key = (String, String, String, String);
 
-/// A line of expected.txt that says nothing.
+/// A line of the list that says nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
-#[error("expected.txt, line {line}: {why}")]
+#[error("line {line}: {why}")]
 pub struct ExpectedError {
     line: usize,
     why: &'static str,
@@ -81,6 +82,11 @@ impl Expected {
     #[must_use]
     pub fn has(&self, suite: &str, engine: &str, group: &str, case: &str) -> bool {
         self.of(suite, engine, group).any(|known| known == case)
+    }
+
+    /// The suites and engines that lines name.
+    pub fn subjects(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.lines.keys().map(|(suite, engine, ..)| (suite.as_str(), engine.as_str()))
     }
 
     /// The groups of a suite that lines name.

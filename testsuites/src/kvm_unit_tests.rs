@@ -8,6 +8,7 @@
 //! Source: kvm-unit-tests' `README.md`, `docs/unittests.txt`, `scripts/runtime.bash`, `x86/run`.
 
 mod config;
+mod peer;
 mod protocol;
 mod qemu;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use std::{
 
 use self::{
     config::Test,
+    peer::Peer,
     protocol::{Outcome, Status, Subtest},
 };
 use crate::{
@@ -34,8 +36,6 @@ use crate::{
 const TIMEOUT: u64 = 90;
 /// How many times a test's own limit we allow: the limits are for hardware.
 const PATIENCE: u64 = 10;
-/// Where the suite's runner leaves what QEMU's guests said.
-const LOGS: &str = "logs";
 /// The port of isa-debug-exit.
 const DEBUG_EXIT: u16 = 0xf4;
 /// The environment that the suite's runner gives: no erratum of an old host kernel is spared.
@@ -51,7 +51,7 @@ struct Build {
 }
 
 /// Subtests that passed, failed and were skipped.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 struct Count {
     passed: u64,
     failed: u64,
@@ -71,8 +71,17 @@ impl Count {
         count
     }
 
+    fn plus(self, other: Self) -> Self {
+        Self {
+            passed: self.passed + other.passed,
+            failed: self.failed + other.failed,
+            skipped: self.skipped + other.skipped,
+        }
+    }
+
+    /// Three columns of a table.
     fn text(self) -> String {
-        format!("{:>5} {:>5} {:>5}", self.passed, self.failed, self.skipped)
+        format!("{:>4} | {:>4} | {:>4}", self.passed, self.failed, self.skipped)
     }
 }
 
@@ -82,6 +91,7 @@ pub struct KvmUnitTests<'a> {
     /// Each with the number of its build.
     tests: Vec<(usize, Test)>,
     pc: &'a dyn Pc,
+    peer: Peer,
     rows: Mutex<Rows>,
 }
 
@@ -119,7 +129,7 @@ impl<'a> KvmUnitTests<'a> {
             let is_for = |test: &Test| test.arch.as_ref().is_none_or(|arch| *arch == build.arch);
             tests.extend(config::parse(&text)?.into_iter().filter(is_for).map(|t| (n, t)));
         }
-        Ok(Self { builds, tests, pc, rows: Mutex::default() })
+        Ok(Self { builds, tests, pc, peer: Peer::ours(), rows: Mutex::default() })
     }
 
     /// The guest for a test; an error is why it cannot be run.
@@ -129,6 +139,10 @@ impl<'a> KvmUnitTests<'a> {
         }
         let wanted = qemu::wanted(&test.params).map_err(Reason::Skip)?;
         let file = build.path.join("x86").join(&test.file);
+        if !file.exists() {
+            // As the suite's own runner does: some tests are for one build and do not say so.
+            return Err(Reason::Skip(format!("the build has no x86/{}", test.file)));
+        }
         let failed = |e| Reason::Error(format!("{}: {e}", file.display()));
         let kernel = fs::read(&file).map_err(failed)?;
         let image = Image::Kernel {
@@ -150,14 +164,6 @@ impl<'a> KvmUnitTests<'a> {
     fn note(&self, engine: &'static str, group: usize, count: Count, how: &str) {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         rows.insert((engine, group), (count, how.into()));
-    }
-
-    /// What the suite's own runner noted when it last ran this test, if it did.
-    fn own_runner(&self, group: usize) -> Option<Count> {
-        let (build, test) = self.tests.get(group)?;
-        let log = self.builds.get(*build)?.path.join(LOGS).join(format!("{}.log", test.name));
-        let text = fs::read(log).ok()?;
-        Some(Count::of(&protocol::subtests(&String::from_utf8_lossy(&text))))
     }
 }
 
@@ -235,21 +241,21 @@ impl Suite for KvmUnitTests<'_> {
             match subtest.outcome {
                 Outcome::Pass => tally.pass(1),
                 Outcome::Fail => tally.fail(&subtest.name, &subtest.line, None),
-                Outcome::Skip => tally.skip(&subtest.name, "the test skips it by itself"),
+                Outcome::Skip => tally.skip(&subtest.name, subtest.text()),
             }
         }
         let count = Count::of(&subtests);
-        let how = match ended(&outcome, &guest, count) {
+        let how = match ended(&outcome, &guest, count, &serial) {
             Ok(None) => {
                 tally.pass(1);
                 String::new()
             }
             Ok(Some(why)) => {
                 tally.skip(EXIT, &why);
-                why
+                format!("skipped: {why}")
             }
             Err(why) => {
-                let why = format!("{why}; {}", protocol::last_words(&serial));
+                let why = format!("{why}; it said: {}", protocol::last_words(&serial));
                 tally.fail(EXIT, &why, None);
                 why
             }
@@ -258,37 +264,78 @@ impl Suite for KvmUnitTests<'_> {
         Ok(())
     }
 
-    /// A table: each test beside what the suite's own runner has logged in the checkout, if it
-    /// ever ran there.
+    /// A table: each test beside what QEMU's translator makes of it.
     fn remarks(&self) -> Vec<String> {
         let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         let groups = self.groups();
-        let title =
-            |engine: &str| format!("| {:<40} | {engine:^17} | {:^17} |", "", "run_tests.sh");
-        let columns = " pass  fail  skip";
         let mut lines = Vec::new();
-        let mut last = "";
+        let mut table: Option<Table<'_>> = None;
         for ((engine, group), (count, how)) in rows.iter() {
-            if *engine != last {
-                lines.push(title(engine));
-                lines.push(format!("| {:<40} | {columns} | {columns} |", "test"));
-                lines.push(format!("|{0}|{1}|{1}|", "-".repeat(42), "-".repeat(19)));
-                last = engine;
+            let build = self.tests.get(*group).map_or(0, |(build, _)| *build);
+            if table.as_ref().is_none_or(|t| (t.engine, t.build) != (*engine, build)) {
+                lines.extend(table.take().map(|t| t.total()));
+                table = Some(Table::new(engine, build, &self.peer, &mut lines));
             }
             let name = groups.get(*group).map_or("", String::as_str);
-            let theirs = self.own_runner(*group).map_or_else(|| " ".repeat(17), Count::text);
-            lines.push(format!("| {name:<40} | {} | {theirs} | {how}", count.text()));
+            lines.extend(table.as_mut().map(|t| t.row(name, *count, how)));
         }
+        lines.extend(table.map(|t| t.total()));
         lines
     }
 }
 
+/// The table of one engine and build, in Markdown.
+struct Table<'a> {
+    engine: &'static str,
+    build: usize,
+    peer: &'a Peer,
+    ours: Count,
+    theirs: Count,
+}
+
+impl<'a> Table<'a> {
+    fn new(engine: &'static str, build: usize, peer: &'a Peer, lines: &mut Vec<String>) -> Self {
+        let columns = "pass | fail | skip";
+        lines.push(String::new());
+        lines.push(format!("| {engine} beside {:<40} | {columns} | {columns} | |", peer.name));
+        lines.push(format!("|---{}|", "|---:".repeat(6) + "|---"));
+        Self { engine, build, peer, ours: Count::default(), theirs: Count::default() }
+    }
+
+    fn row(&mut self, name: &str, ours: Count, how: &str) -> String {
+        let mut remarks: Vec<String> = (!how.is_empty()).then(|| how.into()).into_iter().collect();
+        let theirs = self.peer.of(name).map(|row| {
+            if !row.how.is_empty() {
+                remarks.push(format!("QEMU: {}", row.how));
+            }
+            row.count
+        });
+        self.ours = self.ours.plus(ours);
+        self.theirs = self.theirs.plus(theirs.unwrap_or_default());
+        let theirs = theirs.map_or("   ? |    ? |    ?".into(), Count::text);
+        let line = format!("| {name:<54} | {} | {theirs} | {}", ours.text(), remarks.join("; "));
+        format!("{} |", line.trim_end())
+    }
+
+    fn total(self) -> String {
+        format!("| {:<54} | {} | {} | |", "total", self.ours.text(), self.theirs.text())
+    }
+}
+
 /// How a test ended: well, with why it tested nothing, or as it must not.
-fn ended(outcome: &pc::Outcome, guest: &Guest, count: Count) -> Result<Option<String>, String> {
+fn ended(
+    outcome: &pc::Outcome,
+    guest: &Guest,
+    count: Count,
+    serial: &str,
+) -> Result<Option<String>, String> {
     match &outcome.ending {
         Ending::DebugExit(status) => match Status::new(*status) {
             Status::Good => Ok(None),
-            Status::Skipped => Ok(Some("the test found nothing that it could test here".into())),
+            Status::Skipped => {
+                let why = protocol::last_words(serial);
+                Ok(Some(why.trim_start_matches("SKIP: ").into()))
+            }
             // Its subtests have said so.
             Status::Failed if count.failed > 0 => Ok(None),
             Status::Failed => Err("a failure that no subtest told".into()),

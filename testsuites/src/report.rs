@@ -82,6 +82,7 @@ impl Report {
 
     /// Adds another run's outcome.
     pub fn append(&mut self, mut other: Self) {
+        self.shard = other.shard;
         self.groups.append(&mut other.groups);
         self.remarks.append(&mut other.remarks);
     }
@@ -102,8 +103,12 @@ impl Report {
         for group in &self.groups {
             sums.entry((group.suite, group.engine)).or_default().add(group);
         }
+        let shard = match self.shard.as_str() {
+            "" | "1/1" => String::new(),
+            shard => format!(", shard {shard}"),
+        };
         for ((suite, engine), sum) in sums {
-            line(&mut out, &format!("{suite} on {engine}: {sum}"));
+            line(&mut out, &format!("{suite} on {engine}{shard}: {sum}"));
         }
         out
     }
@@ -173,8 +178,12 @@ fn group_text(out: &mut String, group: &GroupReport) {
     }
     for f in group.failures.iter().filter(|f| !f.expected).take(SHOWN) {
         line(out, &format!("FAIL {place} {}: {}", f.case, f.why));
-        if let Some(reproducer) = &f.reproducer {
-            line(out, &format!("     {reproducer}"));
+        match &f.reproducer {
+            Some(reproducer) => line(out, &format!("     {reproducer}")),
+            None => {
+                let (suite, engine, group) = (group.suite, group.engine, &group.group);
+                line(out, &format!("     {suite} --engine {engine} --filter {group}"));
+            }
         }
     }
     let unknown = group.unknown();

@@ -157,9 +157,9 @@ fn judge(checks: &[&str], shuts_down: bool, outcome: &Outcome, tally: &mut Tally
             continue;
         };
         match (line.split_once('='), line.split_once('!')) {
-            (Some(_), _) => tally.pass(1),
-            (None, Some((got, want))) => tally.fail(check, told(got, want), None),
-            (None, None) => tally.fail(check, format!("it printed '{line}'"), None),
+            (Some((got, want)), _) if got == want => tally.pass(1),
+            (None, Some((got, want))) if got != want => tally.fail(check, told(got, want), None),
+            _ => tally.fail(check, format!("it printed '{line}'"), None),
         }
     }
     let end = match outcome.ending {
@@ -168,8 +168,9 @@ fn judge(checks: &[&str], shuts_down: bool, outcome: &Outcome, tally: &mut Tally
             Err("the serial port and the debug console differ".into())
         }
         Ending::Reset(_) if shuts_down => Ok(()),
+        Ending::DebugExit(ALL_WELL) if !shuts_down && tally.failed() == 0 => Ok(()),
         // The checks that failed are counted already.
-        Ending::DebugExit(ALL_WELL | NOT_WELL) if !shuts_down => Ok(()),
+        Ending::DebugExit(NOT_WELL) if !shuts_down && tally.failed() > 0 => Ok(()),
         ref other => Err(format!("{other:?}")),
     };
     match end {
@@ -194,7 +195,9 @@ fn told(got: &str, want: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, fs, process::Command, sync::atomic::AtomicU64};
+    use std::{
+        collections::BTreeSet, fs, io::Write as _, process::Command, sync::atomic::AtomicU64,
+    };
 
     use super::*;
 
@@ -244,7 +247,7 @@ mod tests {
                     .arg(format!("{FOLDER}{}.asm", sector.name))
                     .output();
                 let Ok(nasm) = nasm else {
-                    eprintln!("skipped: nasm is not installed");
+                    let _ = writeln!(std::io::stderr(), "skipped: nasm is not installed");
                     return;
                 };
                 let said = String::from_utf8_lossy(&nasm.stderr);
@@ -273,7 +276,10 @@ mod tests {
         let well = || Ending::DebugExit(ALL_WELL);
         assert_eq!(failed("000D=000D\n0000=0000\n", false, well()), Vec::<String>::new());
         assert_eq!(failed("000D=000D\n0000!000D\n", false, Ending::DebugExit(NOT_WELL)), ["two"]);
-        assert_eq!(failed("000D=000D\n", false, well()), ["two"]);
+        assert_eq!(failed("000D=000D\n", false, Ending::DebugExit(NOT_WELL)), ["two"]);
+        assert_eq!(failed("000D=000D\n0000=000D\n", false, Ending::DebugExit(NOT_WELL)), ["two"]);
+        assert_eq!(failed("000D=000D\n0000!000D\n", false, well()), ["two", "end"]);
+        assert_eq!(failed("1=1\n2=2\n", false, Ending::DebugExit(NOT_WELL)), ["end"]);
         assert_eq!(failed("1=1\n2=2\n3=3\n", false, well()), ["end"]);
         assert_eq!(failed("1=1\n2=2\n", false, Ending::TimeLimit), ["end"]);
         assert_eq!(failed("1=1\n2=2\n", true, Ending::Reset(String::new())), Vec::<String>::new());

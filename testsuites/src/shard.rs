@@ -46,12 +46,14 @@ const fn scheduler(index: &'static str, count: &'static str, first: usize) -> Sc
     Scheduler { index, count, first: First::Number(first) }
 }
 
-/// Those that are common, each from its own documentation: Bazel, Google Test, GitLab and
-/// Semaphore, CircleCI, Buildkite, Slurm arrays and Slurm tasks, Open MPI, PMI.
-const SCHEDULERS: [Scheduler; 9] = [
+/// Those that are common, each from its own documentation: Bazel, Google Test, GitLab, Semaphore,
+/// CircleCI, Buildkite, Slurm arrays, Open MPI, PMI, Slurm tasks (last: a launcher within a Slurm
+/// job leaves them as the job's first process has them).
+const SCHEDULERS: [Scheduler; 10] = [
     scheduler("TEST_SHARD_INDEX", "TEST_TOTAL_SHARDS", 0),
     scheduler("GTEST_SHARD_INDEX", "GTEST_TOTAL_SHARDS", 0),
     scheduler("CI_NODE_INDEX", "CI_NODE_TOTAL", 1),
+    scheduler("SEMAPHORE_JOB_INDEX", "SEMAPHORE_JOB_COUNT", 1),
     scheduler("CIRCLE_NODE_INDEX", "CIRCLE_NODE_TOTAL", 0),
     scheduler("BUILDKITE_PARALLEL_JOB", "BUILDKITE_PARALLEL_JOB_COUNT", 0),
     Scheduler {
@@ -59,9 +61,9 @@ const SCHEDULERS: [Scheduler; 9] = [
         count: "SLURM_ARRAY_TASK_COUNT",
         first: First::Variable("SLURM_ARRAY_TASK_MIN"),
     },
-    scheduler("SLURM_PROCID", "SLURM_NTASKS", 0),
     scheduler("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", 0),
     scheduler("PMI_RANK", "PMI_SIZE", 0),
+    scheduler("SLURM_PROCID", "SLURM_NTASKS", 0),
 ];
 
 impl Shard {
@@ -82,7 +84,15 @@ impl Shard {
                 First::Number(n) => Some(n),
                 First::Variable(name) => variable(name).map_or(Some(0), |n| n.parse().ok()),
             };
+            let step = match s.first {
+                First::Number(_) => 1,
+                First::Variable(_) => variable("SLURM_ARRAY_TASK_STEP")
+                    .and_then(|n| n.parse().ok())
+                    .filter(|n| *n > 0)
+                    .unwrap_or(1),
+            };
             let place = index.parse::<usize>().ok().zip(first).and_then(|(i, f)| i.checked_sub(f));
+            let place = place.map(|n| n / step);
             return match (place, count.parse::<usize>()) {
                 (Some(place), Ok(n)) if place < n => Ok(Self { index: place, count: n }),
                 _ => Err(ShardError::Scheduler { variable: s.index, value: index, count }),
@@ -148,6 +158,20 @@ mod tests {
             ("SLURM_ARRAY_TASK_MIN", "10"),
         ];
         assert_eq!(with(slurm), "3/5".parse());
+        let steps = &[
+            ("SLURM_ARRAY_TASK_ID", "10"),
+            ("SLURM_ARRAY_TASK_COUNT", "6"),
+            ("SLURM_ARRAY_TASK_MIN", "0"),
+            ("SLURM_ARRAY_TASK_STEP", "2"),
+        ];
+        assert_eq!(with(steps), "6/6".parse());
+        let within_slurm = &[
+            ("SLURM_PROCID", "0"),
+            ("SLURM_NTASKS", "4"),
+            ("OMPI_COMM_WORLD_RANK", "2"),
+            ("OMPI_COMM_WORLD_SIZE", "4"),
+        ];
+        assert_eq!(with(within_slurm), "3/4".parse());
         assert!(with(&[("CI_NODE_INDEX", "6"), ("CI_NODE_TOTAL", "5")]).is_err());
     }
 }

@@ -83,6 +83,9 @@ impl Pair<'_> {
     }
 }
 
+/// Streams of a group.
+const BLOCK: usize = 250;
+
 impl Streams {
     /// So many streams from a seed.
     ///
@@ -106,11 +109,17 @@ impl Streams {
         Self { reference: Some(reference), ..self }
     }
 
-    /// The cases of a group: each `Mode::ALL.len()`th.
+    /// How many groups each mode has.
+    fn blocks(&self) -> usize {
+        self.cases.div_ceil(Mode::ALL.len() as u64 * BLOCK as u64) as usize
+    }
+
+    /// The cases of a group, which are of one mode: each `Mode::ALL.len()`th.
     fn cases_of(&self, group: usize) -> impl Iterator<Item = u64> + use<> {
+        let (mode, block) = (group % Mode::ALL.len(), group / Mode::ALL.len());
         let modes = Mode::ALL.len() as u64;
-        let first = (group as u64 + modes - self.seed % modes) % modes;
-        (first..self.cases).step_by(Mode::ALL.len())
+        let first = (mode as u64 + modes - self.seed % modes) % modes;
+        (first..self.cases).step_by(Mode::ALL.len()).skip(block * BLOCK).take(BLOCK)
     }
 }
 
@@ -120,7 +129,8 @@ impl Suite for Streams {
     }
 
     fn groups(&self) -> Vec<String> {
-        Mode::ALL.iter().map(|(_, name)| (*name).to_string()).collect()
+        let modes = |block| Mode::ALL.iter().map(move |(_, name)| format!("{name}.{block}"));
+        (0..self.blocks()).flat_map(modes).collect()
     }
 
     fn size(&self, group: usize) -> u64 {
@@ -133,7 +143,7 @@ impl Suite for Streams {
         candidate: &Candidate,
         tally: &mut Tally<'_>,
     ) -> Result<(), String> {
-        let Some((mode, _)) = Mode::ALL.get(group).copied() else { return Ok(()) };
+        let (mode, _) = Mode::ALL[group % Mode::ALL.len()];
         let model = &self.model;
         let world = world::image();
         let trial = Trial::new(candidate, model)?;

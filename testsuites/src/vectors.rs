@@ -75,10 +75,17 @@ pub fn run(vector: &Vector, model: &CpuModel, candidate: &Candidate) -> Result<(
     stage.compare(vector, &before, &after)
 }
 
+/// A line of a file: its number, and what it says.
+struct Line {
+    number: usize,
+    text: String,
+    vector: Vector,
+}
+
 /// Files of vectors as a suite: a group is a file, a case is a line's number.
 pub struct Vectors {
     model: CpuModel,
-    files: Vec<(String, Vec<(usize, Vector)>)>,
+    files: Vec<(String, Vec<Line>)>,
 }
 
 impl Vectors {
@@ -122,17 +129,19 @@ impl Suite for Vectors {
         candidate: &Candidate,
         tally: &mut Tally<'_>,
     ) -> Result<(), String> {
-        for (line, vector) in &self.files[group].1 {
+        for Line { number, text, vector } in &self.files[group].1 {
             match run(vector, &self.model, candidate) {
                 Ok(()) => tally.pass(1),
-                Err(why) => tally.fail(line, format!("{}: {why}", vector.text), None),
+                Err(why) => {
+                    tally.fail(number, format!("{}: {why}", vector.text), Some(text.clone()));
+                }
             }
         }
         Ok(())
     }
 }
 
-fn read(path: PathBuf) -> Result<(String, Vec<(usize, Vector)>), String> {
+fn read(path: PathBuf) -> Result<(String, Vec<Line>), String> {
     let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     let mut vectors = Vec::new();
     for (n, line) in text.lines().enumerate() {
@@ -142,7 +151,10 @@ fn read(path: PathBuf) -> Result<(String, Vec<(usize, Vector)>), String> {
         }
         let vector =
             line.parse().map_err(|e| format!("{}:{}: {e}: {line}", path.display(), n + 1))?;
-        vectors.push((n + 1, vector));
+        vectors.push(Line { number: n + 1, text: line.into(), vector });
+    }
+    if vectors.is_empty() {
+        return Err(format!("{}: there is no vector in it", path.display()));
     }
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     Ok((name.replace(char::is_whitespace, "_"), vectors))

@@ -53,6 +53,7 @@ impl Width {
         ((value << unused) as i64 >> unused) as u64
     }
 
+    #[inline]
     const fn from_bits(bits: u16) -> Self {
         match bits & 3 {
             0 => Self::W8,

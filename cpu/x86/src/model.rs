@@ -89,6 +89,7 @@ pub enum Feature {
     Vpclmulqdq,
     Gfni,
     AvxVnni,
+    Pks,
 }
 
 /// A CPU's identity and features.
@@ -240,6 +241,7 @@ const FEATURES: &[Row] = &[
     Row(F::Vpclmulqdq, "vpclmulqdq", W::L7Ecx, 10),
     Row(F::La57, "la57", W::L7Ecx, 16),
     Row(F::Rdpid, "rdpid", W::L7Ecx, 22),
+    Row(F::Pks, "pks", W::L7Ecx, 31),
     Row(F::Fsrm, "fsrm", W::L7Edx, 4),
     Row(F::AvxVnni, "avx-vnni", W::L71Eax, 4),
     Row(F::Xsaveopt, "xsaveopt", W::LdEax, 0),
@@ -306,6 +308,7 @@ const NEEDS: &[(Feature, Feature)] = &[
     (F::Invpcid, F::Lm),
     (F::Fsgsbase, F::Lm),
     (F::Pku, F::Lm),
+    (F::Pks, F::Lm),
     (F::La57, F::Lm),
     (F::X2apic, F::Apic),
     (F::TscDeadline, F::Apic),

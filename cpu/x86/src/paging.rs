@@ -227,13 +227,17 @@ impl Core {
         }
     }
 
-    /// Protection keys (SDM vol. 3A, section 5.6.2): user pages only.
+    /// Protection keys (SDM vol. 3A, section 5.6.2): PKRU's for user pages, IA32_PKRS's for the
+    /// supervisor's own accesses to its pages.
     fn key_refuses(&self, class: Class, leaf: &Leaf, intent: Intent) -> bool {
         let long = matches!(self.paging, Paging::Level4 | Paging::Level5);
-        if !leaf.user || !long || self.control.cr4 & cr4::PKE == 0 {
+        let (enable, rights) =
+            if leaf.user { (cr4::PKE, self.control.pkru) } else { (cr4::PKS, self.msrs.pkrs) };
+        let beyond = !leaf.user && class == Class::User;
+        if !long || beyond || self.control.cr4 & enable == 0 {
             return false;
         }
-        let bits = self.control.pkru >> (2 * u32::from(leaf.key)) & 3;
+        let bits = rights >> (2 * u32::from(leaf.key)) & 3;
         let (no_access, no_write) = (bits & 1 != 0, bits & 2 != 0);
         let user = class == Class::User;
         no_access

@@ -147,6 +147,8 @@ pub struct Msrs {
     pub mcg_ctl: u64,
     /// IA32_MCi_CTL, _STATUS, _ADDR and _MISC.
     pub mc_banks: [[u64; 4]; 4],
+    /// IA32_PKRS: rights by protection key, of supervisor pages.
+    pub pkrs: u32,
     /// IA32_XSS: which supervisor state components XSAVES manages.
     pub xss: u64,
     /// IA32_SPEC_CTRL.

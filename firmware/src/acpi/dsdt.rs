@@ -22,10 +22,14 @@ pub(crate) fn dsdt(machine: &Description, pm: &PowerManagement) -> Vec<u8> {
     if let Some(hpet) = &machine.hpet {
         board.push(hpet_device(hpet));
     }
-    let sleep_type = integer(pm.s5_sleep_type.into());
+    // SLP_TYP for PM1a and PM1b control, and two reserved values.
+    let sleep = |sleep_type: u8| {
+        let sleep_type = integer(sleep_type.into());
+        package(&[sleep_type.clone(), sleep_type, integer(0), integer(0)])
+    };
     let body = terms(&[
-        // Soft off: SLP_TYP for PM1a and PM1b control, and two reserved values.
-        name("_S5", package(&[sleep_type.clone(), sleep_type, integer(0), integer(0)])),
+        terms(&pm.s3_sleep_type.map(|s3| name("_S3", sleep(s3))).into_iter().collect::<Vec<_>>()),
+        name("_S5", sleep(pm.s5_sleep_type)),
         // The guest tells its interrupt model: 0 is the 8259s, 1 is the APICs.
         name("PICM", integer(0)),
         method("_PIC", 1, &[store(argument(0), "PICM")]),

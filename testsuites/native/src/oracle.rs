@@ -27,7 +27,7 @@ const HWCAP2_FSGSBASE: u64 = 1 << 1;
 #[derive(Debug)]
 pub struct Oracle {
     board: Mapping,
-    /// Of the child; the parent makes them and does not use them.
+    /// Of the child; the parent makes them, and fills them while there is no child.
     alias: Mapping,
     mirror: Mapping,
     stack: Mapping,
@@ -160,19 +160,24 @@ impl Oracle {
 
     /// Runs the first cases of the board, as many as there are outcomes.
     fn run_batch(&mut self, outcomes: &mut [Outcome]) -> Result<(), OracleError> {
-        let mut from = 0;
+        let (mut from, mut lost) = (0, None);
         while from < outcomes.len() {
             let done = self.post(from, outcomes.len())?;
             for (n, outcome) in outcomes.iter_mut().enumerate().take(done).skip(from) {
                 outcome.copy_from(&self.board().outcomes[n]);
             }
-            if done < outcomes.len() {
-                // This one is lost, and its child with it.
-                outcomes[done].vector = Outcome::NONE;
-                self.restarts += 1;
-                self.start()?;
+            if done == outcomes.len() {
+                break;
             }
-            from = done + 1;
+            // This one is lost, and its child with it. It may have been the child alone, which
+            // dies with the thread that made it: another one tries again.
+            self.restarts += 1;
+            self.start()?;
+            from = done;
+            if lost.replace(done) == Some(done) {
+                outcomes[done].vector = Outcome::NONE;
+                from += 1;
+            }
         }
         Ok(())
     }
@@ -219,7 +224,7 @@ impl Oracle {
         if found { Duration::new(time.tv_sec as u64, time.tv_nsec as u32) } else { Duration::ZERO }
     }
 
-    /// Whether the child has ended; if so, it is forgotten.
+    /// Whether the child has ended.
     fn is_dead(&self) -> bool {
         let mut status = 0;
         // SAFETY: our own child.

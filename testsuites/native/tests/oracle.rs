@@ -1,6 +1,8 @@
 //! The oracle answers, and survives everything.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+use std::io::Write as _;
+
 use trine_native::{Case, Oracle, Outcome, State, WINDOW};
 
 const RSP: usize = 4;
@@ -9,7 +11,7 @@ fn oracle() -> Option<Oracle> {
     match Oracle::new() {
         Ok(oracle) => Some(oracle),
         Err(why) => {
-            println!("skipped: {why}");
+            let _ = writeln!(std::io::stderr(), "skipped: {why}");
             None
         }
     }

@@ -16,9 +16,9 @@ use crate::{
 
 /// Instructions that a case may take: a repeated one with a 16-bit count has not more iterations.
 const PATIENCE: NonZeroU64 = NonZeroU64::new(70_000).expect("not 0");
-/// Those that it may take where the host's CPU came to an end: a LOOP to itself with a 32-bit
-/// count does too.
-const LONG_PATIENCE: NonZeroU64 = NonZeroU64::new(1 << 33).expect("not 0");
+/// Those that it may take where the host's CPU came to an end in the time that it has: a LOOP to
+/// itself does so after some ten million.
+const LONG_PATIENCE: NonZeroU64 = NonZeroU64::new(1 << 28).expect("not 0");
 const PAGE_BYTES: usize = 0x1000;
 const LINE: usize = 64;
 

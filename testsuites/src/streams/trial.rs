@@ -247,7 +247,8 @@ fn execute(
             let exit = vcpu.run(Budget::Instructions(budget)).map_err(|e| e.to_string())?;
             let done = vcpu.retired().wrapping_sub(before);
             if done > budget.get() || exit == Exit::Budget && done != budget.get() {
-                return Err(format!("{done} instructions for a budget of {budget}"));
+                exits.push(format!("{done} instructions for a budget of {budget}"));
+                return Ok(exits);
             }
             if exit != Exit::Budget {
                 break exit;

@@ -237,7 +237,7 @@ impl Core {
 
     /// The bits that CR4 may have.
     pub(crate) fn cr4_allowed(&self) -> u64 {
-        const BITS: [(F, u64); 19] = [
+        const BITS: [(F, u64); 20] = [
             (F::Vme, cr4::VME | cr4::PVI),
             (F::Tsc, cr4::TSD),
             (F::De, cr4::DE),
@@ -256,6 +256,7 @@ impl Core {
             (F::Smep, cr4::SMEP),
             (F::Smap, cr4::SMAP),
             (F::Pku, cr4::PKE),
+            (F::Pks, cr4::PKS),
             (F::Lm, cr4::PAE),
         ];
         BITS.iter().fold(0, |all, (f, bits)| if self.model.has(*f) { all | bits } else { all })
@@ -280,7 +281,7 @@ impl Core {
             self.load_pdptes(self.control.cr3)?;
         }
         self.control.cr4 = new;
-        let rights = form | cr4::SMAP | cr4::PKE | cr4::PCIDE | cr4::LA57;
+        let rights = form | cr4::SMAP | cr4::PKE | cr4::PKS | cr4::PCIDE | cr4::LA57;
         if changed & rights != 0 {
             self.flush_tlb();
         }

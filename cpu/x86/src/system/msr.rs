@@ -122,6 +122,7 @@ impl Core {
             msr::PAT => has(F::Pat),
             msr::MCG_CAP..=msr::MCG_CTL | msr::MC0_CTL..MC_BANKS_END => has(F::Mca),
             msr::XSS => has(F::Xsaves),
+            msr::PKRS => has(F::Pks),
             msr::EFER => has(F::Lm) || has(F::Nx) || has(F::Syscall),
             msr::STAR..=msr::FMASK => has(F::Syscall),
             msr::FS_BASE..=msr::KERNEL_GS_BASE => has(F::Lm),
@@ -165,6 +166,7 @@ impl Core {
                 m.mc_banks[n / 4 % 4][n % 4]
             }
             msr::XSS => m.xss,
+            msr::PKRS => u64::from(m.pkrs),
             msr::EFER => self.control.efer,
             msr::STAR => m.star,
             msr::LSTAR => m.lstar,
@@ -225,6 +227,11 @@ impl Core {
             }
             msr::MC0_CTL..MC_BANKS_END => self.write_error_bank(number - msr::MC0_CTL, value)?,
             msr::XSS => allow(value == 0)?,
+            msr::PKRS => {
+                self.msrs.pkrs = u32::try_from(value).map_err(|_| Refused)?;
+                // What the keys allow is in the entries.
+                self.flush_tlb();
+            }
             msr::EFER => self.set_efer(value)?,
             msr::STAR => self.msrs.star = value,
             msr::LSTAR => self.msrs.lstar = self.address_value(value)?,

@@ -188,3 +188,45 @@ fn misc_enable_hides_what_it_disables() {
     assert!(!b.writes(msr::MISC_ENABLE, old & !(1 << 11)), "there is no branch trace storage");
     assert_eq!(b.core.regs[4], STACK0);
 }
+
+#[test]
+fn the_supervisors_protection_keys_are_an_msr() {
+    let mut b = Bench::new(true);
+    // The page at 0, the supervisor's with key 1.
+    b.put(super::PAGES + 0x1000, 1 << 59 | 0xe3);
+    b.core.control.cr4 |= cr4::PKS;
+    b.core.control.cr0 |= crate::cr0::WP;
+    b.core.refresh();
+    let mut access = |rights: u64, intent| {
+        assert!(b.writes(msr::PKRS, rights));
+        let class = b.core.class;
+        let done = b.core.translate(class, 0x100, intent).is_ok();
+        (done, b.core.raised.take().and_then(|raised| raised.code))
+    };
+    use crate::{
+        Class,
+        paging::Intent::{Fetch, Read, Write},
+    };
+    assert_eq!(access(0, Write), (true, None));
+    assert_eq!(access(0b1000, Read), (true, None), "write disable");
+    assert_eq!(access(0b1000, Write), (false, Some(0x23)));
+    assert_eq!(access(0b0100, Read), (false, Some(0x21)), "access disable");
+    assert_eq!(access(0b0001, Read), (true, None), "another key's");
+    assert_eq!(access(0b1100, Fetch), (true, None), "keys are for data");
+    // Keys forbid user accesses to the supervisor's pages nothing more.
+    assert!(b.core.translate(Class::User, 0x100, Read).is_err());
+    assert_eq!(b.core.raised.take().and_then(|raised| raised.code), Some(5));
+    // WD is for where writes are checked at all; AD always.
+    b.core.control.cr0 &= !crate::cr0::WP;
+    b.core.flush_tlb();
+    assert!(b.core.translate(Class::Supervisor, 0x100, Read).is_err());
+    b.core.raised = None;
+    assert!(b.writes(msr::PKRS, 0b1000));
+    assert!(b.core.translate(Class::Supervisor, 0x100, Write).is_ok());
+    // A user page's key is for PKRU alone.
+    b.put(super::PAGES + 0x1000, 1 << 59 | 0xe7);
+    assert!(b.writes(msr::PKRS, 0b1100));
+    assert!(b.core.translate(Class::User, 0x100, Write).is_ok());
+    assert!(b.core.translate(Class::Supervisor, 0x100, Write).is_ok());
+    assert!(!b.writes(msr::PKRS, 1 << 32));
+}
