@@ -45,7 +45,7 @@ pub struct RunArgs {
     /// How guest code is executed.
     #[arg(long, value_enum, default_value_t = EngineChoice::Auto)]
     pub engine: EngineChoice,
-    /// The CPU model: pentium, p6, x86-64-v1, x86-64-v2 or max.
+    /// The CPU model: pentium, p6, x86-64-v1, x86-64-v2, x86-64-v3 or max.
     #[arg(long, value_name = "MODEL", default_value = "max")]
     pub cpu: String,
     /// How many vCPUs.

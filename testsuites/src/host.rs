@@ -46,6 +46,7 @@ pub struct Host {
     features: HostFeatures,
     /// Bits of EDX:EAX that XSAVE's relatives may find set.
     components: u64,
+    has_ymm: bool,
     forms: Vec<Form>,
     /// Forms that are not run, by reason.
     left_out: BTreeMap<String, Vec<String>>,
@@ -64,26 +65,30 @@ impl Host {
     pub fn new(seed: u64, cases: u64) -> Result<Self, String> {
         let oracle = Oracle::new().map_err(|e| e.to_string())?;
         let model = CpuModel::named("max").map_err(|e| e.to_string())?;
+        let has_ymm = oracle.has_ymm();
         let (features, ours) = (HostFeatures::read(), Decoder::new(&model));
         let mut left_out: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut kept = Vec::new();
         for form in forms::all() {
-            let why = forms::excluded(form, &ours, &features, oracle.has_ldt()).or_else(|| {
-                let none = "only CPUs of other makers or times decode it so";
-                (!encode::exists(form)).then(|| none.to_owned())
-            });
+            let why =
+                forms::excluded(form, &ours, &features, oracle.has_ldt(), has_ymm).or_else(|| {
+                    let none = "only CPUs of other makers or times decode it so";
+                    (!encode::exists(form)).then(|| none.to_owned())
+                });
             match why {
                 Some(why) => left_out.entry(why).or_default().push(form.name()),
                 None => kept.push(form),
             }
         }
-        let beyond_ours = u64::from(leaf(0xd, 0).eax) & !3;
+        // What one of the two XCR0s has and the other has not.
+        let beyond_ours = u64::from(leaf(0xd, 0).eax) & !7 | u64::from(!has_ymm) << 2;
         Ok(Self {
             seed,
             cases,
             model,
             features,
             components: !beyond_ours,
+            has_ymm,
             forms: kept,
             left_out,
             oracles: Mutex::new(vec![oracle]),
@@ -146,8 +151,8 @@ impl Host {
         while number < cases {
             let count = (cases - number).min(BATCH as u64) as usize;
             drawn.clear();
-            let draws =
-                (0..count * 4).filter_map(|_| draw::draw(form, self.components, &mut noise));
+            let draws = (0..count * 4)
+                .filter_map(|_| draw::draw(form, self.components, self.has_ymm, &mut noise));
             drawn.extend(draws.take(count));
             if drawn.is_empty() {
                 return Err("no encoding was found".into());

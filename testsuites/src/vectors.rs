@@ -14,6 +14,8 @@
 //! Modes 64, 64u and 32u are paged: 5000h is not present, 6000h is read-only (CR0.WP is set),
 //! 7000h is the supervisor's.
 //!
+//! An XMM register's name leaves the rest of its YMM register as it is, on both sides.
+//!
 //! There is a second stage, that of programs on the host's own CPU: see [`crate::host`]. Vectors of
 //! mode 64u run there if their left side sets rip to 10000h or beyond, and so do those of the modes
 //! 32c and 16c: 32- and 16-bit code of a 64-bit kernel's users, at 11000h. Pages 10000h and 11000h
@@ -197,10 +199,9 @@ pub(crate) fn differences(want: &CpuState, got: &CpuState) -> Vec<String> {
     for n in 0..16 {
         let (w, g) = (want.simd.ymm[n], got.simd.ymm[n]);
         if w != g {
-            out.push(format!(
-                "xmm{n}: want {:016x}{:016x}, got {:016x}{:016x}",
-                w[1], w[0], g[1], g[0]
-            ));
+            let digits =
+                |v: [u64; 4]| v.iter().rev().map(|q| format!("{q:016x}")).collect::<String>();
+            out.push(format!("ymm{n}: want {}, got {}", digits(w), digits(g)));
         }
     }
     out

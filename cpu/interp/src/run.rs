@@ -8,7 +8,7 @@ use trine_engine::{
 use trine_guest::{Gpa, Ram, VmTime};
 use trine_x86::{
     Activity, BLOCK_BYTES, BLOCK_INSNS, Class, Core, Decoded, Decoder, Intent, Raised, Seg, Shadow,
-    dr6, dr7, is_canonical, rflags, slot, vector,
+    debugctl, dr6, dr7, is_canonical, rflags, slot, vector,
 };
 
 use crate::{
@@ -16,8 +16,6 @@ use crate::{
     exec::Exec,
 };
 
-/// IA32_DEBUGCTL: single steps are from branch to branch.
-const DEBUGCTL_BTF: u64 = 1 << 1;
 /// Instructions between two looks at the clock under [`Budget::Until`].
 const TIME_SLICE: u64 = 20_000;
 
@@ -200,7 +198,7 @@ impl InterpVcpu {
                 core.system_flags &= !rflags::RF;
                 core.entered_handler = false;
                 let end = core.retired + 1;
-                let branches_only = core.msrs.debugctl & DEBUGCTL_BTF != 0;
+                let branches_only = core.msrs.debugctl & debugctl::BTF != 0;
                 let behind = core.rip.wrapping_add(self.first_len(&fetched));
                 let flow = self.execute(&fetched, end);
                 let core = &mut self.exec.core;

@@ -101,6 +101,13 @@ pub mod dr7 {
     pub const ENABLES: u64 = 0xff;
 }
 
+/// IA32_DEBUGCTL.
+pub mod debugctl {
+    pub const LBR: u64 = 1 << 0;
+    /// Single steps are from branch to branch.
+    pub const BTF: u64 = 1 << 1;
+}
+
 /// Numbers of model-specific registers.
 pub mod msr {
     pub const TSC: u32 = 0x10;

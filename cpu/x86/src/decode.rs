@@ -78,6 +78,7 @@ impl Decoder {
             DecoderError::NoMoreBytes if window.len() < 15 => return Decoded::Incomplete,
             DecoderError::None => {}
             // The decoder calls everything invalid that does not end within 15 bytes.
+            _ if window.len() < 15 && vex_goes_on(bits, window) => return Decoded::Incomplete,
             _ if insn.len() == 15 && self.goes_on(bits, window) => return Decoded::TooLong,
             _ => return Decoded::Invalid,
         }
@@ -94,17 +95,66 @@ impl Decoder {
         Decoded::Insn(out)
     }
 
-    /// Whether the instruction, of which `window` is 15 bytes, has more than these: without one of
-    /// its prefixes, the bytes are still too few. What has so many bytes has more prefixes than
-    /// one of each kind that changes the length of the rest.
+    /// Whether the instruction, of which `window` is 15 bytes, has more than these: it is one with
+    /// each of its prefixes only once, and ends behind them.
     fn goes_on(&self, bits: u32, window: &[u8]) -> bool {
-        let spare = window.iter().position(|byte| !matches!(byte, 0x66 | 0x67)).unwrap_or(0);
-        let rest: Vec<u8> =
-            window.iter().enumerate().filter(|(n, _)| *n != spare).map(|(_, byte)| *byte).collect();
-        let mut decoder = iced_x86::Decoder::with_ip(bits, &rest, 0, self.options);
-        let _ = decoder.decode();
-        decoder.last_error() == DecoderError::NoMoreBytes
+        let prefixes = window.iter().take_while(|byte| is_prefix(**byte)).count();
+        let mut rest: Vec<u8> = Vec::with_capacity(30);
+        for (n, byte) in window.iter().enumerate() {
+            if n >= prefixes || !rest.contains(byte) {
+                rest.push(*byte);
+            }
+        }
+        let len = rest.len();
+        rest.extend([0; 15]);
+        let insn = iced_x86::Decoder::with_ip(bits, &rest, 0, self.options).decode();
+        insn.code() != Code::INVALID && insn.len() > len
     }
+}
+
+/// A prefix of any mode.
+fn is_prefix(byte: u8) -> bool {
+    matches!(byte, 0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3)
+}
+
+/// Whether `window` ends within an instruction with a VEX prefix. CPUs fetch all of such a one even
+/// if it is none, while iced-x86 stops where it sees that (SDM vol. 2A, sections 2.1 and 2.3).
+fn vex_goes_on(bits: u32, window: &[u8]) -> bool {
+    let is_rex = |byte: u8| bits == 64 && byte & 0xf0 == 0x40;
+    let start = window.iter().position(|byte| !is_prefix(*byte) && !is_rex(*byte));
+    let Some(start) = start else { return false };
+    let (map, opcode) = match window[start..] {
+        [0xc4 | 0xc5] => return true,
+        [_, second, ..] if bits != 64 && second & 0xc0 != 0xc0 => return false,
+        [0xc4, second, ..] => (second & 0x1f, start + 3),
+        [0xc5, ..] => (1, start + 2),
+        _ => return false,
+    };
+    let Some(opcode_byte) = window.get(opcode) else { return true };
+    let immediate = match (map, opcode_byte) {
+        (1, 0x77) => return false,
+        (1, 0x70..=0x73 | 0xc2 | 0xc4..=0xc6) | (3, _) => 1,
+        (1 | 2, _) => 0,
+        _ => return false,
+    };
+    let narrow = bits != 64 && (bits == 16) != window[..start].contains(&0x67);
+    modrm_bytes(&window[opcode + 1..], narrow)
+        .is_none_or(|modrm| window.len() < opcode + 1 + modrm + immediate)
+}
+
+/// Bytes of `ModR/M`, SIB and displacement, if they are all there; `narrow` is with 16-bit addresses
+/// (SDM vol. 2A, tables 2-1 to 2-3).
+fn modrm_bytes(bytes: &[u8], narrow: bool) -> Option<usize> {
+    let modrm = bytes.first()?;
+    let (form, rm) = (modrm >> 6, modrm & 7);
+    if form == 3 {
+        return Some(1);
+    }
+    if narrow {
+        return Some(1 + [if rm == 6 { 2 } else { 0 }, 1, 2][usize::from(form)]);
+    }
+    let (sib, base) = if rm == 4 { (1, bytes.get(1)? & 7) } else { (0, rm) };
+    Some(1 + sib + [if base == 5 { 4 } else { 0 }, 1, 4][usize::from(form)])
 }
 
 /// The eleven bits that the x87 keeps of an instruction that left an exception: the low three bits
@@ -373,6 +423,7 @@ fn has(model: &CpuModel, feature: CpuidFeature) -> bool {
         C::AES => F::Aes,
         C::AVX => F::Avx,
         C::AVX2 => F::Avx2,
+        C::AVX_VNNI => F::AvxVnni,
         C::BMI1 => F::Bmi1,
         C::BMI2 => F::Bmi2,
         C::CLFLUSHOPT => F::Clflushopt,
@@ -386,6 +437,7 @@ fn has(model: &CpuModel, feature: CpuidFeature) -> bool {
         C::FMA => F::Fma,
         C::FSGSBASE => F::Fsgsbase,
         C::FXSR => F::Fxsr,
+        C::GFNI => F::Gfni,
         C::INVPCID => F::Invpcid,
         C::LZCNT => F::Lzcnt,
         C::MMX => F::Mmx,
@@ -413,6 +465,8 @@ fn has(model: &CpuModel, feature: CpuidFeature) -> bool {
         C::SSSE3 => F::Ssse3,
         C::SYSCALL => F::Syscall,
         C::TSC => F::Tsc,
+        C::VAES => F::Vaes,
+        C::VPCLMULQDQ => F::Vpclmulqdq,
         C::XSAVE => F::Xsave,
         C::XSAVEC => F::Xsavec,
         C::XSAVEOPT => F::Xsaveopt,
@@ -485,8 +539,10 @@ mod tests {
             assert_eq!(mnemonic("x86-64-v1", hint), Some(Mnemonic::Reservednop), "{hint:x?}");
             assert_eq!(mnemonic("pentium", hint), None);
         }
-        // What is not implemented is not there: VMX, AVX.
-        assert_eq!(mnemonic("max", &[0x0f, 0x01, 0xc1]), None);
-        assert_eq!(mnemonic("max", &[0xc5, 0xf8, 0x58, 0xc1]), None);
+        // What is not implemented is not there: VMX, AVX-512; and what the model has not.
+        assert_eq!(mnemonic("max", &[0x0f, 0x01, 0xc2]), None);
+        assert_eq!(mnemonic("max", &[0x62, 0xf1, 0x7c, 0x48, 0x58, 0xc1]), None);
+        assert_eq!(mnemonic("max", &[0xc5, 0xf8, 0x58, 0xc1]), Some(Mnemonic::Vaddps));
+        assert_eq!(mnemonic("x86-64-v2", &[0xc5, 0xf8, 0x58, 0xc1]), None);
     }
 }

@@ -29,7 +29,7 @@ mod tlb;
 mod x87;
 mod xsave;
 
-pub use bits::{cr0, cr4, dr6, dr7, efer, msr, rflags, xcr0};
+pub use bits::{cr0, cr4, debugctl, dr6, dr7, efer, msr, rflags, xcr0};
 pub use bus::{Access, Bus, MsrFault, Pins};
 pub use core::{Core, Counters};
 pub use decode::{BLOCK_BYTES, BLOCK_INSNS, Decoded, Decoder};

@@ -85,6 +85,10 @@ pub enum Feature {
     Avx2,
     Fma,
     F16c,
+    Vaes,
+    Vpclmulqdq,
+    Gfni,
+    AvxVnni,
     Pks,
 }
 
@@ -125,7 +129,9 @@ impl Vendor {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ModelError {
     /// No model has that name.
-    #[error("there is no CPU model '{0}' (there are: pentium, p6, x86-64-v1, x86-64-v2, max)")]
+    #[error(
+        "there is no CPU model '{0}' (there are: pentium, p6, x86-64-v1, x86-64-v2, x86-64-v3, max)"
+    )]
     UnknownModel(String),
     /// No feature has that name.
     #[error("there is no CPU feature '{0}' (features are spelled as QEMU does: sse4.2, -x2apic)")]
@@ -133,9 +139,6 @@ pub enum ModelError {
     /// No property has that name and can have that value.
     #[error("'{0}' is none of vendor=GenuineIntel, vendor=AuthenticAMD and phys-bits=32 to 52")]
     BadValue(String),
-    /// The feature has a name and no implementation.
-    #[error("the CPU feature '{0}' is not implemented")]
-    Unimplemented(&'static str),
     /// A feature without one that it builds on.
     #[error("the CPU feature '{0}' needs '{1}'")]
     Missing(&'static str, &'static str),
@@ -156,6 +159,8 @@ pub(crate) enum Word {
     L7Ecx,
     /// Leaf 7, subleaf 0.
     L7Edx,
+    /// Leaf 7, subleaf 1.
+    L71Eax,
     /// Leaf 0Dh, subleaf 1.
     LdEax,
     /// Leaf 80000001h.
@@ -231,10 +236,14 @@ const FEATURES: &[Row] = &[
     Row(F::Sha, "sha-ni", W::L7Ebx, 29),
     Row(F::Umip, "umip", W::L7Ecx, 2),
     Row(F::Pku, "pku", W::L7Ecx, 3),
+    Row(F::Gfni, "gfni", W::L7Ecx, 8),
+    Row(F::Vaes, "vaes", W::L7Ecx, 9),
+    Row(F::Vpclmulqdq, "vpclmulqdq", W::L7Ecx, 10),
     Row(F::La57, "la57", W::L7Ecx, 16),
     Row(F::Rdpid, "rdpid", W::L7Ecx, 22),
     Row(F::Pks, "pks", W::L7Ecx, 31),
     Row(F::Fsrm, "fsrm", W::L7Edx, 4),
+    Row(F::AvxVnni, "avx-vnni", W::L71Eax, 4),
     Row(F::Xsaveopt, "xsaveopt", W::LdEax, 0),
     Row(F::Xsavec, "xsavec", W::LdEax, 1),
     Row(F::Xsaves, "xsaves", W::LdEax, 3),
@@ -315,10 +324,13 @@ const NEEDS: &[(Feature, Feature)] = &[
     (F::Avx2, F::Avx),
     (F::Fma, F::Avx),
     (F::F16c, F::Avx),
+    (F::Vaes, F::Avx),
+    (F::Vaes, F::Aes),
+    (F::Vpclmulqdq, F::Avx),
+    (F::Vpclmulqdq, F::Pclmulqdq),
+    (F::Gfni, F::Sse2),
+    (F::AvxVnni, F::Avx2),
 ];
-
-/// What has a name and no implementation yet.
-const UNIMPLEMENTED: &[Feature] = &[F::Avx, F::Avx2, F::Fma, F::F16c];
 
 const PENTIUM: &[Feature] =
     &[F::Fpu, F::Vme, F::De, F::Pse, F::Tsc, F::Msr, F::Mce, F::Cx8, F::Apic];
@@ -332,6 +344,9 @@ const V1: &[Feature] =
     &[F::Clfsh, F::Sse, F::Sse2, F::Syscall, F::Nx, F::Lm, F::Hypervisor, F::InvariantTsc, F::Arat];
 
 const V2: &[Feature] = &[F::Sse3, F::Ssse3, F::Cx16, F::Sse41, F::Sse42, F::Popcnt, F::LahfLm];
+
+const V3: &[Feature] =
+    &[F::Xsave, F::Avx, F::Avx2, F::Bmi1, F::Bmi2, F::F16c, F::Fma, F::Lzcnt, F::Movbe];
 
 /// In `max` only if asked for: five-level paging changes what kernels do, and MONITOR makes them
 /// idle in MWAIT, which does not notice the stores of other CPUs and so has to poll.
@@ -356,13 +371,14 @@ const fn all() -> u128 {
         bits |= bit(FEATURES[n].0);
         n += 1;
     }
-    bits & !set(UNIMPLEMENTED) & !set(NOT_IN_MAX)
+    bits & !set(NOT_IN_MAX)
 }
 
 const PENTIUM_BITS: u128 = set(PENTIUM);
 const P6_BITS: u128 = PENTIUM_BITS | set(P6);
 const V1_BITS: u128 = P6_BITS | set(V1);
 const V2_BITS: u128 = V1_BITS | set(V2);
+const V3_BITS: u128 = V2_BITS | set(V3);
 
 // The 64-bit models call themselves an Atom of the first, in-order kind, which does not speculate.
 // Neither do we: a kernel that knows it spends no time on defences against speculation.
@@ -371,6 +387,7 @@ const MODELS: &[CpuModel] = &[
     model("p6", P6_BITS, (6, 5, 2), 36, 2),
     model("x86-64-v1", V1_BITS, (6, 0x1c, 10), 40, 0x16),
     model("x86-64-v2", V2_BITS, (6, 0x1c, 10), 40, 0x16),
+    model("x86-64-v3", V3_BITS, (6, 0x1c, 10), 40, 0x16),
     model("max", all(), (6, 0x1c, 10), 40, 0x16),
 ];
 
@@ -435,9 +452,6 @@ impl CpuModel {
     }
 
     fn check(self) -> Result<Self, ModelError> {
-        if let Some(feature) = UNIMPLEMENTED.iter().find(|f| self.has(**f)) {
-            return Err(ModelError::Unimplemented(feature.name()));
-        }
         match NEEDS.iter().find(|(f, needed)| self.has(*f) && !self.has(*needed)) {
             Some((f, needed)) => Err(ModelError::Missing(f.name(), needed.name())),
             None => Ok(self),
@@ -542,7 +556,7 @@ mod tests {
             assert_eq!(CpuModel::named(model.name).as_ref(), Ok(model));
         }
         let max = CpuModel::named("max").unwrap();
-        assert!(max.has(F::Xsaves) && !max.has(F::Avx) && !max.has(F::La57));
+        assert!(max.has(F::Xsaves) && max.has(F::Avx2) && !max.has(F::La57));
         assert!(CpuModel::named("max,+la57").unwrap().has(F::La57));
     }
 
@@ -558,7 +572,8 @@ mod tests {
             assert_eq!(error, Err(ModelError::BadValue(bad.to_owned())));
         }
         assert_eq!(CpuModel::named("max,-sse"), Err(ModelError::Missing("sse2", "sse")));
-        assert_eq!(CpuModel::named("max,+avx"), Err(ModelError::Unimplemented("avx")));
+        assert!(CpuModel::named("x86-64-v3,-fma,+aes").is_ok());
+        assert_eq!(CpuModel::named("max,-avx"), Err(ModelError::Missing("avx2", "avx")));
         assert_eq!(CpuModel::named("max,+mpx"), Err(ModelError::UnknownFeature("mpx".to_owned())));
         assert_eq!(CpuModel::named("486"), Err(ModelError::UnknownModel("486".to_owned())));
     }

@@ -4,7 +4,8 @@
 
 use crate::{
     Core, CpuModel, Feature, Insn, Raised, cr0, cr4,
-    fxsave::{Image, LEGACY_BYTES, MXCSR, ST0, XMM0, area, mxcsr_mask, xmm_count},
+    fxsave::{Area, Image, LEGACY_BYTES, MXCSR, ST0, XMM0, area, mxcsr_mask, xmm_count},
+    paging::Intent,
     state::X87,
     vector, xcr0,
 };
@@ -148,6 +149,16 @@ fn put(core: &Core, image: &mut Image<AREA_BYTES>, component: &Component, at: us
     }
 }
 
+/// The byte of the legacy region that Intel's CPUs look at first if they are asked for `mask`,
+/// whatever of it is there.
+fn legacy_probe(mask: u64) -> Option<usize> {
+    match () {
+        () if mask & xcr0::X87 != 0 => Some(0),
+        () if mask & (xcr0::SSE | xcr0::AVX) != 0 => Some(MXCSR),
+        () => None,
+    }
+}
+
 /// Replaces a component, by its initial state if it is not `present` in the image.
 fn get(core: &mut Core, image: &Image<AREA_BYTES>, c: &Component, at: usize, present: bool) {
     match c.number {
@@ -178,9 +189,12 @@ pub(crate) fn xsave<const WIDE: bool, const OPTIMISED: bool>(
     let mask = requested(core, core.control.xcr0);
     let used = in_use(core, mask);
     let wanted = if OPTIMISED { used } else { mask };
-    let area = area(core, i, standard_size(mask), HEADER_END - 1, 64, true)?;
+    let size = standard_size(mask);
+    let area = area(core, i, size, size - 1, 64, true)?;
     // The header is read and written.
-    core.place(core.class, area.seg, area.linear(core, HEADER), 8)?;
+    for at in [legacy_probe(mask), Some(HEADER)].into_iter().flatten() {
+        core.place(core.class, area.seg, area.linear(core, at), 8)?;
+    }
     let mut image = Image::<AREA_BYTES>::new();
     image.load(core, area, HEADER, HEADER + 8)?;
     let old = image.qword(HEADER);
@@ -209,7 +223,8 @@ pub(crate) fn xsavec<const WIDE: bool, const SUPERVISOR: bool>(
     enter(core, SUPERVISOR)?;
     let mask = requested(core, enabled(core, SUPERVISOR));
     let used = in_use(core, mask);
-    let area = area(core, i, compacted_size(mask), HEADER_END - 1, 64, true)?;
+    let size = compacted_size(mask);
+    let area = area(core, i, size, size - 1, 64, true)?;
     let mut image = Image::<AREA_BYTES>::new();
     if used & xcr0::X87 != 0 {
         let x87 = core.x87;
@@ -249,6 +264,82 @@ fn header_is_valid(core: &Core, image: &Image<AREA_BYTES>, enabled: u64, supervi
         && image.bytes[HEADER + 24..HEADER_END].iter().all(|b| *b == 0)
 }
 
+/// What XRSTOR finds in an area whose header is loaded.
+struct Found {
+    /// The format is compacted.
+    compacted: bool,
+    /// The components that have a place.
+    placed: u64,
+    /// The requested components that are there.
+    present: u64,
+    /// MXCSR is to be loaded.
+    mxcsr: bool,
+}
+
+impl Found {
+    fn new(image: &Image<AREA_BYTES>, mask: u64) -> Self {
+        let (state, format) = (image.qword(HEADER), image.qword(HEADER + 8));
+        let compacted = format & COMPACTED != 0;
+        let present = state & mask;
+        // The standard format has MXCSR apart from the XMM registers: AVX asks for it too, and the
+        // header does not say whether it is there.
+        let mxcsr =
+            if compacted { present & xcr0::SSE != 0 } else { mask & (xcr0::SSE | xcr0::AVX) != 0 };
+        Self { compacted, placed: if compacted { format } else { mask }, present, mxcsr }
+    }
+
+    fn has(&self, component: &Component) -> bool {
+        self.present >> component.number & 1 != 0
+    }
+
+    /// The first accesses, to what is asked for and has a place: Intel's CPUs make them whether it
+    /// is there or not, and look at most of the header later.
+    fn probe(&self, core: &mut Core, area: Area, mask: u64, enabled: u64) -> Result<(), Raised> {
+        if self.placed & !(enabled | COMPACTED) != 0 {
+            return Err(core.gp(0));
+        }
+        // MXCSR is there for AVX in the standard format only.
+        let legacy = mask & self.placed & if self.compacted { !xcr0::AVX } else { !0 };
+        if let Some(at) = legacy_probe(legacy) {
+            core.translate(core.class, area.linear(core, at), Intent::Read)?;
+        }
+        for (component, at) in placed(self.placed, self.compacted) {
+            if mask >> component.number & 1 != 0 {
+                let last = at + component.size - 1;
+                core.linear(area.seg, area.offset(last), 1, false)?;
+                core.translate(core.class, area.linear(core, last), Intent::Read)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The contents of what is there.
+    fn load(
+        &self,
+        core: &mut Core,
+        area: Area,
+        image: &mut Image<AREA_BYTES>,
+    ) -> Result<(), Raised> {
+        let x87 = self.present & xcr0::X87 != 0;
+        let sse = self.present & xcr0::SSE != 0;
+        let legacy = [
+            (x87, 0, MXCSR),
+            (self.mxcsr, MXCSR, ST0),
+            (x87, ST0, XMM0),
+            (sse, XMM0, XMM0 + 16 * xmm_count(core)),
+        ];
+        for (_, from, to) in legacy.into_iter().filter(|part| part.0) {
+            image.load(core, area, from, to)?;
+        }
+        for (component, at) in placed(self.placed, self.compacted) {
+            if self.has(component) {
+                image.load(core, area, at, at + component.size)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// XRSTOR and, with `SUPERVISOR`, XRSTORS.
 pub(crate) fn xrstor<const WIDE: bool, const SUPERVISOR: bool>(
     core: &mut Core,
@@ -260,49 +351,25 @@ pub(crate) fn xrstor<const WIDE: bool, const SUPERVISOR: bool>(
     let area = area(core, i, HEADER_END, HEADER + 8, 64, false)?;
     let mut image = Image::<AREA_BYTES>::new();
     image.load(core, area, HEADER, HEADER_END)?;
-    let (state, format) = (image.qword(HEADER), image.qword(HEADER + 8));
-    let compacted = format & COMPACTED != 0;
-    let present = state & mask;
-    // The standard format has MXCSR apart from the XMM registers: AVX asks for it too, and the
-    // header does not say whether it is there.
-    let load_mxcsr =
-        if compacted { present & xcr0::SSE != 0 } else { mask & (xcr0::SSE | xcr0::AVX) != 0 };
-    let components = if compacted { format } else { mask };
-    // Intel's CPUs read what is asked for of x87 and SSE even where the header says that it is
-    // initial, and judge the header after that.
-    let stored = if compacted { mask & format } else { mask };
-    if stored & xcr0::X87 != 0 {
-        image.load(core, area, 0, MXCSR)?;
-        image.load(core, area, ST0, XMM0)?;
-    }
-    if load_mxcsr || stored & xcr0::SSE != 0 {
-        image.load(core, area, MXCSR, MXCSR + 4)?;
-        image.load(core, area, XMM0, LEGACY_BYTES)?;
-    }
+    let found = Found::new(&image, mask);
+    found.probe(core, area, mask, enabled)?;
     if !header_is_valid(core, &image, enabled, SUPERVISOR) {
         return Err(core.gp(0));
     }
-    for (component, at) in placed(components, compacted) {
-        if present >> component.number & 1 != 0 {
-            core.linear(area.seg, area.offset(at + component.size - 1), 1, false)?;
-            image.load(core, area, at, at + component.size)?;
-        }
-    }
-    if load_mxcsr && image.dword(MXCSR) & !mxcsr_mask(&core.model) != 0 {
+    found.load(core, area, &mut image)?;
+    if found.mxcsr && image.dword(MXCSR) & !mxcsr_mask(&core.model) != 0 {
         return Err(core.gp(0));
     }
-    restore::<WIDE>(core, &image, mask, present, load_mxcsr);
-    for (component, at) in placed(components, compacted) {
+    restore::<WIDE>(core, &image, mask, found.present, found.mxcsr);
+    for (component, at) in placed(found.placed, found.compacted) {
         if mask >> component.number & 1 != 0 {
-            get(core, &image, component, at, present >> component.number & 1 != 0);
+            get(core, &image, component, at, found.has(component));
         }
     }
-    if compacted {
-        // What is asked for and not in the image's format becomes initial.
-        for component in &COMPONENTS {
-            if mask & !format & 1 << component.number != 0 {
-                get(core, &image, component, 0, false);
-            }
+    // What is asked for and has no place becomes initial.
+    for component in &COMPONENTS {
+        if mask & !found.placed & 1 << component.number != 0 {
+            get(core, &image, component, 0, false);
         }
     }
     Ok(())

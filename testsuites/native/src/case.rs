@@ -8,6 +8,8 @@ pub const WINDOW: u64 = 0x1_0000;
 pub const WINDOW_BYTES: usize = 0x1_0000;
 /// Bytes of the legacy region of an XSAVE area that the CPU defines: x87, MXCSR and XMM.
 pub const FX_BYTES: usize = 416;
+/// Bytes of the upper halves of the YMM registers.
+pub const YMM_BYTES: usize = 256;
 /// Patches of a case.
 pub const PATCHES: usize = 8;
 /// Bytes of all patches of a case.
@@ -73,6 +75,8 @@ pub struct State {
     pub bases: [u64; 2],
     /// FXSAVE64's image.
     pub fx: [u8; FX_BYTES],
+    /// The upper halves of YMM0 to YMM15; zero where the host has none.
+    pub ymm: [u8; YMM_BYTES],
 }
 
 impl Default for State {
@@ -84,6 +88,7 @@ impl Default for State {
             selectors: [0x2b, 0x33, 0x2b, 0x2b, 0, 0],
             bases: [0; 2],
             fx: [0; FX_BYTES],
+            ymm: [0; YMM_BYTES],
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
     sync::atomic::{AtomicPtr, AtomicU32, Ordering},
 };
 
-use crate::case::{Case, Change, FX_BYTES, LDT, Outcome, Page, State, WINDOW, page};
+use crate::case::{Case, Change, FX_BYTES, LDT, Outcome, Page, State, WINDOW, YMM_BYTES, page};
 
 /// Cases that go to the child at once.
 pub(crate) const BATCH: usize = 256;
@@ -44,6 +44,8 @@ pub(crate) struct Child {
     pub window_file: c_int,
     pub stack: *mut u8,
     pub running: bool,
+    /// Where the upper halves of the YMM registers are in an XSAVE area, if the host has them.
+    pub ymm_at: Option<usize>,
 }
 
 /// Bytes of the signal stack: the frame with its XSAVE area (AMX has 8 KiB) and the handler's own.
@@ -324,6 +326,9 @@ const PLACES: [i32; 16] = [
 ];
 /// XSTATE_BV, in quadwords from the start of the XSAVE area.
 const XSTATE_BV: usize = 64;
+/// Its bits for x87 and SSE, and for the upper halves of the YMM registers.
+const X87_AND_SSE: u64 = 3;
+const AVX: u64 = 4;
 
 unsafe fn harvest(child: &mut Child, at: usize, context: &libc::ucontext_t, segments: &Segments) {
     // SAFETY: `at` is below BATCH, as the parent posted it; the frame's area has 512 bytes or more.
@@ -345,6 +350,12 @@ unsafe fn harvest(child: &mut Child, at: usize, context: &libc::ucontext_t, segm
         after.bases = [segments.fs_base, segments.gs_base];
         let area = context.uc_mcontext.fpregs.cast::<u8>();
         std::ptr::copy_nonoverlapping(area, after.fx.as_mut_ptr(), FX_BYTES);
+        after.ymm = [0; YMM_BYTES];
+        if let Some(at) = child.ymm_at
+            && *area.cast::<u64>().add(XSTATE_BV) & AVX != 0
+        {
+            std::ptr::copy_nonoverlapping(area.add(at), after.ymm.as_mut_ptr(), YMM_BYTES);
+        }
         out.vector = greg(libc::REG_TRAPNO) as u32;
         out.error = greg(libc::REG_ERR) as u32;
         out.cr2 = greg(libc::REG_CR2);
@@ -421,7 +432,14 @@ unsafe fn set_stage(
         };
         let area = context.uc_mcontext.fpregs.cast::<u8>();
         std::ptr::copy_nonoverlapping(before.fx.as_ptr(), area, FX_BYTES);
-        // x87 and SSE come from the image; all that a host has beyond them is as after reset.
-        *area.cast::<u64>().add(XSTATE_BV) = 3;
+        // They come from the image; all that a host has beyond them is as after reset.
+        let mut components = X87_AND_SSE;
+        if let Some(at) = child.ymm_at
+            && before.ymm != [0; YMM_BYTES]
+        {
+            std::ptr::copy_nonoverlapping(before.ymm.as_ptr(), area.add(at), YMM_BYTES);
+            components |= AVX;
+        }
+        *area.cast::<u64>().add(XSTATE_BV) = components;
     }
 }

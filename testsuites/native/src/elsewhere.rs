@@ -21,6 +21,12 @@ impl Oracle {
         match *self {}
     }
 
+    /// Whether cases have upper halves of YMM registers.
+    #[must_use]
+    pub fn has_ymm(&self) -> bool {
+        match *self {}
+    }
+
     /// Runs cases.
     ///
     /// # Errors

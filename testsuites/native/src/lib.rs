@@ -26,7 +26,7 @@ mod oracle;
 
 pub use case::{
     CHANGED, Case, Change, FX_BYTES, LDT, Outcome, PATCH_BYTES, PATCHES, Page, Patch, State,
-    TooMuch, WINDOW, WINDOW_BYTES, page,
+    TooMuch, WINDOW, WINDOW_BYTES, YMM_BYTES, page,
 };
 pub use oracle::{Cpuid, Oracle, cpuid};
 

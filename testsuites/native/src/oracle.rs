@@ -118,6 +118,13 @@ impl Oracle {
         self.board().ldt.load(Ordering::SeqCst) != 0
     }
 
+    /// Whether cases have upper halves of YMM registers.
+    #[must_use]
+    pub fn has_ymm(&self) -> bool {
+        // XCR0 included.
+        std::arch::is_x86_feature_detected!("avx")
+    }
+
     /// How many children were lost and replaced.
     #[must_use]
     pub fn restarts(&self) -> u64 {
@@ -243,6 +250,7 @@ impl Oracle {
             window_file: self.window_file,
             stack: self.stack.at,
             running: false,
+            ymm_at: self.has_ymm().then(|| cpuid(0xd, 2).ebx as usize),
         };
         let board = self.board();
         let number = board.posted.load(Ordering::SeqCst);

@@ -73,6 +73,11 @@ impl Compared<'_> {
             freedom.last_data = !0;
         }
         out.image(&h.fx, &o.fx, &freedom);
+        for n in (0..16).filter(|_| !freedom.sse) {
+            for (at, name) in [(16 * n, "third"), (16 * n + 8, "fourth")] {
+                out.number(&format!("ymm{n} {name}"), word(&h.ymm, at), word(&o.ymm, at));
+            }
+        }
         out.memory(host, ours, &freedom);
         out.0
     }

@@ -4,7 +4,7 @@ use iced_x86::{Code, Instruction, MemorySize, Mnemonic, OpKind, Register};
 use trine_native::{Case, FX_BYTES, Page, State, WINDOW, page};
 
 use super::{
-    encode::{Aim, Encoded, encode, is_branch},
+    encode::{Aim, Encoded, encode, is_branch, is_vsib},
     forms::Form,
     image,
     values::{self, Lane},
@@ -27,8 +27,9 @@ pub(crate) struct Drawn {
 }
 
 /// Draws one case of `form`. `components` are the bits of EDX:EAX that the XSAVE instructions may
-/// find set: what else the host's XCR0 has, ours has not.
-pub(crate) fn draw(form: Form, components: u64, n: &mut Noise) -> Option<Drawn> {
+/// find set: what else the host's XCR0 has, ours has not. `has_ymm` says that the host has YMM
+/// registers.
+pub(crate) fn draw(form: Form, components: u64, has_ymm: bool, n: &mut Noise) -> Option<Drawn> {
     let mut d = Drawing::new(form, n);
     let size = memory_bytes(form.code);
     let target = d.place(size, n);
@@ -45,6 +46,12 @@ pub(crate) fn draw(form: Form, components: u64, n: &mut Noise) -> Option<Drawn> 
     d.special(&encoded.insn, components, n);
     d.operands(&encoded.insn, target, n);
     d.state.fx = image::draw(form.code, n);
+    if has_ymm {
+        d.state.ymm = image::upper_halves(form.code, n);
+    }
+    if encoded.insn.is_vsib() {
+        d.indices(&encoded.insn, n);
+    }
     if form.bits != 64 {
         for register in &mut d.state.gpr {
             *register &= 0xffff_ffff;
@@ -53,6 +60,7 @@ pub(crate) fn draw(form: Form, components: u64, n: &mut Noise) -> Option<Drawn> 
             *register = 0;
         }
         d.state.fx[160 + 8 * 16..].fill(0);
+        d.state.ymm[8 * 16..].fill(0);
     }
     if is_xsave(form.code.mnemonic()) {
         // Its address may have taken the registers of its mask.
@@ -62,10 +70,14 @@ pub(crate) fn draw(form: Form, components: u64, n: &mut Noise) -> Option<Drawn> 
         }
     }
     let mut case = Case::new(d.state);
-    for (at, bytes) in &d.memory {
-        patch(&mut case, *at, bytes);
-    }
     let at = d.rip_linear;
+    // The INT3 behind the instruction stays: what would be executed there is another form.
+    let behind = at.wrapping_add(encoded.bytes.len() as u64);
+    for (at, bytes) in &d.memory {
+        if behind.wrapping_sub(*at) >= bytes.len() as u64 || is_branch(form.code) {
+            patch(&mut case, *at, bytes);
+        }
+    }
     patch(&mut case, at, &encoded.bytes);
     Some(Drawn { case, form, encoded, at })
 }
@@ -236,8 +248,10 @@ fn selectors(bits: u32, n: &mut Noise) -> [u16; 6] {
 /// Bytes that the form reads or writes.
 pub(crate) fn memory_bytes(code: Code) -> u64 {
     match code.op_code().memory_size().size() as u64 {
-        0 if is_xsave(code.mnemonic()) => 576,
+        0 if is_xsave(code.mnemonic()) => 832,
         0 => 8,
+        // Elements of a gather lie here and there.
+        _ if code.op_code().op_kinds().iter().any(|k| is_vsib(*k)) => 64,
         size => size,
     }
 }
@@ -260,6 +274,7 @@ pub(crate) fn is_xsave(mnemonic: Mnemonic) -> bool {
 /// What the memory operand's bytes mean.
 pub(crate) fn lane_of(size: MemorySize) -> Lane {
     match size.element_type() {
+        MemorySize::Float16 => Lane::F16,
         MemorySize::Float32 => Lane::F32,
         MemorySize::Float64 => Lane::F64,
         MemorySize::Float80 => Lane::F80,
@@ -428,7 +443,11 @@ impl Drawing {
 
     /// Sets the address's registers so that it is `target`, and memory there.
     fn solve(&mut self, insn: &Instruction, target: u64, n: &mut Noise) {
-        let (base, index) = (insn.memory_base(), insn.memory_index());
+        let (base, mut index) = (insn.memory_base(), insn.memory_index());
+        if insn.is_vsib() {
+            // Its lanes come later, near zero as a rule.
+            index = Register::None;
+        }
         let linear_base = self.bases()[segment_number(insn.memory_segment())];
         let offset = target.wrapping_sub(linear_base);
         let scale = u64::from(insn.memory_index_scale());
@@ -454,6 +473,25 @@ impl Drawing {
             (None, None) => {}
         }
         self.contents(insn, target, n);
+    }
+
+    /// The lanes of a gather's index register: near zero, as a rule.
+    fn indices(&mut self, insn: &Instruction, n: &mut Noise) {
+        let register = insn.memory_index().number();
+        let wide = insn.is_vsib64();
+        let mut near = || match n.below(40) {
+            0 => values::integer(n),
+            1 => n.below(0x2000).wrapping_sub(0x1000),
+            _ => n.below(20).wrapping_sub(6),
+        };
+        let mut quadword = || if wide { near() } else { near() << 32 | near() & 0xffff_ffff };
+        let at = 16 * register;
+        for place in self.state.fx[160 + at..176 + at].chunks_exact_mut(8) {
+            place.copy_from_slice(&quadword().to_le_bytes());
+        }
+        for place in self.state.ymm[at..at + 16].chunks_exact_mut(8) {
+            place.copy_from_slice(&quadword().to_le_bytes());
+        }
     }
 
     /// What lies at the memory operand.

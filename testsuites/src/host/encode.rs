@@ -37,8 +37,9 @@ pub(crate) struct Aim {
 pub(crate) struct Encoded {
     pub(crate) bytes: Vec<u8>,
     pub(crate) insn: Instruction,
-    /// A LOCK prefix where none may be was put before the instruction: `insn` does not know it.
-    pub(crate) bad_lock: bool,
+    /// What makes the bytes no instruction, though `insn` is one: a LOCK prefix where none may be,
+    /// or a VEX prefix that is none.
+    pub(crate) flaw: Option<&'static str>,
 }
 
 /// One encoding of `form`.
@@ -49,16 +50,59 @@ pub(crate) fn encode(form: Form, aim: &Aim, n: &mut Noise) -> Option<Encoded> {
         let Some(mut bytes) = draft.finish(aim) else { continue };
         let Some(insn) = decode(form, &bytes, aim.rip) else { continue };
         let lockable = form.code.op_code().can_use_lock_prefix();
-        let bad_lock = !insn.has_lock_prefix()
+        let flaw = if !insn.has_lock_prefix()
             && bytes.len() < LONGEST
             && !(lockable && insn.op0_kind() == iced_x86::OpKind::Memory)
-            && n.once_in(300);
-        if bad_lock {
+            && n.once_in(300)
+        {
             bytes.insert(0, 0xf0);
-        }
-        return Some(Encoded { bytes, insn, bad_lock });
+            Some("lock")
+        } else if form.code.op_code().encoding() == EncodingKind::VEX && n.once_in(60) {
+            spoil_vex(form, &mut bytes, n)
+        } else {
+            None
+        };
+        return Some(Encoded { bytes, insn, flaw });
     }
     None
+}
+
+/// Puts a prefix before VEX that may not be there, or changes one of VEX's fields, and says what,
+/// if this leaves no instruction at all (SDM vol. 2A, sections 2.3.2 to 2.3.6 and 2.4).
+fn spoil_vex(form: Form, bytes: &mut Vec<u8>, n: &mut Noise) -> Option<&'static str> {
+    let start = bytes.iter().position(|byte| matches!(byte, 0xc4 | 0xc5))?;
+    let last = start + if bytes[start] == 0xc4 { 2 } else { 1 };
+    let mut spoilt = bytes.clone();
+    let flaw = match n.below(5) {
+        0 | 1 if bytes.len() == LONGEST => return None,
+        0 => {
+            spoilt.insert(start, n.pick(&[0x66, 0xf2, 0xf3]));
+            "a prefix and"
+        }
+        1 if form.bits == 64 => {
+            spoilt.insert(start, 0x40 | n.byte() & 15);
+            "REX and"
+        }
+        1 | 2 => {
+            spoilt[last] ^= 8 << n.below(4);
+            "another vvvv:"
+        }
+        3 => {
+            spoilt[last] ^= 4;
+            "another L:"
+        }
+        _ if bytes[start] == 0xc5 => return None,
+        _ => {
+            spoilt[last] ^= 0x80;
+            "another W:"
+        }
+    };
+    let decoded = Decoder::new(form.bits, &spoilt, DecoderOptions::NONE).decode();
+    if decoded.code() != Code::INVALID {
+        return None;
+    }
+    *bytes = spoilt;
+    Some(flaw)
 }
 
 /// The instruction, if `bytes` are one encoding of the form.
@@ -82,6 +126,8 @@ struct Draft<'a> {
     rex: u8,
     has_rex: bool,
     vvvv: u8,
+    /// VEX.L.
+    length: u8,
     opcode: Vec<u8>,
     modrm: Option<u8>,
     /// SIB and displacement.
@@ -123,7 +169,12 @@ fn in_rm(kind: K) -> bool {
 }
 
 fn in_memory(kind: K) -> bool {
-    matches!(kind, K::mem | K::mem_mib | K::mem_mpx | K::sibmem)
+    is_vsib(kind) || matches!(kind, K::mem | K::mem_mib | K::mem_mpx | K::sibmem)
+}
+
+/// Memory whose index is a vector.
+pub(crate) fn is_vsib(kind: K) -> bool {
+    matches!(kind, K::mem_vsib32x | K::mem_vsib32y | K::mem_vsib64x | K::mem_vsib64y)
 }
 
 fn in_either(kind: K) -> bool {
@@ -178,6 +229,7 @@ impl<'a> Draft<'a> {
             rex,
             has_rex: rex != 0 || form.bits == 64 && n.once_in(8),
             vvvv: 0,
+            length: if op.is_lig() { n.byte() & 1 } else { op.l() as u8 & 1 },
             opcode: Vec::new(),
             modrm: None,
             address: Vec::new(),
@@ -308,7 +360,8 @@ impl<'a> Draft<'a> {
             self.modrm = Some(0xc0 | reg << 3 | rm);
             return;
         }
-        let (form, rm) = (n.below(3) as u8, n.byte() & 7);
+        let vsib = op.op_kinds().iter().any(|k| is_vsib(*k));
+        let (form, rm) = (n.below(3) as u8, if vsib { 4 } else { n.byte() & 7 });
         self.modrm = Some(form << 6 | reg << 3 | rm);
         let target = self.aim.memory.wrapping_sub(self.base_of_segment());
         if self.address_bits == 16 {
@@ -328,7 +381,7 @@ impl<'a> Draft<'a> {
             let sib = n.byte();
             self.address.push(sib);
             absolute = form == 0 && sib & 7 == 5;
-            if absolute && (sib >> 3 & 7 != 4 || self.rex & 2 != 0) {
+            if absolute && !vsib && (sib >> 3 & 7 != 4 || self.rex & 2 != 0) {
                 // An index and a displacement: the index makes up for it.
                 absolute = false;
                 self.address.extend((values::displacement(n) as u32).to_le_bytes());
@@ -416,8 +469,7 @@ impl<'a> Draft<'a> {
             MandatoryPrefix::PF2 => 3,
             _ => 0,
         };
-        let length = op.l() as u8 & 1;
-        let last = (!self.vvvv & 15) << 3 | length << 2 | prefix;
+        let last = (!self.vvvv & 15) << 3 | self.length << 2 | prefix;
         let (w, r, xb) = (self.rex >> 3 & 1, self.rex >> 2 & 1, self.rex & 3);
         if map == 1 && w == 0 && xb == 0 && self.has_rex {
             out.extend([0xc5, (1 - r) << 7 | last]);

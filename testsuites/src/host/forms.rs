@@ -3,7 +3,7 @@
 //! A form is one of iced-x86's `Code`s in code of 16, 32 or 64 bits: all of them, so that none is
 //! forgotten. One is left out only if [`excluded`] says why.
 
-use iced_x86::{Code, CpuidFeature, Mnemonic};
+use iced_x86::{Code, CpuidFeature, EncodingKind, Mnemonic, OpCodeOperandKind};
 use trine_x86::Decoder;
 
 use super::cpuid::HostFeatures;
@@ -43,6 +43,7 @@ pub(crate) fn excluded(
     ours: &Decoder,
     host: &HostFeatures,
     has_ldt: bool,
+    has_ymm: bool,
 ) -> Option<String> {
     let Form { code, bits } = form;
     if code.op_code().fwait() {
@@ -58,8 +59,8 @@ pub(crate) fn excluded(
     if let Some(missing) = missing {
         return Some(format!("this host's CPU has no {missing:?}"));
     }
-    if code.cpuid_features().iter().any(|f| WIDE.contains(f)) {
-        return Some("the oracle's states hold no upper halves of YMM registers".into());
+    if !has_ymm && code.op_code().encoding() == EncodingKind::VEX && uses_vectors(code) {
+        return Some("this host's kernel gives no YMM registers".into());
     }
     if bits == 16 && !has_ldt {
         return Some("this host's kernel gives no 16-bit segment (modify_ldt)".into());
@@ -67,9 +68,14 @@ pub(crate) fn excluded(
     None
 }
 
-/// What works on YMM registers.
-const WIDE: [CpuidFeature; 4] =
-    [CpuidFeature::AVX, CpuidFeature::AVX2, CpuidFeature::FMA, CpuidFeature::F16C];
+/// Whether one of the operands is an XMM or YMM register.
+fn uses_vectors(code: Code) -> bool {
+    use OpCodeOperandKind as K;
+    let is_vector = |k: &K| {
+        matches!(k, K::xmm_reg | K::ymm_reg | K::xmm_rm | K::ymm_rm | K::xmm_or_mem | K::ymm_or_mem)
+    };
+    code.op_code().op_kinds().iter().any(is_vector)
+}
 
 fn names(features: &[CpuidFeature]) -> String {
     features.iter().map(|f| format!("{f:?}")).collect::<Vec<_>>().join(" and ")
@@ -78,12 +84,15 @@ fn names(features: &[CpuidFeature]) -> String {
 const KERNEL: &str = "it would call the host's kernel";
 const CHANCE: &str = "its result is not the same twice (time, chance, or the CPU it runs on)";
 const IDENTITY: &str = "it tells which CPU this is, which Trine's models decide themselves";
+const HYPERVISOR: &str = "it is the host's hypervisor that answers, if there is one";
 const EMULATED: &str = "Linux emulates it where UMIP forbids it (arch/x86/kernel/umip.c)";
 
 /// What is left out though both CPUs have it.
-const LEFT_OUT: [(Mnemonic, &str); 15] = [
+const LEFT_OUT: [(Mnemonic, &str); 17] = [
     (Mnemonic::Syscall, KERNEL),
     (Mnemonic::Sysenter, KERNEL),
+    (Mnemonic::Vmcall, HYPERVISOR),
+    (Mnemonic::Vmmcall, HYPERVISOR),
     (Mnemonic::Rdtsc, CHANCE),
     (Mnemonic::Rdtscp, CHANCE),
     (Mnemonic::Rdpid, CHANCE),

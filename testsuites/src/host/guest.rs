@@ -4,7 +4,9 @@ use std::{num::NonZeroU64, sync::Arc};
 
 use trine_engine::{Budget, CpuModel, CpuState, Exit, Vcpu};
 use trine_guest::{Gpa, Ram};
-use trine_native::{Case, Change, FX_BYTES, Outcome, Page, State, WINDOW, WINDOW_BYTES, page};
+use trine_native::{
+    Case, Change, FX_BYTES, Outcome, Page, State, WINDOW, WINDOW_BYTES, YMM_BYTES, page,
+};
 use trine_x86::{Simd, X87, rflags};
 
 use crate::{
@@ -83,6 +85,9 @@ impl Guest {
             }
         }
         (s.x87, s.simd) = from_image(&from.fx);
+        for (n, ymm) in s.simd.ymm.iter_mut().enumerate() {
+            [ymm[2], ymm[3]] = [word(&from.ymm, 16 * n), word(&from.ymm, 16 * n + 8)];
+        }
         s
     }
 
@@ -99,6 +104,7 @@ impl Guest {
         (to.selectors[1], to.selectors[2]) = (frame.cs, frame.ss);
         to.bases = [after.segments.seg[4].base, after.segments.seg[5].base];
         to.fx = to_image(&after.x87, &after.simd);
+        to.ymm = upper_halves(&after.simd);
     }
 
     /// Collects what the case changed, and makes the window what it was.
@@ -176,6 +182,16 @@ pub(crate) fn to_image(x87: &X87, simd: &Simd) -> [u8; FX_BYTES] {
         put(168 + 16 * n, &ymm[1].to_le_bytes());
     }
     fx
+}
+
+/// The upper halves of the YMM registers.
+fn upper_halves(simd: &Simd) -> [u8; YMM_BYTES] {
+    let mut out = [0; YMM_BYTES];
+    for (half, ymm) in out.chunks_exact_mut(16).zip(&simd.ymm) {
+        half[..8].copy_from_slice(&ymm[2].to_le_bytes());
+        half[8..].copy_from_slice(&ymm[3].to_le_bytes());
+    }
+    out
 }
 
 /// The eight bytes at `at`, fewer at the end.

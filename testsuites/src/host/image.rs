@@ -72,6 +72,18 @@ pub(crate) fn draw(code: Code, n: &mut Noise) -> Image {
     fx
 }
 
+/// The upper halves of the YMM registers; of which one or another is not in use, as a rule.
+pub(crate) fn upper_halves(code: Code, n: &mut Noise) -> [u8; trine_native::YMM_BYTES] {
+    let mut out = [0; trine_native::YMM_BYTES];
+    let lane = xmm_lane(code, n);
+    for half in out.chunks_exact_mut(16) {
+        if !n.once_in(8) {
+            half.copy_from_slice(&values::lanes(lane, n).to_le_bytes());
+        }
+    }
+    out
+}
+
 /// A value close to another.
 fn neighbour((significand, rest): (u64, u16), n: &mut Noise) -> (u64, u16) {
     let significand = significand.wrapping_add(n.below(5)).wrapping_sub(2) | 1 << 63;
@@ -91,6 +103,7 @@ fn xmm_lane(code: Code, n: &mut Noise) -> Lane {
         1 => Lane::Byte,
         2 => Lane::F32,
         3 => Lane::F64,
+        4 => Lane::F16,
         _ if own == Lane::F80 || own == Lane::Bcd => Lane::Integer,
         _ => own,
     }
@@ -132,8 +145,8 @@ pub(crate) fn xsave_area(code: Code, n: &mut Noise) -> Vec<u8> {
         area[24..28].copy_from_slice(&bad.to_le_bytes());
     }
     area.resize(512, 0);
-    let mut present = n.below(4);
-    let mut compact = if n.once_in(4) { 1 << 63 | present | n.below(4) } else { 0 };
+    let mut present = n.below(8);
+    let mut compact = if n.once_in(4) { 1 << 63 | present | n.below(8) } else { 0 };
     if n.once_in(20) {
         present |= 1 << n.pick(&[10_u32, 20, 62, 63]);
     }
@@ -144,5 +157,6 @@ pub(crate) fn xsave_area(code: Code, n: &mut Noise) -> Vec<u8> {
     for word in [present, compact, reserved, 0, 0, 0, 0, 0] {
         area.extend(u64::to_le_bytes(word));
     }
+    area.extend(upper_halves(code, n));
     area
 }

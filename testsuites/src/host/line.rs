@@ -70,8 +70,8 @@ pub(crate) fn mode_of(bits: u32) -> (Mode, &'static str) {
 pub(crate) fn write(drawn: &Drawn, host: &Outcome, freedom: &Freedom) -> String {
     let (mode, name) = mode_of(drawn.form.bits);
     let bytes: String = drawn.encoded.bytes.iter().map(|b| format!("{b:02x}")).collect();
-    let lock = if drawn.encoded.bad_lock { "lock " } else { "" };
-    let mut out = format!("{name} {bytes} \"{lock}{}\"", drawn.encoded.insn);
+    let flaw = drawn.encoded.flaw.map_or(String::new(), |flaw| format!("{flaw} "));
+    let mut out = format!("{name} {bytes} \"{flaw}{}\"", drawn.encoded.insn);
     let from = initial(mode);
     registers(&mut out, &from, &drawn.case.before, true);
     memory(&mut out, drawn);
@@ -218,7 +218,11 @@ fn registers(out: &mut String, from: &State, to: &State, left: bool) {
             u128::from(word(&state.fx, 168 + 16 * n)) << 64
                 | u128::from(word(&state.fx, 160 + 16 * n))
         };
-        if value(from) != value(to) {
+        let upper = |state: &State| (word(&state.ymm, 16 * n), word(&state.ymm, 16 * n + 8));
+        if upper(from) != upper(to) {
+            let (third, fourth) = upper(to);
+            let _ = write!(out, " ymm{n}={fourth:016x}{third:016x}{:032x}", value(to));
+        } else if value(from) != value(to) {
             let _ = write!(out, " xmm{n}={:x}", value(to));
         }
     }
@@ -256,8 +260,10 @@ fn case(vector: &Vector) -> (Case, u64) {
     // TOP names the others.
     settings.sort_by_key(|s| !matches!(s, Setting::Register(name, _) if name == "fsw"));
     for setting in &settings {
-        if let Setting::Register(name, value) = setting {
-            set(&mut state, name, *value);
+        match setting {
+            Setting::Register(name, value) => set(&mut state, name, *value),
+            Setting::Ymm(n, value) => set_ymm(&mut state, *n, *value),
+            Setting::Memory(..) => {}
         }
     }
     let mut case = Case::new(state);
@@ -301,6 +307,7 @@ fn expected(vector: &Vector, case: &Case) -> Outcome {
         match setting {
             Setting::Register(name, _) if name == "undef" => {}
             Setting::Register(name, value) => set(&mut out.after, name, *value),
+            Setting::Ymm(n, value) => set_ymm(&mut out.after, *n, *value),
             Setting::Memory(at, data) => {
                 let at = at.wrapping_sub(WINDOW) as usize;
                 if let Some(place) = now.get_mut(at..at.saturating_add(data.len())) {
@@ -320,6 +327,13 @@ fn expected(vector: &Vector, case: &Case) -> Outcome {
         }
     }
     out
+}
+
+fn set_ymm(state: &mut State, n: usize, value: [u64; 4]) {
+    let bytes = value.map(u64::to_le_bytes);
+    let (low, high) = bytes.as_flattened().split_at(16);
+    state.fx[160 + 16 * n..176 + 16 * n].copy_from_slice(low);
+    state.ymm[16 * n..16 * n + 16].copy_from_slice(high);
 }
 
 fn set(state: &mut State, name: &str, value: u128) {
@@ -387,13 +401,14 @@ mod tests {
             (Code::Add_rm32_imm8, 32),
             (Code::Fstp_m80fp, 16),
             (Code::Addps_xmm_xmmm128, 32),
+            (Code::VEX_Vaddps_ymm_ymm_ymmm256, 64),
             (Code::Retnd_imm16, 16),
             (Code::Cmpsb_m8_m8, 64),
         ];
         let mut noise = Noise::new(7);
         for (code, bits) in codes {
             for _ in 0..100 {
-                let drawn = draw::draw(Form { code, bits }, !0, &mut noise).unwrap();
+                let drawn = draw::draw(Form { code, bits }, !0, true, &mut noise).unwrap();
                 let mut out = Outcome::default();
                 out.vector = 3;
                 out.after = drawn.case.before;

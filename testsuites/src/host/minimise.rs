@@ -35,6 +35,9 @@ pub(crate) fn minimise(
             let at = 32 + 16 * n;
             attempt(&mut best, &|d| d.case.before.fx[at..at + 16].fill(0))?;
         }
+        for n in 0..16 {
+            attempt(&mut best, &|d| d.case.before.ymm[16 * n..16 * n + 16].fill(0))?;
+        }
         for (at, len) in PARTS {
             attempt(&mut best, &|d| {
                 let usual: &[u8] = match at {

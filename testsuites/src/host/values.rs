@@ -153,6 +153,7 @@ pub(crate) fn bcd(n: &mut Noise) -> [u8; 10] {
 pub(crate) enum Lane {
     Integer,
     Byte,
+    F16,
     F32,
     F64,
     F80,
@@ -163,6 +164,7 @@ pub(crate) enum Lane {
 pub(crate) fn lanes(lane: Lane, n: &mut Noise) -> u128 {
     let pair = |low: u64, high: u64| u128::from(high) << 64 | u128::from(low);
     match lane {
+        Lane::F16 => (0..8).fold(0, |v, _| v << 16 | u128::from(float(n, 5, 10))),
         Lane::F32 => (0..4).fold(0, |v, _| v << 32 | u128::from(f32(n))),
         Lane::F64 => pair(f64(n), f64(n)),
         Lane::F80 => {

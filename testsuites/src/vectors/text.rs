@@ -37,6 +37,8 @@ pub enum Mode {
 pub enum Setting {
     /// A register by name.
     Register(String, u128),
+    /// A YMM register's quadwords, from the lowest up.
+    Ymm(usize, [u64; 4]),
     /// Bytes at an address.
     Memory(u64, Vec<u8>),
 }
@@ -145,6 +147,9 @@ fn setting(text: &str) -> Result<Setting, ParseError> {
         let (address, data) = (hex(address)?, bytes(value)?);
         return Ok(Setting::Memory(address as u64, data));
     }
+    if let Some(n) = numbered(name, "ymm", 16) {
+        return Ok(Setting::Ymm(n.into(), quadwords(value)?));
+    }
     if !is_register(name) {
         return Err(ParseError(format!("there is no register '{name}'")));
     }
@@ -157,11 +162,24 @@ const OTHERS: [&str; 19] = [
     "xcr0", "efer", "fop", "fip", "fdp", "fsbase", "gsbase",
 ];
 
+/// The number of register `name` of a kind of which there are `below`.
+fn numbered(name: &str, prefix: &str, below: u8) -> Option<u8> {
+    name.strip_prefix(prefix)?.parse().ok().filter(|n| *n < below)
+}
+
+/// Up to 64 digits.
+fn quadwords(text: &str) -> Result<[u64; 4], ParseError> {
+    let at = text.len().saturating_sub(32);
+    if !text.is_ascii() || text.len() > 64 {
+        return Err(ParseError(format!("'{text}' is no number of up to 64 digits")));
+    }
+    let high = if at == 0 { 0 } else { hex(&text[..at])? };
+    let low = hex(&text[at..])?;
+    Ok([low as u64, (low >> 64) as u64, high as u64, (high >> 64) as u64])
+}
+
 fn is_register(name: &str) -> bool {
-    let numbered = |prefix: &str, below: u8| {
-        let number = name.strip_prefix(prefix).and_then(|n| n.parse::<u8>().ok());
-        number.is_some_and(|n| n < below)
-    };
+    let numbered = |prefix, below| numbered(name, prefix, below).is_some();
     GPR_NAMES.contains(&name)
         || SEG_NAMES.contains(&name)
         || OTHERS.contains(&name)

@@ -136,7 +136,7 @@ pub(crate) fn state(model: &CpuModel) -> CpuState {
     s.control.cr4 =
         cr4::PAE | cr4::OSFXSR | cr4::OSXMMEXCPT | cr4::OSXSAVE | cr4::FSGSBASE | cr4::UMIP;
     s.control.efer = efer::SCE | efer::LME | efer::LMA | efer::NXE;
-    s.control.xcr0 = 3;
+    s.control.xcr0 = 7;
     s.segments.gdtr = Table { base: SUPERVISOR + GDT, limit: 8 * 16 - 1 };
     s.segments.idtr = Table { base: SUPERVISOR + IDT, limit: 0xfff };
     s.segments.tr = Segment { selector: TASK, base: SUPERVISOR + TSS, limit: 0x206f, rights: 0x8b };

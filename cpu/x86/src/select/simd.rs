@@ -1,6 +1,6 @@
-//! MMX, SSE to SSE4.2, AES-NI, PCLMULQDQ, SHA, FXSAVE and XSAVE: every legacy encoding.
+//! MMX, SSE to SSE4.2, AVX, AVX2, FMA, F16C, AES-NI, PCLMULQDQ, GFNI, SHA, FXSAVE and XSAVE.
 //!
-//! VEX forms are other `Code`s; their rows will name the same lane functions.
+//! Rows of legacy and of VEX encodings name the same lane functions.
 
 /// A cold instruction as a path; `, stores` if it may store to memory.
 macro_rules! row {
@@ -11,6 +11,11 @@ macro_rules! row {
         row!(@ $p, stringify!($f), true, $f)
     };
     (@ $p:expr, $name:expr, $stores:expr, $run:expr) => {{
+        // A function of its own, so that it is compiled here and not with each engine.
+        fn run(core: &mut $crate::Core, i: &$crate::Insn) -> Result<(), $crate::Raised> {
+            let run: fn(&mut $crate::Core, &$crate::Insn) -> Result<(), $crate::Raised> = $run;
+            run(core, i)
+        }
         struct H;
         impl $crate::sem::Semantics for H {
             const ENDS: bool = false;
@@ -18,7 +23,7 @@ macro_rules! row {
             const COLD: bool = true;
             #[inline(always)]
             fn exec<S: $crate::sem::Sem>(s: &mut S, i: &$crate::insn::Insn) -> Result<(), S::Stop> {
-                s.cold($crate::sem::Cold { name: $name, run: $run }, i)
+                s.cold($crate::sem::Cold { name: $name, run }, i)
             }
         }
         $p.pick::<H>()
@@ -53,33 +58,38 @@ macro_rules! xmm0 {
     };
 }
 
-/// The same of one operand that is smaller than the result.
+/// The same of one operand that is smaller than the result: `$size` bytes.
 macro_rules! widen {
-    ($p:expr, $w:ident, $f:path) => {
-        row!(@ $p, stringify!($f), false, |core, i| {
-            simd::widen(core, i, $crate::Width::$w, $f)
-        })
+    ($p:expr, $size:expr, $f:path) => {
+        row!(@ $p, stringify!($f), false, |core, i| simd::widen::<Xmm, 2>(core, i, $size, $f))
     };
 }
 
 /// `$f` of the low lanes, of type `$t`.
 macro_rules! scalar {
     ($p:expr, $t:ty, $f:path) => {
-        row!(@ $p, stringify!($f), false, |core, i| float::scalar::<$t>(core, i, $f))
+        row!(@ $p, stringify!($f), false, |core, i| float::scalar::<Xmm, $t>(core, i, $f))
     };
 }
 
 /// `$f` of each pair of lanes of type `$t`.
 macro_rules! packed {
     ($p:expr, $t:ty, $f:path) => {
-        row!(@ $p, stringify!($f), false, |core, i| float::packed::<$t>(core, i, $f))
+        row!(@ $p, stringify!($f), false, |core, i| float::packed::<Xmm, 2, $t>(core, i, $f))
+    };
+}
+
+/// `$f` of each lane of type `$t`.
+macro_rules! single {
+    ($p:expr, $t:ty, $f:path) => {
+        row!(@ $p, stringify!($f), false, |core, i| float::single::<Xmm, 2, $t>(core, i, $f))
     };
 }
 
 /// A conversion between packed formats.
 macro_rules! convert {
     ($p:expr, $shape:ident, $f:path) => {
-        row!(@ $p, stringify!($f), false, |core, i| convert::$shape(core, i, $f))
+        row!(@ $p, stringify!($f), false, |core, i| convert::$shape::<Xmm, 2>(core, i, $f))
     };
 }
 
@@ -88,9 +98,13 @@ mod integer;
 mod moves;
 #[cfg(test)]
 mod tests;
+mod vex;
 
 use crate::{insn::Insn, sem::Pick};
 
 pub(super) fn pick<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
-    moves::pick(i, p).or_else(|p| float::pick(i, p)).or_else(|p| integer::pick(i, p))
+    moves::pick(i, p)
+        .or_else(|p| float::pick(i, p))
+        .or_else(|p| integer::pick(i, p))
+        .or_else(|p| vex::pick(i, p))
 }

@@ -9,7 +9,8 @@ const fn double(a: u8) -> u8 {
     a << 1 ^ if a & 0x80 != 0 { 0x1b } else { 0 }
 }
 
-const fn multiply(a: u8, b: u8) -> u8 {
+/// The product in that field.
+pub(super) const fn multiply(a: u8, b: u8) -> u8 {
     let (mut product, mut a, mut b) = (0, a, b);
     while b != 0 {
         if b & 1 != 0 {

@@ -1,4 +1,4 @@
-//! Floating-point arithmetic on XMM registers.
+//! Floating-point arithmetic on XMM and YMM registers.
 //!
 //! An instruction works under an environment made from MXCSR. The flags of all its lanes go to
 //! MXCSR together, even if one of them is unmasked; then nothing else is written.
@@ -11,7 +11,7 @@ use trine_softfloat::{
 };
 
 use super::{
-    Bank, Xmm, enter_sse,
+    Bank,
     lanes::{Lane, build, lane, map, map2},
     scalar_source,
 };
@@ -54,58 +54,74 @@ fn unmasked(core: &mut Core, env: &Env) -> Raised {
     core.fault(if known { vector::XM } else { vector::UD })
 }
 
-/// Replaces the low lane.
+/// Sets `dst` to the first source with another low lane.
 #[inline(always)]
-pub(crate) fn set_low<F: Real>(core: &mut Core, reg: u8, value: F) {
-    let place = &mut core.simd.ymm[usize::from(reg & 15)][0];
-    *place = *place & !F::W.mask() | value.bits();
+pub(crate) fn set_low<B: Bank<2>, F: Real>(core: &mut Core, i: &Insn, value: F) {
+    let [low, high] = B::get(core, i.ops[B::FIRST]);
+    B::set(core, i.ops[0], [low & !F::W.mask() | value.bits(), high]);
 }
 
-/// `dst = f(dst, src)` in the low lane.
+/// `dst = f(first, second)` in the low lane; the others are the first source's.
 #[inline(always)]
-pub(crate) fn scalar<F: Real>(
+pub(crate) fn scalar<B: Bank<2>, F: Real>(
     core: &mut Core,
     i: &Insn,
     f: impl Fn(&mut Env, F, F) -> F,
 ) -> Result<(), Raised> {
-    enter_sse(core)?;
-    let b = F::of(scalar_source(core, i, 1, F::W)?);
-    let a = F::of(core.simd.ymm[usize::from(i.ops[0] & 15)][0]);
+    B::enter(core)?;
+    let b = F::of(scalar_source(core, i, B::FIRST + 1, F::W)?);
+    let a = F::of(B::get(core, i.ops[B::FIRST])[0]);
     let mut env = environment(core);
     let result = f(&mut env, a, b);
     settle(core, &env)?;
-    set_low(core, i.ops[0], result);
+    set_low::<B, F>(core, i, result);
     Ok(())
 }
 
-/// `dst = f(dst, src)` as a whole.
+/// `dst = f(first, second)` as a whole.
 #[inline(always)]
-pub(crate) fn vector(
+pub(crate) fn vector<B: Bank<Q>, const Q: usize>(
     core: &mut Core,
     i: &Insn,
-    f: impl Fn(&mut Env, [u64; 2], [u64; 2]) -> [u64; 2],
+    f: impl Fn(&mut Env, [u64; Q], [u64; Q]) -> [u64; Q],
 ) -> Result<(), Raised> {
-    enter_sse(core)?;
-    let b = Xmm::source(core, i, 1)?;
-    let a = Xmm::get(core, i.ops[0]);
+    B::enter(core)?;
+    let b = B::source(core, i, B::FIRST + 1)?;
+    let a = B::get(core, i.ops[B::FIRST]);
     let mut env = environment(core);
     let result = f(&mut env, a, b);
     settle(core, &env)?;
-    Xmm::set(core, i.ops[0], result);
+    B::set(core, i.ops[0], result);
     Ok(())
 }
 
-/// `dst = f(dst, src)` in each lane.
+/// `dst = f(first, second)` in each lane.
 #[inline(always)]
-pub(crate) fn packed<F: Real>(
+pub(crate) fn packed<B: Bank<Q>, const Q: usize, F: Real>(
     core: &mut Core,
     i: &Insn,
     f: impl Fn(&mut Env, F, F) -> F,
 ) -> Result<(), Raised> {
-    vector(core, i, |env, a, b| map2(a, b, |x, y| f(env, x, y)))
+    vector::<B, Q>(core, i, |env, a, b| map2(a, b, |x, y| f(env, x, y)))
 }
 
-/// SQRTSS, SQRTSD.
+/// `dst = f(src)` in each lane.
+#[inline(always)]
+pub(crate) fn single<B: Bank<Q>, const Q: usize, F: Real>(
+    core: &mut Core,
+    i: &Insn,
+    f: impl Fn(&mut Env, F) -> F,
+) -> Result<(), Raised> {
+    B::enter(core)?;
+    let b = B::source(core, i, 1)?;
+    let mut env = environment(core);
+    let result = map(b, |x| f(&mut env, x));
+    settle(core, &env)?;
+    B::set(core, i.ops[0], result);
+    Ok(())
+}
+
+/// SQRTSS, SQRTSD; of SQRTPS and SQRTPD [`sse::sqrt`] is enough.
 pub(crate) fn sqrt<F: Real>(env: &mut Env, _: F, b: F) -> F {
     sse::sqrt(env, b)
 }
@@ -152,24 +168,34 @@ pub(crate) fn compare<F: Real>(env: &mut Env, a: F, b: F, imm: u8) -> F {
     F::of(if PREDICATES[usize::from(imm & 15)] >> bit & 1 != 0 { u64::MAX } else { 0 })
 }
 
+/// The predicates of a bank: VEX forms have four times as many.
+const fn predicates<B: Bank<Q>, const Q: usize>() -> u8 {
+    if B::FIRST == 0 { 7 } else { 31 }
+}
+
 /// CMPSS, CMPSD.
-pub(crate) fn compare_scalar<F: Real>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
-    scalar::<F>(core, i, |env, a, b| compare(env, a, b, i.imm as u8 & 7))
+pub(crate) fn compare_scalar<B: Bank<2>, F: Real>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    let imm = i.imm as u8 & predicates::<B, 2>();
+    scalar::<B, F>(core, i, |env, a, b| compare(env, a, b, imm))
 }
 
 /// CMPPS, CMPPD.
-pub(crate) fn compare_packed<F: Real>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
-    packed::<F>(core, i, |env, a, b| compare(env, a, b, i.imm as u8 & 7))
-}
-
-/// COMISS, COMISD and, not `SIGNALLING`, UCOMISS, UCOMISD.
-pub(crate) fn compare_flags<F: Real, const SIGNALLING: bool>(
+pub(crate) fn compare_packed<B: Bank<Q>, const Q: usize, F: Real>(
     core: &mut Core,
     i: &Insn,
 ) -> Result<(), Raised> {
-    enter_sse(core)?;
+    let imm = i.imm as u8 & predicates::<B, Q>();
+    packed::<B, Q, F>(core, i, |env, a, b| compare(env, a, b, imm))
+}
+
+/// COMISS, COMISD and, not `SIGNALLING`, UCOMISS, UCOMISD.
+pub(crate) fn compare_flags<B: Bank<2>, F: Real, const SIGNALLING: bool>(
+    core: &mut Core,
+    i: &Insn,
+) -> Result<(), Raised> {
+    B::enter(core)?;
     let b = F::of(scalar_source(core, i, 1, F::W)?);
-    let a = F::of(core.simd.ymm[usize::from(i.ops[0] & 15)][0]);
+    let a = F::of(B::get(core, i.ops[0])[0]);
     let mut env = environment(core);
     let relation = if SIGNALLING {
         sse::compare_signalling(&mut env, a, b)
@@ -193,13 +219,16 @@ fn round<F: Real>(env: &mut Env, b: F, imm: u8) -> F {
 }
 
 /// ROUNDSS, ROUNDSD.
-pub(crate) fn round_scalar<F: Real>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
-    scalar::<F>(core, i, |env, _, b| round(env, b, i.imm as u8))
+pub(crate) fn round_scalar<B: Bank<2>, F: Real>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    scalar::<B, F>(core, i, |env, _, b| round(env, b, i.imm as u8))
 }
 
 /// ROUNDPS, ROUNDPD.
-pub(crate) fn round_packed<F: Real>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
-    packed::<F>(core, i, |env, _, b| round(env, b, i.imm as u8))
+pub(crate) fn round_packed<B: Bank<Q>, const Q: usize, F: Real>(
+    core: &mut Core,
+    i: &Insn,
+) -> Result<(), Raised> {
+    single::<B, Q, F>(core, i, |env, b| round(env, b, i.imm as u8))
 }
 
 /// Neighbours of `a`, then neighbours of `b`, through `f`, in each 16 bytes.
@@ -218,19 +247,28 @@ fn horizontal<F: Real, const Q: usize>(
 }
 
 /// HADDPS, HADDPD.
-pub(crate) fn hadd<F: Real>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
-    vector(core, i, |env, a, b| horizontal(a, b, |x: F, y: F| sse::add(env, x, y)))
+pub(crate) fn hadd<B: Bank<Q>, const Q: usize, F: Real>(
+    core: &mut Core,
+    i: &Insn,
+) -> Result<(), Raised> {
+    vector::<B, Q>(core, i, |env, a, b| horizontal(a, b, |x: F, y: F| sse::add(env, x, y)))
 }
 
 /// HSUBPS, HSUBPD.
-pub(crate) fn hsub<F: Real>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
-    vector(core, i, |env, a, b| horizontal(a, b, |x: F, y: F| sse::sub(env, x, y)))
+pub(crate) fn hsub<B: Bank<Q>, const Q: usize, F: Real>(
+    core: &mut Core,
+    i: &Insn,
+) -> Result<(), Raised> {
+    vector::<B, Q>(core, i, |env, a, b| horizontal(a, b, |x: F, y: F| sse::sub(env, x, y)))
 }
 
 /// ADDSUBPS, ADDSUBPD: even lanes are subtracted, odd ones added.
-pub(crate) fn addsub<F: Real>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
-    vector(core, i, |env, a, b| {
-        build::<F, 2>(|n| {
+pub(crate) fn addsub<B: Bank<Q>, const Q: usize, F: Real>(
+    core: &mut Core,
+    i: &Insn,
+) -> Result<(), Raised> {
+    vector::<B, Q>(core, i, |env, a, b| {
+        build::<F, Q>(|n| {
             let (x, y) = (lane(&a, n), lane(&b, n));
             if n % 2 == 0 { sse::sub(env, x, y) } else { sse::add(env, x, y) }
         })
@@ -238,33 +276,42 @@ pub(crate) fn addsub<F: Real>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
 }
 
 /// DPPS, DPPD: the sum of those products that the immediate's high half names, to the lanes that
-/// its low half names. Products, sums of neighbours and the last sum are three steps, and an
-/// unmasked exception ends the instruction with its step. Each lane of the sums has its own order
-/// of operands, which shows in the NaN that it gets.
-pub(crate) fn dot_product<F: Real>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
-    enter_sse(core)?;
-    let b = Xmm::source(core, i, 1)?;
-    let a = Xmm::get(core, i.ops[0]);
+/// its low half names, in each 16 bytes. Products, sums of neighbours and the last sum are three
+/// steps, and an unmasked exception ends the instruction with its step. Each lane of the sums has
+/// its own order of operands, which shows in the NaN that it gets.
+pub(crate) fn dot_product<B: Bank<Q>, const Q: usize, F: Real>(
+    core: &mut Core,
+    i: &Insn,
+) -> Result<(), Raised> {
+    B::enter(core)?;
+    let b = B::source(core, i, B::FIRST + 1)?;
+    let a = B::get(core, i.ops[B::FIRST]);
     let imm = i.imm as u8;
     let zero = F::of(0);
-    let products = step(core, |env, n| {
-        let chosen = imm >> (4 + n) & 1 != 0;
+    let per_part = 128 / F::BITS as usize;
+    let products = step::<F, Q>(core, |env, n| {
+        let chosen = imm >> (4 + n % per_part) & 1 != 0;
         if chosen { sse::mul::<F>(env, lane(&a, n), lane(&b, n)) } else { zero }
     })?;
     let sums = if F::BITS == 64 {
-        step(core, |env, n| sse::add::<F>(env, lane(&products, n), lane(&products, n ^ 1)))?
+        step::<F, Q>(core, |env, n| sse::add::<F>(env, lane(&products, n), lane(&products, n ^ 1)))?
     } else {
-        let pairs =
-            step(core, |env, n| sse::add::<F>(env, lane(&products, n ^ 1), lane(&products, n)))?;
-        step(core, |env, n| sse::add::<F>(env, lane(&pairs, n), lane(&pairs, n ^ 2)))?
+        let pairs = step::<F, Q>(core, |env, n| {
+            sse::add::<F>(env, lane(&products, n ^ 1), lane(&products, n))
+        })?;
+        step::<F, Q>(core, |env, n| sse::add::<F>(env, lane(&pairs, n), lane(&pairs, n ^ 2)))?
     };
-    let result = build(|n| if imm >> n & 1 != 0 { lane::<F, 2>(&sums, n) } else { zero });
-    Xmm::set(core, i.ops[0], result);
+    let result =
+        build(|n| if imm >> (n % per_part) & 1 != 0 { lane::<F, Q>(&sums, n) } else { zero });
+    B::set(core, i.ops[0], result);
     Ok(())
 }
 
 /// Lanes from their numbers, under an environment of their own.
-fn step<F: Real>(core: &mut Core, f: impl Fn(&mut Env, usize) -> F) -> Result<[u64; 2], Raised> {
+fn step<F: Real, const Q: usize>(
+    core: &mut Core,
+    f: impl Fn(&mut Env, usize) -> F,
+) -> Result<[u64; Q], Raised> {
     let mut env = environment(core);
     let lanes = build(|n| f(&mut env, n));
     settle(core, &env)?;

@@ -1,30 +1,38 @@
-//! MMX, SSE to SSE4.2, AES-NI, PCLMULQDQ and SHA.
+//! MMX, SSE to SSE4.2, AVX, AVX2, FMA, F16C, AES-NI, PCLMULQDQ, GFNI and SHA.
 //!
 //! What an instruction computes is a *lane function*: a pure function over `[u64; Q]`, where `Q` is
 //! 1 for an MMX register, 2 for an XMM register and 4 for a YMM register. Lane functions know
-//! nothing of registers, memory or faults, so VEX forms can use them as they are. The functions in
-//! this file are the shapes of instructions: they check, fetch, apply a lane function, and commit.
+//! nothing of registers, memory or faults: legacy and VEX forms share them. The functions in this
+//! file are the shapes of instructions: they check, fetch, apply a lane function, and commit. What
+//! legacy and VEX forms do differently is a [`Bank`]'s.
 //!
-//! Sources: SDM vol. 1, chapters 9 to 12; vol. 2A, section 2.4 (exception classes); vol. 3A,
-//! chapters 13 and 14.
+//! Sources: SDM vol. 1, chapters 9 to 14; vol. 2A, sections 2.3 (VEX) and 2.7 (exception classes);
+//! vol. 3A, chapters 13 and 14.
 
 pub(crate) mod aes;
 pub(crate) mod arrange;
 pub(crate) mod clmul;
 pub(crate) mod convert;
 pub(crate) mod float;
+pub(crate) mod fma;
+pub(crate) mod gather;
+pub(crate) mod gfni;
 pub(crate) mod lanes;
+pub(crate) mod masked;
 pub(crate) mod moves;
 pub(crate) mod multiply;
+pub(crate) mod permute;
 pub(crate) mod sha;
 pub(crate) mod shift;
 pub(crate) mod string;
 pub(crate) mod transfer;
 
-use crate::{Core, Insn, Place, Raised, Seg, Width, cr0, cr4, vector};
+use crate::{Core, Insn, Place, Raised, Seg, Width, cr0, cr4, vector, xcr0};
 
 /// A register file as a type: where a register of `Q` quadwords is.
 pub(crate) trait Bank<const Q: usize> {
+    /// Which operand is the first source; the second follows. Legacy forms overwrite the first.
+    const FIRST: usize;
     /// The exceptions that come before any memory access.
     fn enter(core: &mut Core) -> Result<(), Raised>;
     /// A register.
@@ -43,6 +51,8 @@ pub(crate) trait Bank<const Q: usize> {
 pub(crate) struct Mm;
 
 impl Bank<1> for Mm {
+    const FIRST: usize = 0;
+
     #[inline(always)]
     fn enter(core: &mut Core) -> Result<(), Raised> {
         enter_mmx(core)
@@ -82,6 +92,8 @@ impl Bank<1> for Mm {
 pub(crate) struct Xmm;
 
 impl Bank<2> for Xmm {
+    const FIRST: usize = 0;
+
     #[inline(always)]
     fn enter(core: &mut Core) -> Result<(), Raised> {
         enter_sse(core)
@@ -110,6 +122,42 @@ impl Bank<2> for Xmm {
     }
 }
 
+/// XMM and YMM registers as VEX forms use them: a result clears all of the register above it, and
+/// memory need not be aligned.
+pub(crate) struct Vex;
+
+impl<const Q: usize> Bank<Q> for Vex {
+    const FIRST: usize = 1;
+
+    #[inline(always)]
+    fn enter(core: &mut Core) -> Result<(), Raised> {
+        enter_avx(core)
+    }
+
+    #[inline(always)]
+    fn get(core: &Core, reg: u8) -> [u64; Q] {
+        let ymm = &core.simd.ymm[usize::from(reg & 15)];
+        std::array::from_fn(|q| ymm[q])
+    }
+
+    #[inline(always)]
+    fn set(core: &mut Core, reg: u8, value: [u64; Q]) {
+        let ymm = &mut core.simd.ymm[usize::from(reg & 15)];
+        *ymm = std::array::from_fn(|q| if q < Q { value[q] } else { 0 });
+    }
+
+    #[inline(always)]
+    fn used(_: &mut Core) {}
+
+    #[inline(always)]
+    fn source(core: &mut Core, i: &Insn, n: usize) -> Result<[u64; Q], Raised> {
+        if i.is_memory(n) {
+            return load_unaligned(core, i);
+        }
+        Ok(Self::get(core, i.ops[n]))
+    }
+}
+
 /// #UD and #NM of an instruction on XMM registers.
 #[inline(always)]
 pub(crate) fn enter_sse(core: &mut Core) -> Result<(), Raised> {
@@ -126,6 +174,21 @@ fn unavailable(core: &mut Core) -> Raised {
         return core.ud();
     }
     core.fault(vector::NM)
+}
+
+/// #UD and #NM of a VEX form. CR0.EM and CR4.OSFXSR have no say.
+#[inline(always)]
+pub(crate) fn enter_avx(core: &mut Core) -> Result<(), Raised> {
+    const ENABLED: u64 = xcr0::SSE | xcr0::AVX;
+    let c = &core.control;
+    let known = c.cr4 & cr4::OSXSAVE != 0 && c.xcr0 & ENABLED == ENABLED;
+    if !known || !core.mode.protected() {
+        return Err(core.ud());
+    }
+    if c.cr0 & cr0::TS != 0 {
+        return Err(core.fault(vector::NM));
+    }
+    Ok(())
 }
 
 /// #UD, #NM and #MF of an instruction on MMX registers.
@@ -152,11 +215,6 @@ pub(crate) fn enter_both(core: &mut Core) -> Result<(), Raised> {
     enter_mmx(core)
 }
 
-fn quadwords(bytes: [u8; 16]) -> [u64; 2] {
-    let value = u128::from_le_bytes(bytes);
-    [value as u64, (value >> 64) as u64]
-}
-
 /// A word of the memory operand.
 #[inline(always)]
 pub(crate) fn load_word(core: &mut Core, i: &Insn, w: Width) -> Result<u64, Raised> {
@@ -177,61 +235,90 @@ pub(crate) fn store_word(core: &mut Core, i: &Insn, w: Width, value: u64) -> Res
     core.store(w, i.seg(), offset, value)
 }
 
-/// 16 bytes at an offset in the memory operand's segment.
+/// Quadwords at an offset in the memory operand's segment.
 #[inline(always)]
-fn load(core: &mut Core, i: &Insn, offset: u64) -> Result<[u64; 2], Raised> {
+fn load<const Q: usize>(core: &mut Core, i: &Insn, offset: u64) -> Result<[u64; Q], Raised> {
     if i.flat()
-        && let Some(at) = core.readable(core.class, offset, 16)
+        && let Some(at) = core.readable(core.class, offset, 8 * Q as u64)
     {
-        return Ok([core.load_ram(Width::W64, at), core.load_ram(Width::W64, at + 8)]);
+        return Ok(std::array::from_fn(|q| core.load_ram(Width::W64, at + 8 * q as u64)));
     }
     load_slow(core, i.seg(), offset)
 }
 
 #[cold]
-fn load_slow(core: &mut Core, seg: Seg, offset: u64) -> Result<[u64; 2], Raised> {
-    Ok(quadwords(core.load_array(seg, offset)?))
+fn load_slow<const Q: usize>(core: &mut Core, seg: Seg, offset: u64) -> Result<[u64; Q], Raised> {
+    let bytes: [[u8; 8]; Q] = {
+        let lin = core.linear(seg, offset, 8 * Q as u64, false)?;
+        let mut bytes = [[0; 8]; Q];
+        core.load_linear_bytes(core.class, seg, lin, bytes.as_flattened_mut())?;
+        bytes
+    };
+    Ok(bytes.map(u64::from_le_bytes))
 }
 
-/// The 16 bytes of the memory operand, wherever they are.
+/// The linear address of `w` at an offset in the memory operand's segment, for an element that is
+/// not checked for alignment.
+pub(crate) fn element(
+    core: &mut Core,
+    i: &Insn,
+    offset: u64,
+    w: Width,
+    write: bool,
+) -> Result<u64, Raised> {
+    let lin = core.linear(i.seg(), offset, 1, write)?;
+    core.linear(i.seg(), offset.wrapping_add(w.bytes() - 1), 1, write)?;
+    Ok(lin)
+}
+
+/// The quadwords of the memory operand, wherever they are.
 #[inline]
-pub(crate) fn load_unaligned(core: &mut Core, i: &Insn) -> Result<[u64; 2], Raised> {
+pub(crate) fn load_unaligned<const Q: usize>(
+    core: &mut Core,
+    i: &Insn,
+) -> Result<[u64; Q], Raised> {
     let offset = core.address(i);
     load(core, i, offset)
 }
 
-/// The 16 bytes of the memory operand, which must be aligned.
+/// The quadwords of the memory operand, which must be aligned to their size.
 #[inline]
-pub(crate) fn load_aligned(core: &mut Core, i: &Insn) -> Result<[u64; 2], Raised> {
+pub(crate) fn load_aligned<const Q: usize>(core: &mut Core, i: &Insn) -> Result<[u64; Q], Raised> {
     let offset = core.address(i);
-    check_aligned(core, i.seg(), offset)?;
+    check_aligned(core, i.seg(), offset, 8 * Q as u64)?;
     load(core, i, offset)
 }
 
-/// Stores 16 bytes to the memory operand.
+/// Stores quadwords to the memory operand.
 #[inline]
-pub(crate) fn store(core: &mut Core, i: &Insn, v: [u64; 2], aligned: bool) -> Result<(), Raised> {
+pub(crate) fn store<const Q: usize>(
+    core: &mut Core,
+    i: &Insn,
+    v: [u64; Q],
+    aligned: bool,
+) -> Result<(), Raised> {
     let offset = core.address(i);
     if aligned {
-        check_aligned(core, i.seg(), offset)?;
+        check_aligned(core, i.seg(), offset, 8 * Q as u64)?;
     }
     if i.flat()
-        && let Some(at) = core.writable(core.class, offset, 16)
+        && let Some(at) = core.writable(core.class, offset, 8 * Q as u64)
     {
-        core.commit(Width::W64, Place::Ram(at), v[0]);
-        core.commit(Width::W64, Place::Ram(at + 8), v[1]);
+        for (at, word) in (at..).step_by(8).zip(v) {
+            core.commit(Width::W64, Place::Ram(at), word);
+        }
         return Ok(());
     }
-    let value = u128::from(v[0]) | u128::from(v[1]) << 64;
-    core.store_array(i.seg(), offset, value.to_le_bytes())
+    let lin = core.linear(i.seg(), offset, 8 * Q as u64, true)?;
+    core.store_linear_bytes(core.class, i.seg(), lin, v.map(u64::to_le_bytes).as_flattened())
 }
 
 #[inline(always)]
-fn check_aligned(core: &mut Core, seg: Seg, offset: u64) -> Result<(), Raised> {
+fn check_aligned(core: &mut Core, seg: Seg, offset: u64, size: u64) -> Result<(), Raised> {
     let base = core.segments.seg[seg as usize].base;
     // In 64-bit mode only FS and GS have a base.
     let base = if core.mode.is_64() && (seg as u8) < Seg::Fs as u8 { 0 } else { base };
-    if base.wrapping_add(offset) & 15 != 0 {
+    if base.wrapping_add(offset) & (size - 1) != 0 {
         // On Intel's CPUs this comes before limits and canonical addresses, #SS included.
         return Err(core.gp(0));
     }
@@ -247,7 +334,32 @@ pub(crate) fn scalar_source(core: &mut Core, i: &Insn, n: usize, w: Width) -> Re
     Ok(core.simd.ymm[usize::from(i.ops[n] & 15)][0] & w.mask())
 }
 
-/// `dst = f(dst, src)`.
+/// Operand `n`: a register, or memory of `size` bytes (up to 16, a power of two).
+#[inline(always)]
+pub(crate) fn part_source<B: Bank<Q>, const Q: usize>(
+    core: &mut Core,
+    i: &Insn,
+    n: usize,
+    size: usize,
+) -> Result<[u64; Q], Raised> {
+    if !i.is_memory(n) {
+        return Ok(B::get(core, i.ops[n]));
+    }
+    let mut out = [0; Q];
+    match size {
+        1 => out[0] = load_word(core, i, Width::W8)?,
+        2 => out[0] = load_word(core, i, Width::W16)?,
+        4 => out[0] = load_word(core, i, Width::W32)?,
+        8 => out[0] = load_word(core, i, Width::W64)?,
+        _ => {
+            let words = load_unaligned::<2>(core, i)?;
+            out.iter_mut().zip(words).for_each(|(out, word)| *out = word);
+        }
+    }
+    Ok(out)
+}
+
+/// `dst = f(first, second)`.
 #[inline(always)]
 pub(crate) fn binary<B: Bank<Q>, const Q: usize>(
     core: &mut Core,
@@ -255,9 +367,9 @@ pub(crate) fn binary<B: Bank<Q>, const Q: usize>(
     f: impl Fn([u64; Q], [u64; Q]) -> [u64; Q],
 ) -> Result<(), Raised> {
     B::enter(core)?;
-    let b = B::source(core, i, 1)?;
+    let b = B::source(core, i, B::FIRST + 1)?;
     B::used(core);
-    let a = B::get(core, i.ops[0]);
+    let a = B::get(core, i.ops[B::FIRST]);
     B::set(core, i.ops[0], f(a, b));
     Ok(())
 }
@@ -291,21 +403,21 @@ pub(crate) fn unary<B: Bank<Q>, const Q: usize>(
     Ok(())
 }
 
-/// `dst = f(src)` where memory gives `w`.
+/// `dst = f(src)` where `size` bytes of the source count, and memory gives no more.
 #[inline(always)]
-pub(crate) fn widen(
+pub(crate) fn widen<B: Bank<Q>, const Q: usize>(
     core: &mut Core,
     i: &Insn,
-    w: Width,
-    f: impl Fn([u64; 2]) -> [u64; 2],
+    size: usize,
+    f: impl Fn([u64; Q]) -> [u64; Q],
 ) -> Result<(), Raised> {
-    enter_sse(core)?;
-    let b = scalar_source(core, i, 1, w)?;
-    Xmm::set(core, i.ops[0], f([b, 0]));
+    B::enter(core)?;
+    let b = part_source::<B, Q>(core, i, 1, size)?;
+    B::set(core, i.ops[0], f(b));
     Ok(())
 }
 
-/// `dst = f(dst, src, imm8)`.
+/// `dst = f(first, second, imm8)`.
 #[inline(always)]
 pub(crate) fn binary_imm<B: Bank<Q>, const Q: usize>(
     core: &mut Core,
@@ -325,7 +437,7 @@ pub(crate) fn unary_imm<B: Bank<Q>, const Q: usize>(
     unary::<B, Q>(core, i, |b| f(b, i.imm as u8))
 }
 
-/// `dst = f(dst, count)`: the count is the low quadword of the source.
+/// `dst = f(first, count)`: the count is the low quadword of the source.
 #[inline(always)]
 pub(crate) fn shift<B: Bank<Q>, const Q: usize>(
     core: &mut Core,
@@ -335,7 +447,7 @@ pub(crate) fn shift<B: Bank<Q>, const Q: usize>(
     binary::<B, Q>(core, i, |a, b| f(a, b[0]))
 }
 
-/// `dst = f(dst, imm8)`.
+/// `dst = f(first, imm8)`.
 #[inline(always)]
 pub(crate) fn shift_imm<B: Bank<Q>, const Q: usize>(
     core: &mut Core,
@@ -344,9 +456,45 @@ pub(crate) fn shift_imm<B: Bank<Q>, const Q: usize>(
 ) -> Result<(), Raised> {
     B::enter(core)?;
     B::used(core);
-    let a = B::get(core, i.ops[0]);
+    let a = B::get(core, i.ops[B::FIRST]);
     B::set(core, i.ops[0], f(a, u64::from(i.imm as u8)));
     Ok(())
+}
+
+/// `dst = f(first, count)` of VEX forms, whose count is 128 bits also with a YMM register.
+#[inline(always)]
+pub(crate) fn shift_vex<const Q: usize>(
+    core: &mut Core,
+    i: &Insn,
+    f: impl Fn([u64; Q], u64) -> [u64; Q],
+) -> Result<(), Raised> {
+    enter_avx(core)?;
+    let count: [u64; 2] = Vex::source(core, i, 2)?;
+    let a = Vex::get(core, i.ops[1]);
+    Vex::set(core, i.ops[0], f(a, count[0]));
+    Ok(())
+}
+
+/// `dst = f(dst, first, second)` of VEX forms.
+#[inline(always)]
+pub(crate) fn ternary<const Q: usize>(
+    core: &mut Core,
+    i: &Insn,
+    f: impl Fn([u64; Q], [u64; Q], [u64; Q]) -> [u64; Q],
+) -> Result<(), Raised> {
+    let old = Vex::get(core, i.ops[0]);
+    binary::<Vex, Q>(core, i, |a, b| f(old, a, b))
+}
+
+/// `dst = f(first, second, fourth operand)` of VEX forms.
+#[inline(always)]
+pub(crate) fn with_mask<const Q: usize>(
+    core: &mut Core,
+    i: &Insn,
+    f: impl Fn([u64; Q], [u64; Q], [u64; Q]) -> [u64; Q],
+) -> Result<(), Raised> {
+    let mask = Vex::get(core, i.ops[3]);
+    binary::<Vex, Q>(core, i, |a, b| f(a, b, mask))
 }
 
 /// `dst = f(dst, src, XMM0)`.

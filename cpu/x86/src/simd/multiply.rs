@@ -1,6 +1,6 @@
 //! Lane functions that multiply, and those that add across lanes.
 //!
-//! Source: SDM vol. 2B, the instructions of the same names.
+//! Source: SDM vol. 2, the instructions of the same names.
 
 use super::lanes::{build, lane, map2, part};
 
@@ -124,4 +124,41 @@ horizontal! {
     phsubw: u16, wrapping_sub;
     phsubd: u32, wrapping_sub;
     phsubsw: i16, saturating_sub;
+}
+
+/// VPDPBUSD and, `SATURATE`, VPDPBUSDS: four products, unsigned by signed, added to each
+/// doubleword of `sum`.
+pub(crate) fn vpdpbusd<const Q: usize, const SATURATE: bool>(
+    sum: [u64; Q],
+    a: [u64; Q],
+    b: [u64; Q],
+) -> [u64; Q] {
+    accumulate::<Q, SATURATE>(sum, |n| {
+        let product = |k| i32::from(lane::<u8, Q>(&a, k)) * i32::from(lane::<i8, Q>(&b, k));
+        (4 * n..4 * n + 4).map(|k| i64::from(product(k))).sum()
+    })
+}
+
+/// VPDPWSSD and, `SATURATE`, VPDPWSSDS: two signed products added to each doubleword of `sum`.
+pub(crate) fn vpdpwssd<const Q: usize, const SATURATE: bool>(
+    sum: [u64; Q],
+    a: [u64; Q],
+    b: [u64; Q],
+) -> [u64; Q] {
+    accumulate::<Q, SATURATE>(sum, |n| {
+        let product = |k| i64::from(lane::<i16, Q>(&a, k)) * i64::from(lane::<i16, Q>(&b, k));
+        product(2 * n) + product(2 * n + 1)
+    })
+}
+
+/// What `f` gives for each doubleword, added to that of `sum`.
+#[inline(always)]
+fn accumulate<const Q: usize, const SATURATE: bool>(
+    sum: [u64; Q],
+    f: impl Fn(usize) -> i64,
+) -> [u64; Q] {
+    build::<i32, Q>(|n| {
+        let total = i64::from(lane::<i32, Q>(&sum, n)) + f(n);
+        if SATURATE { total.clamp(i32::MIN.into(), i32::MAX.into()) as i32 } else { total as i32 }
+    })
 }

@@ -1,8 +1,8 @@
 //! Lane functions that shift.
 //!
-//! Source: SDM vol. 2B, PSLLW to PSRLDQ.
+//! Source: SDM vol. 2B, PSLLW to PSRLDQ; vol. 2C, VPSLLVD to VPSRLVQ.
 
-use super::lanes::{Lane, map};
+use super::lanes::{Lane, map, map2};
 
 /// Shifts that give zeros when the count is the lane's width or more.
 macro_rules! logical {
@@ -64,4 +64,22 @@ pub(crate) fn pslldq<const Q: usize>(a: [u64; Q], count: u64) -> [u64; Q] {
 #[inline]
 pub(crate) fn psrldq<const Q: usize>(a: [u64; Q], count: u64) -> [u64; Q] {
     parts(a, |v| v.checked_shr(8 * count as u32).unwrap_or(0))
+}
+
+/// Shifts of each lane by its own count.
+macro_rules! variable {
+    ($($name:ident: $t:ty, |$a:ident, $count:ident| $f:expr;)*) => {
+        $(#[inline]
+        pub(crate) fn $name<const Q: usize>(a: [u64; Q], b: [u64; Q]) -> [u64; Q] {
+            map2(a, b, |$a: $t, $count: $t| $f)
+        })*
+    };
+}
+
+variable! {
+    vpsllvd: u32, |a, n| a.checked_shl(n).unwrap_or(0);
+    vpsllvq: u64, |a, n| if n < 64 { a << n } else { 0 };
+    vpsrlvd: u32, |a, n| a.checked_shr(n).unwrap_or(0);
+    vpsrlvq: u64, |a, n| if n < 64 { a >> n } else { 0 };
+    vpsravd: i32, |a, n| a >> (n as u32).min(31);
 }

@@ -3,7 +3,7 @@
 //! Source: SDM vol. 2B, section 4.1.
 
 use super::{
-    Bank, Xmm, enter_sse,
+    Bank,
     lanes::{build, lane},
     load_unaligned,
 };
@@ -114,13 +114,13 @@ fn explicit(core: &Core, wide: bool, reg: u8) -> u64 {
 
 /// All of them: lengths are `EXPLICIT` (`WIDE`: 64 bits of them), and the result is an `INDEX`
 /// or a mask.
-pub(crate) fn compare<const EXPLICIT: bool, const WIDE: bool, const INDEX: bool>(
+pub(crate) fn compare<B: Bank<2>, const EXPLICIT: bool, const WIDE: bool, const INDEX: bool>(
     core: &mut Core,
     i: &Insn,
 ) -> Result<(), Raised> {
-    enter_sse(core)?;
-    let b = if i.is_memory(1) { load_unaligned(core, i)? } else { Xmm::get(core, i.ops[1]) };
-    let a = Xmm::get(core, i.ops[0]);
+    B::enter(core)?;
+    let b = if i.is_memory(1) { load_unaligned(core, i)? } else { B::get(core, i.ops[1]) };
+    let a = B::get(core, i.ops[0]);
     let control = Control(i.imm as u8);
     let len = |reg| EXPLICIT.then(|| explicit(core, WIDE, reg));
     let (a, b) = (control.text(a, len(0)), control.text(b, len(2)));
@@ -128,7 +128,7 @@ pub(crate) fn compare<const EXPLICIT: bool, const WIDE: bool, const INDEX: bool>
     if INDEX {
         core.set(Width::W32, 1, control.index(result).into());
     } else {
-        Xmm::set(core, 0, control.mask(result));
+        B::set(core, 0, control.mask(result));
     }
     let count = control.count();
     let flag = |condition, bit| if condition { bit } else { 0 };

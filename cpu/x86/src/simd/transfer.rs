@@ -1,14 +1,13 @@
 //! Between general registers (or memory of their sizes) and MMX or XMM registers; MXCSR.
 //!
 //! Source: SDM vol. 2, MOVD, PINSRB to PINSRW, PEXTRB to PEXTRW, EXTRACTPS, INSERTPS, MOVMSKPS,
-//! PMOVMSKB, PTEST, LDMXCSR, STMXCSR.
+//! PMOVMSKB, PTEST, VTESTPS, LDMXCSR, STMXCSR.
 
 use super::{
-    Bank, Xmm,
+    Bank,
     arrange::signs,
-    enter_sse,
     lanes::{Lane, build, lane},
-    load_word, scalar_source, store_word,
+    load_word, store_word,
 };
 use crate::{Core, Insn, Raised, Width, fxsave::mxcsr_mask, rflags};
 
@@ -67,9 +66,9 @@ pub(crate) fn insert<B: Bank<Q>, const Q: usize, L: Lane>(
     i: &Insn,
 ) -> Result<(), Raised> {
     B::enter(core)?;
-    let value = L::of(general(core, i, 1, lane_width::<L>())?);
+    let value = L::of(general(core, i, B::FIRST + 1, lane_width::<L>())?);
     B::used(core);
-    let a = B::get(core, i.ops[0]);
+    let a = B::get(core, i.ops[B::FIRST]);
     let at = place::<L, Q>(i);
     B::set(core, i.ops[0], build::<L, Q>(|n| if n == at { value } else { lane(&a, n) }));
     Ok(())
@@ -87,7 +86,8 @@ pub(crate) fn extract<B: Bank<Q>, const Q: usize, L: Lane>(
     Ok(())
 }
 
-const fn lane_width<L: Lane>() -> Width {
+/// The width of a lane.
+pub(super) const fn lane_width<L: Lane>() -> Width {
     match L::BITS {
         8 => Width::W8,
         16 => Width::W16,
@@ -103,22 +103,22 @@ fn place<L: Lane, const Q: usize>(i: &Insn) -> usize {
 
 /// INSERTPS: one doubleword of the source (the only one, if it is memory) to one place, then
 /// zeros where the immediate says.
-pub(crate) fn insertps(core: &mut Core, i: &Insn) -> Result<(), Raised> {
-    enter_sse(core)?;
+pub(crate) fn insertps<B: Bank<2>>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    B::enter(core)?;
     let imm = i.imm as u8;
-    let value = if i.is_memory(1) {
-        scalar_source(core, i, 1, Width::W32)? as u32
+    let value = if i.has_memory() {
+        load_word(core, i, Width::W32)? as u32
     } else {
-        lane(&Xmm::get(core, i.ops[1]), usize::from(imm >> 6))
+        lane(&B::get(core, i.ops[B::FIRST + 1]), usize::from(imm >> 6))
     };
-    let a = Xmm::get(core, i.ops[0]);
+    let a = B::get(core, i.ops[B::FIRST]);
     let at = usize::from(imm >> 4 & 3);
     let new = build(|n| match () {
         () if imm >> n & 1 != 0 => 0,
         () if n == at => value,
         () => lane(&a, n),
     });
-    Xmm::set(core, i.ops[0], new);
+    B::set(core, i.ops[0], new);
     Ok(())
 }
 
@@ -134,21 +134,25 @@ pub(crate) fn mask<B: Bank<Q>, const Q: usize, L: Lane>(
     Ok(())
 }
 
-/// PTEST: ZF where the operands have no bit in common, CF where the first has all of the
-/// second's.
-pub(crate) fn ptest(core: &mut Core, i: &Insn) -> Result<(), Raised> {
-    enter_sse(core)?;
-    let b = Xmm::source(core, i, 1)?;
-    let a = Xmm::get(core, i.ops[0]);
-    let zf = (a[0] & b[0]) | (a[1] & b[1]) == 0;
-    let cf = (!a[0] & b[0]) | (!a[1] & b[1]) == 0;
+/// PTEST and, of the lanes' signs only, VTESTPS and VTESTPD (`BITS` are the bits that count): ZF
+/// where the operands have no bit in common, CF where the first has all of the second's.
+pub(crate) fn test<B: Bank<Q>, const Q: usize, const BITS: u64>(
+    core: &mut Core,
+    i: &Insn,
+) -> Result<(), Raised> {
+    B::enter(core)?;
+    let b = B::source(core, i, 1)?;
+    let a = B::get(core, i.ops[0]);
+    let none = |f: fn(u64, u64) -> u64| a.iter().zip(b).all(|(a, b)| f(*a, b) & BITS == 0);
+    let zf = none(|a, b| a & b);
+    let cf = none(|a, b| !a & b);
     core.flags.set_bits(if zf { rflags::ZF } else { 0 } | if cf { rflags::CF } else { 0 });
     Ok(())
 }
 
 /// LDMXCSR.
-pub(crate) fn ldmxcsr(core: &mut Core, i: &Insn) -> Result<(), Raised> {
-    enter_sse(core)?;
+pub(crate) fn ldmxcsr<B: Bank<2>>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    B::enter(core)?;
     let value = load_word(core, i, Width::W32)? as u32;
     if value & !mxcsr_mask(&core.model) != 0 {
         return Err(core.gp(0));
@@ -158,8 +162,8 @@ pub(crate) fn ldmxcsr(core: &mut Core, i: &Insn) -> Result<(), Raised> {
 }
 
 /// STMXCSR.
-pub(crate) fn stmxcsr(core: &mut Core, i: &Insn) -> Result<(), Raised> {
-    enter_sse(core)?;
+pub(crate) fn stmxcsr<B: Bank<2>>(core: &mut Core, i: &Insn) -> Result<(), Raised> {
+    B::enter(core)?;
     let offset = core.address(i);
     let value = u64::from(core.simd.mxcsr);
     core.store(Width::W32, i.seg(), offset, value)

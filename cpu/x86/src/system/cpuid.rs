@@ -95,8 +95,10 @@ impl CpuModel {
             5 if self.has(Feature::Monitor) => [64, 64, 0, 0],
             6 => [self.word(Word::L6Eax), 0, 0, 0],
             7 if subleaf == 0 => {
-                [0, self.word(Word::L7Ebx), self.word(Word::L7Ecx), self.word(Word::L7Edx)]
+                let last = u32::from(self.word(Word::L71Eax) != 0);
+                [last, self.word(Word::L7Ebx), self.word(Word::L7Ecx), self.word(Word::L7Edx)]
             }
+            7 if subleaf == 1 => [self.word(Word::L71Eax), 0, 0, 0],
             0xb => self.leaf_b(subleaf, id),
             0xd => self.leaf_d(subleaf),
             0x15 if self.has(Feature::Tsc) => {

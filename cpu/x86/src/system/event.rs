@@ -3,7 +3,7 @@
 //! Source: SDM vol. 3A, chapter 7; table 7-5 for the double fault; vol. 3B, section 18.3 for #DB.
 
 use crate::{
-    Core, Exception, Raised, TripleFault, dr7, rflags,
+    Core, Exception, Raised, TripleFault, debugctl, dr7, rflags,
     state::{Activity, Shadow},
     system::descriptor::EXT,
     vector,
@@ -193,8 +193,7 @@ impl Core {
     pub(crate) fn note_debug(&mut self, bits: u64) {
         self.debug.dr6 = self.debug.dr6 & !0xf | bits & 0xe00f;
         self.debug.dr7 &= !dr7::GD;
-        // LBR and BTF.
-        self.msrs.debugctl &= !3;
+        self.msrs.debugctl &= !(debugctl::LBR | debugctl::BTF);
     }
 
     fn delivered(&mut self) -> Result<(), TripleFault> {

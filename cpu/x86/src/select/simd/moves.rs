@@ -4,7 +4,7 @@ use iced_x86::Code as C;
 
 use crate::{
     Insn, Pick, fxsave,
-    simd::{Mm, Xmm, moves, transfer},
+    simd::{self, Mm, Xmm, moves, transfer},
     xsave,
 };
 
@@ -13,31 +13,31 @@ pub(super) fn pick<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
         C::Movups_xmm_xmmm128
         | C::Movupd_xmm_xmmm128
         | C::Movdqu_xmm_xmmm128
-        | C::Lddqu_xmm_m128 => row!(p, moves::load::<false>),
-        C::Movss_xmm_xmmm32 => row!(p, moves::movss),
-        C::Movsd_xmm_xmmm64 => row!(p, moves::movsd),
+        | C::Lddqu_xmm_m128 => row!(p, moves::load::<Xmm, 2, false>),
+        C::Movss_xmm_xmmm32 => row!(p, moves::movss::<Xmm>),
+        C::Movsd_xmm_xmmm64 => row!(p, moves::movsd::<Xmm>),
         C::Movups_xmmm128_xmm | C::Movupd_xmmm128_xmm | C::Movdqu_xmmm128_xmm => {
-            row!(p, moves::store_all::<false>, stores)
+            row!(p, moves::store_all::<Xmm, 2, false>, stores)
         }
-        C::Movss_xmmm32_xmm => row!(p, moves::movss_store, stores),
-        C::Movsd_xmmm64_xmm => row!(p, moves::store_low::<false>, stores),
-        C::Movhlps_xmm_xmm => row!(p, moves::movhlps),
-        C::Movlps_xmm_m64 | C::Movlpd_xmm_m64 => row!(p, moves::load_half::<0>),
-        C::Movddup_xmm_xmmm64 => row!(p, moves::movddup),
-        C::Movlps_m64_xmm | C::Movlpd_m64_xmm => row!(p, moves::store_half::<0>, stores),
-        C::Movlhps_xmm_xmm => row!(p, moves::movlhps),
-        C::Movhps_xmm_m64 | C::Movhpd_xmm_m64 => row!(p, moves::load_half::<1>),
-        C::Movhps_m64_xmm | C::Movhpd_m64_xmm => row!(p, moves::store_half::<1>, stores),
+        C::Movss_xmmm32_xmm => row!(p, moves::movss_store::<Xmm>, stores),
+        C::Movsd_xmmm64_xmm => row!(p, moves::store_low::<Xmm, false>, stores),
+        C::Movhlps_xmm_xmm => xmm!(p, binary, moves::movhlps),
+        C::Movlps_xmm_m64 | C::Movlpd_xmm_m64 => row!(p, moves::load_half::<Xmm, 0>),
+        C::Movddup_xmm_xmmm64 => widen!(p, 8, moves::movddup),
+        C::Movlps_m64_xmm | C::Movlpd_m64_xmm => row!(p, moves::store_half::<Xmm, 0>, stores),
+        C::Movlhps_xmm_xmm => xmm!(p, binary, moves::movlhps),
+        C::Movhps_xmm_m64 | C::Movhpd_xmm_m64 => row!(p, moves::load_half::<Xmm, 1>),
+        C::Movhps_m64_xmm | C::Movhpd_m64_xmm => row!(p, moves::store_half::<Xmm, 1>, stores),
         C::Movaps_xmm_xmmm128
         | C::Movapd_xmm_xmmm128
         | C::Movdqa_xmm_xmmm128
-        | C::Movntdqa_xmm_m128 => row!(p, moves::load::<true>),
+        | C::Movntdqa_xmm_m128 => row!(p, moves::load::<Xmm, 2, true>),
         C::Movaps_xmmm128_xmm
         | C::Movapd_xmmm128_xmm
         | C::Movntps_m128_xmm
         | C::Movntpd_m128_xmm
         | C::Movdqa_xmmm128_xmm
-        | C::Movntdq_m128_xmm => row!(p, moves::store_all::<true>, stores),
+        | C::Movntdq_m128_xmm => row!(p, moves::store_all::<Xmm, 2, true>, stores),
         C::Movmskps_r32_xmm | C::Movmskps_r64_xmm => row!(p, transfer::mask::<Xmm, 2, u32>),
         C::Movmskpd_r32_xmm | C::Movmskpd_r64_xmm => row!(p, transfer::mask::<Xmm, 2, u64>),
         C::Movd_mm_rm32 => row!(p, transfer::movd::<Mm, 1, false>),
@@ -50,14 +50,14 @@ pub(super) fn pick<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
         C::Movq_rm64_mm => row!(p, transfer::movd_store::<Mm, 1, true>, stores),
         C::Movd_rm32_xmm => row!(p, transfer::movd_store::<Xmm, 2, false>, stores),
         C::Movq_rm64_xmm => row!(p, transfer::movd_store::<Xmm, 2, true>, stores),
-        C::Movq_xmm_xmmm64 => row!(p, moves::movq),
+        C::Movq_xmm_xmmm64 => row!(p, moves::movq::<Xmm>),
         C::Movq_mmm64_mm | C::Movntq_m64_mm => row!(p, moves::movq_mmx_store, stores),
         C::Fxsave_m512byte => row!(p, fxsave::fxsave::<false>, stores),
         C::Fxsave64_m512byte => row!(p, fxsave::fxsave::<true>, stores),
         C::Fxrstor_m512byte => row!(p, fxsave::fxrstor::<false>),
         C::Fxrstor64_m512byte => row!(p, fxsave::fxrstor::<true>),
-        C::Ldmxcsr_m32 => row!(p, transfer::ldmxcsr),
-        C::Stmxcsr_m32 => row!(p, transfer::stmxcsr, stores),
+        C::Ldmxcsr_m32 => row!(p, transfer::ldmxcsr::<Xmm>),
+        C::Stmxcsr_m32 => row!(p, transfer::stmxcsr::<Xmm>, stores),
         C::Xsave_mem => row!(p, xsave::xsave::<false, false>, stores),
         C::Xsave64_mem => row!(p, xsave::xsave::<true, false>, stores),
         C::Xrstor_mem => row!(p, xsave::xrstor::<false, false>, stores),
@@ -83,14 +83,14 @@ pub(super) fn pick<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
         C::Xsavec64_mem => row!(p, xsave::xsavec::<true, false>, stores),
         C::Xsaves_mem => row!(p, xsave::xsavec::<false, true>, stores),
         C::Xsaves64_mem => row!(p, xsave::xsavec::<true, true>, stores),
-        C::Movq_xmmm64_xmm => row!(p, moves::store_low::<true>, stores),
+        C::Movq_xmmm64_xmm => row!(p, moves::store_low::<Xmm, true>, stores),
         C::Movq2dq_xmm_mm => row!(p, moves::movq2dq),
         C::Movdq2q_mm_xmm => row!(p, moves::movdq2q),
         C::Pmovmskb_r32_mm | C::Pmovmskb_r64_mm => row!(p, transfer::mask::<Mm, 1, u8>),
         C::Pmovmskb_r32_xmm | C::Pmovmskb_r64_xmm => row!(p, transfer::mask::<Xmm, 2, u8>),
         C::Maskmovq_rDI_mm_mm => row!(p, moves::maskmovq, stores),
-        C::Maskmovdqu_rDI_xmm_xmm => row!(p, moves::maskmovdqu, stores),
-        C::Ptest_xmm_xmmm128 => row!(p, transfer::ptest),
+        C::Maskmovdqu_rDI_xmm_xmm => row!(p, moves::maskmovdqu::<Xmm>, stores),
+        C::Ptest_xmm_xmmm128 => row!(p, transfer::test::<Xmm, 2, { u64::MAX }>),
         C::Pextrb_r32m8_xmm_imm8 | C::Pextrb_r64m8_xmm_imm8 => {
             row!(p, transfer::extract::<Xmm, 2, u8>, stores)
         }
@@ -101,7 +101,7 @@ pub(super) fn pick<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
         C::Pinsrb_xmm_r32m8_imm8 | C::Pinsrb_xmm_r64m8_imm8 => {
             row!(p, transfer::insert::<Xmm, 2, u8>)
         }
-        C::Insertps_xmm_xmmm32_imm8 => row!(p, transfer::insertps),
+        C::Insertps_xmm_xmmm32_imm8 => row!(p, transfer::insertps::<Xmm>),
         C::Pinsrd_xmm_rm32_imm8 => row!(p, transfer::insert::<Xmm, 2, u32>),
         C::Pinsrq_xmm_rm64_imm8 => row!(p, transfer::insert::<Xmm, 2, u64>),
         _ => return Err(p),

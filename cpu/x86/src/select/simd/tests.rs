@@ -52,6 +52,7 @@ fn every_legacy_encoding_has_a_row() {
         F::AES,
         F::PCLMULQDQ,
         F::SHA,
+        F::GFNI,
         F::FXSR,
         F::XSAVE,
         F::XSAVEC,
@@ -74,6 +75,34 @@ fn every_legacy_encoding_has_a_row() {
 }
 
 #[test]
+fn every_vex_encoding_has_a_row() {
+    let wanted = [
+        F::AVX,
+        F::AVX2,
+        F::FMA,
+        F::F16C,
+        F::AES,
+        F::PCLMULQDQ,
+        F::VAES,
+        F::VPCLMULQDQ,
+        F::AVX_VNNI,
+        F::GFNI,
+    ];
+    let mut count = 0;
+    for code in Code::values() {
+        let of_these = code.cpuid_features().iter().all(|f| wanted.contains(f));
+        if !of_these || code.op_code().encoding() != EncodingKind::VEX {
+            continue;
+        }
+        count += 1;
+        let insn = Insn::new(code, Mode::default(), 1);
+        let name = super::pick(&insn, PickName(&insn)).unwrap_or_default();
+        assert!(!name.is_empty(), "{code:?} has no row");
+    }
+    assert!(count > 600, "only {count} encodings");
+}
+
+#[test]
 fn rows_name_the_lane_function() {
     let name = |code| {
         let insn = Insn::new(code, Mode::default(), 1);
@@ -81,9 +110,10 @@ fn rows_name_the_lane_function() {
     };
     assert_eq!(name(Code::Paddb_mm_mmm64), "lanes::paddb");
     assert_eq!(name(Code::Paddb_xmm_xmmm128), "lanes::paddb");
+    assert_eq!(name(Code::VEX_Vpaddb_ymm_ymm_ymmm256), "lanes::paddb");
     assert_eq!(name(Code::Addsd_xmm_xmmm64), "sse::add");
-    assert_eq!(name(Code::Movsd_xmm_xmmm64), "moves::movsd");
-    assert_eq!(name(Code::Cmpsd_xmm_xmmm64_imm8), "float::compare_scalar::<u64>");
+    assert_eq!(name(Code::Movsd_xmm_xmmm64), "moves::movsd::<Xmm>");
+    assert_eq!(name(Code::Cmpsd_xmm_xmmm64_imm8), "float::compare_scalar::<Xmm, u64>");
 }
 
 impl Sem for Name {

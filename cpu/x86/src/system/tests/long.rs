@@ -290,7 +290,7 @@ fn cpuid_shows_the_registers_and_the_topology() {
     assert_ne!(b.core.cpuid(7, 0)[2] & 1 << 4, 0);
     assert_ne!(b.core.cpuid(1, 0)[3] & 1 << 9, 0, "the local APIC is enabled");
     b.core.control.xcr0 = 3;
-    assert_eq!(b.core.cpuid(0xd, 0), [0x203, 576, 2696, 0]);
+    assert_eq!(b.core.cpuid(0xd, 0), [0x207, 576, 2696, 0]);
     // SYSCALL shows in 64-bit mode only.
     assert_ne!(b.core.cpuid(0x8000_0001, 0)[3] & 1 << 11, 0);
     let model = crate::CpuModel::named("max").unwrap().with_cpus(6);
