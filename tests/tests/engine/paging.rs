@@ -76,6 +76,9 @@ fn faults_across_pages_store_nothing() {
                     g.set_word(0x4ff8, u64::MAX);
                     let before = g.memory();
                     let state = g.until_handler(vector::PF);
+                    // FNSTENV looks at its first field, then at its last byte, as on Intel's CPUs.
+                    let last_byte = code == "d933" && at + 4 <= 0x5000;
+                    let cr2 = if last_byte { at + 27 } else { cr2 };
                     assert_eq!(state.control.cr2, cr2, "{code} at {at:x}");
                     assert_eq!(g.pushed(0), 2, "{code}: a supervisor's write");
                     let after = g.memory();

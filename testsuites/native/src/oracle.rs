@@ -169,12 +169,13 @@ impl Oracle {
             if done == outcomes.len() {
                 break;
             }
-            // This one is lost, and its child with it. It may have been the child alone, which
-            // dies with the thread that made it: another one tries again.
+            // This case is lost, and the child with it; but a child also dies with the thread that
+            // made it, and then another one tries again.
+            let innocent = self.is_dead() && lost.replace(done) != Some(done);
             self.restarts += 1;
             self.start()?;
             from = done;
-            if lost.replace(done) == Some(done) {
+            if !innocent {
                 outcomes[done].vector = Outcome::NONE;
                 from += 1;
             }
