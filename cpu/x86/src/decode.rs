@@ -98,13 +98,17 @@ impl Decoder {
     /// Whether the instruction, of which `window` is 15 bytes, has more than these: it is one with
     /// each of its prefixes only once, and ends behind them.
     fn goes_on(&self, bits: u32, window: &[u8]) -> bool {
-        let prefixes = window.iter().take_while(|byte| is_prefix(**byte)).count();
+        let prefixes = window.iter().take_while(|b| is_prefix(**b) || is_rex(bits, **b)).count();
+        let (prefixes, opcode) = window.split_at(prefixes);
         let mut rest: Vec<u8> = Vec::with_capacity(30);
-        for (n, byte) in window.iter().enumerate() {
-            if n >= prefixes || !rest.contains(byte) {
+        for (n, byte) in prefixes.iter().enumerate() {
+            // REX counts only as the last of them.
+            let later = &prefixes[n + 1..];
+            if !later.contains(byte) && (is_prefix(*byte) || later.is_empty()) {
                 rest.push(*byte);
             }
         }
+        rest.extend(opcode);
         let len = rest.len();
         rest.extend([0; 15]);
         let insn = iced_x86::Decoder::with_ip(bits, &rest, 0, self.options).decode();
@@ -117,11 +121,15 @@ fn is_prefix(byte: u8) -> bool {
     matches!(byte, 0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3)
 }
 
+/// A REX prefix.
+fn is_rex(bits: u32, byte: u8) -> bool {
+    bits == 64 && byte & 0xf0 == 0x40
+}
+
 /// Whether `window` ends within an instruction with a VEX prefix. CPUs fetch all of such a one even
 /// if it is none, while iced-x86 stops where it sees that (SDM vol. 2A, sections 2.1 and 2.3).
 fn vex_goes_on(bits: u32, window: &[u8]) -> bool {
-    let is_rex = |byte: u8| bits == 64 && byte & 0xf0 == 0x40;
-    let start = window.iter().position(|byte| !is_prefix(*byte) && !is_rex(*byte));
+    let start = window.iter().position(|byte| !is_prefix(*byte) && !is_rex(bits, *byte));
     let Some(start) = start else { return false };
     let (map, opcode) = match window[start..] {
         [0xc4 | 0xc5] => return true,
