@@ -102,6 +102,9 @@ def main():
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
     peers = args.peers.split(",")
+    for peer in peers:
+        if peer not in ("tcg", "kvm", "bochs"):
+            parser.error(f"there is no peer '{peer}'")
     total, failed = 0, dict.fromkeys(peers, 0)
     if args.table:
         print("| sector | checks |", " | ".join(peers), "|\n|---|---|" + "---|" * len(peers))

@@ -8,13 +8,8 @@ use super::{
     guest::word,
     undefined::{self, Freedom},
 };
+use crate::vectors::text::{GPR_NAMES, SEG_NAMES};
 
-/// Names of the general registers.
-const GPR: [&str; 16] = [
-    "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13",
-    "r14", "r15",
-];
-const SEGMENTS: [&str; 6] = ["es", "cs", "ss", "ds", "fs", "gs"];
 const PF: u32 = 14;
 /// Addresses from here on are the kernel's, or no addresses.
 const USER_END: u64 = (1 << 47) - 0x1000;
@@ -56,13 +51,13 @@ impl Compared<'_> {
         let (h, o) = (&host.after, &ours.after);
         let low = if self.bits == 64 { !0 } else { 0xffff_ffff };
         let registers = if self.bits == 64 { 16 } else { 8 };
-        for (n, name) in GPR.iter().enumerate().take(registers) {
+        for (n, name) in GPR_NAMES.iter().enumerate().take(registers) {
             out.number(name, h.gpr[n] & low, o.gpr[n] & low);
         }
         out.number("rip", h.rip, o.rip);
         let defined = !freedom.flags;
         out.number("rflags", h.rflags & defined, o.rflags & defined);
-        for (n, name) in SEGMENTS.iter().enumerate() {
+        for (n, name) in SEG_NAMES.iter().enumerate() {
             out.number(name, visible(h.selectors[n]), visible(o.selectors[n]));
         }
         for (n, name) in ["fs.base", "gs.base"].into_iter().enumerate() {

@@ -26,6 +26,13 @@ pub const DI: usize = 11;
 pub const IP: usize = 12;
 pub const FLAGS: usize = 13;
 
+/// The arithmetic flags.
+pub const CF: u16 = 1 << 0;
+pub const PF: u16 = 1 << 2;
+pub const AF: u16 = 1 << 4;
+pub const ZF: u16 = 1 << 6;
+pub const SF: u16 = 1 << 7;
+pub const OF: u16 = 1 << 11;
 /// FLAGS.TF and IF, which every interrupt clears in real mode.
 const TF_IF: u16 = 0x300;
 /// FLAGS.IOPL, NT and the reserved bit 15.
@@ -215,6 +222,13 @@ pub struct Expectation {
 }
 
 impl Expectation {
+    /// Flags as given.
+    pub fn set_flags(&mut self, flags: &[(u16, bool)]) {
+        for (flag, on) in flags {
+            self.regs[FLAGS] = self.regs[FLAGS] & !flag | if *on { *flag } else { 0 };
+        }
+    }
+
     /// What the old CPU did, with undefined flags masked.
     pub fn recorded(case: &Case<'_>, everywhere: Option<Registers>) -> Self {
         let mut regs = values(&case.test.before.words.unwrap_or_default());

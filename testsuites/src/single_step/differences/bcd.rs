@@ -1,13 +1,7 @@
 //! DAA, DAS, AAA and AAS: the 8086 adjusts by other rules where a half of AL is out of range.
 
 use super::Verdict;
-use crate::single_step::case::{AX, Case, Expectation, FLAGS};
-
-const CF: u16 = 1 << 0;
-const PF: u16 = 1 << 2;
-const AF: u16 = 1 << 4;
-const ZF: u16 = 1 << 6;
-const SF: u16 = 1 << 7;
+use crate::single_step::case::{AF, AX, CF, Case, Expectation, FLAGS, PF, SF, ZF};
 
 /// What SDM vol. 2 says of the instruction: AX and the flags that are defined after it.
 pub(super) fn adjust(case: &Case<'_>, want: &mut Expectation) -> Verdict {
@@ -38,8 +32,6 @@ pub(super) fn adjust(case: &Case<'_>, want: &mut Expectation) -> Verdict {
     let carry = high || case.opcode == 0x2f && low && al < 6;
     let parity = result.count_ones().is_multiple_of(2);
     let set = [(CF, carry), (PF, parity), (AF, low), (ZF, result == 0), (SF, result & 0x80 != 0)];
-    for (flag, on) in set {
-        want.regs[FLAGS] = want.regs[FLAGS] & !flag | if on { flag } else { 0 };
-    }
+    want.set_flags(&set);
     Verdict::Changed
 }

@@ -4,15 +4,8 @@ use super::Verdict;
 use crate::single_step::{
     Kind,
     access::operand,
-    case::{CX, Case, Expectation, FLAGS},
+    case::{AF, CF, CX, Case, Expectation, FLAGS, OF, PF, SF, ZF},
 };
-
-const CF: u16 = 1 << 0;
-const PF: u16 = 1 << 2;
-const AF: u16 = 1 << 4;
-const ZF: u16 = 1 << 6;
-const SF: u16 = 1 << 7;
-const OF: u16 = 1 << 11;
 
 /// The count of a shift: as it stands, not masked.
 fn count_of(case: &Case<'_>) -> Option<u16> {
@@ -62,9 +55,7 @@ fn expect(case: &Case<'_>, want: &mut Expectation, count: u16) {
         let parity = (result & 0xff).count_ones().is_multiple_of(2);
         set.extend([(PF, parity), (ZF, result == 0), (SF, result >> (bits - 1) & 1 != 0)]);
     }
-    for (flag, on) in set {
-        want.regs[FLAGS] = want.regs[FLAGS] & !flag | if on { flag } else { 0 };
-    }
+    want.set_flags(&set);
 }
 
 pub(super) fn count(case: &Case<'_>, want: &mut Expectation) -> Verdict {
