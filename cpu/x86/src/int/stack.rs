@@ -151,19 +151,17 @@ pub(crate) fn leave<S: Sem, W: Size, K: Stack>(s: &mut S, i: &Insn) -> Result<()
     Ok(())
 }
 
-/// PUSHA and PUSHAD.
+/// PUSHA and PUSHAD. What was pushed before a fault stays below a stack pointer that did not move, as
+/// on Intel's CPUs.
 pub(crate) fn pusha(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     let (w, sw) = (i.width(), i.mode.stack());
     let sp = core.get(sw, RSP);
-    let mut places = [None; 8];
-    for (n, place) in places.iter_mut().enumerate() {
-        let at = sp.wrapping_sub(w.bytes() * (n as u64 + 1)) & sw.mask();
+    for n in 0..8 {
+        let at = sp.wrapping_sub(w.bytes() * (u64::from(n) + 1)) & sw.mask();
         let lin = core.linear(Seg::Ss, at, w.bytes(), true)?;
-        *place = Some((lin, core.place(core.class, Seg::Ss, lin, w.bytes())?));
-    }
-    for (n, (lin, place)) in places.into_iter().flatten().enumerate() {
+        let place = core.place(core.class, Seg::Ss, lin, w.bytes())?;
         core.watch(lin, w.bytes(), true);
-        core.commit(w, place, core.get(w, n as u8));
+        core.commit(w, place, core.get(w, n));
     }
     core.set(sw, RSP, sp.wrapping_sub(8 * w.bytes()));
     Ok(())
