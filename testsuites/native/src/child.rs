@@ -5,6 +5,7 @@
 
 use std::{
     arch::{asm, global_asm},
+    cell::UnsafeCell,
     ffi::{c_int, c_void},
     ptr::null_mut,
     sync::atomic::{AtomicPtr, AtomicU32, Ordering},
@@ -30,8 +31,10 @@ pub(crate) struct Board {
     pub ldt: AtomicU32,
     /// The system call that failed at the start.
     pub failed: AtomicU32,
-    pub cases: [Case; BATCH],
-    pub outcomes: [Outcome; BATCH],
+    /// Written by the parent while the child waits.
+    pub cases: UnsafeCell<[Case; BATCH]>,
+    /// Written by the child before it moves `at` on.
+    pub outcomes: UnsafeCell<[Outcome; BATCH]>,
 }
 
 /// What only the child has. The parent makes it, and the child's copy is its own.
@@ -334,7 +337,8 @@ unsafe fn harvest(child: &mut Child, at: usize, context: &libc::ucontext_t, segm
     // SAFETY: `at` is below BATCH, as the parent posted it; the frame's area has 512 bytes or more.
     unsafe {
         let board = child.board;
-        let (case, out) = (&(*board).cases[at], &mut (*board).outcomes[at]);
+        let case = &(&*(*board).cases.get())[at];
+        let out = &mut (&mut *(*board).outcomes.get())[at];
         let gregs = &context.uc_mcontext.gregs;
         let greg = |n: i32| gregs[n as usize] as u64;
         let after: &mut State = &mut out.after;
@@ -406,7 +410,7 @@ unsafe fn set_stage(
 ) {
     // SAFETY: as for `harvest`; `Case::patch` has checked where patches lie.
     unsafe {
-        let case = &(*child.board).cases[at];
+        let case = &(&*(*child.board).cases.get())[at];
         for (at, bytes) in case.patches() {
             let at = (at - WINDOW) as usize;
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), child.alias.add(at), bytes.len());

@@ -3,6 +3,7 @@
 use std::{
     ffi::{c_int, c_void},
     io,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
     ptr::null_mut,
     sync::atomic::Ordering,
     time::{Duration, Instant},
@@ -31,7 +32,7 @@ pub struct Oracle {
     alias: Mapping,
     mirror: Mapping,
     stack: Mapping,
-    window_file: c_int,
+    window_file: OwnedFd,
     process: c_int,
     restarts: u64,
 }
@@ -88,15 +89,17 @@ impl Oracle {
         if window_file < 0 {
             return Err(failed("memfd_create"));
         }
-        // SAFETY: it is ours.
-        if unsafe { libc::ftruncate(window_file, WINDOW_BYTES as i64) } != 0 {
+        // SAFETY: it is ours, and nobody else's.
+        let window_file = unsafe { OwnedFd::from_raw_fd(window_file) };
+        // SAFETY: as above.
+        if unsafe { libc::ftruncate(window_file.as_raw_fd(), WINDOW_BYTES as i64) } != 0 {
             return Err(failed("ftruncate"));
         }
         let (shared, private) =
             (libc::MAP_SHARED | libc::MAP_ANONYMOUS, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         let mut oracle = Self {
             board: Mapping::new(size_of::<Board>(), shared, -1)?,
-            alias: Mapping::new(WINDOW_BYTES, libc::MAP_SHARED, window_file)?,
+            alias: Mapping::new(WINDOW_BYTES, libc::MAP_SHARED, window_file.as_raw_fd())?,
             mirror: Mapping::new(WINDOW_BYTES, private, -1)?,
             stack: Mapping::new(STACK_BYTES, private, -1)?,
             window_file,
@@ -147,8 +150,7 @@ impl Oracle {
         while cases.peek().is_some() {
             // SAFETY: the child waits for the next batch and touches nothing.
             let count = unsafe {
-                let board = &mut *self.board.at.cast::<Board>();
-                let places = board.cases.iter_mut();
+                let places = (*self.board().cases.get()).iter_mut();
                 places.zip(cases.by_ref().take(BATCH)).map(|(to, from)| to.copy_from(from)).count()
             };
             assert!(outcomes.len() >= done + count, "a place for each outcome");
@@ -164,7 +166,8 @@ impl Oracle {
         while from < outcomes.len() {
             let done = self.post(from, outcomes.len())?;
             for (n, outcome) in outcomes.iter_mut().enumerate().take(done).skip(from) {
-                outcome.copy_from(&self.board().outcomes[n]);
+                // SAFETY: the child has gone on to later cases, or to wait, or is no more.
+                outcome.copy_from(unsafe { &(&*self.board().outcomes.get())[n] });
             }
             if done == outcomes.len() {
                 break;
@@ -248,7 +251,7 @@ impl Oracle {
             board: self.board.at.cast(),
             alias: self.alias.at,
             mirror: self.mirror.at,
-            window_file: self.window_file,
+            window_file: self.window_file.as_raw_fd(),
             stack: self.stack.at,
             running: false,
             ymm_at: self.has_ymm().then(|| cpuid(0xd, 2).ebx as usize),
@@ -306,8 +309,6 @@ impl Oracle {
 impl Drop for Oracle {
     fn drop(&mut self) {
         self.stop();
-        // SAFETY: ours, and the child is gone.
-        unsafe { libc::close(self.window_file) };
     }
 }
 
