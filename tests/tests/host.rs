@@ -18,9 +18,15 @@ fn host() {
             return;
         }
     };
-    // On CPUs of the kind whose undefined flags ours has, those are compared as well.
-    let suite = if suite.is_our_kind() { suite.exact() } else { suite };
-    let report = run(&suite, &candidates(), &Options::default());
+    if !suite.is_our_kind() {
+        // Where the manual leaves something open, such as the order of faults, other CPUs do
+        // otherwise than the one that ours follows.
+        let why = "this host's CPU is of another kind than ours; see trine conform host";
+        let _ = writeln!(std::io::stderr(), "skipped: {why}");
+        return;
+    }
+    // Undefined flags are compared as well.
+    let report = run(&suite.exact(), &candidates(), &Options::default());
     println!("{}", report.text());
     assert!(report.good(), "the list is above");
     for candidate in candidates() {
