@@ -53,10 +53,12 @@ host_functions! {
         core.regs[usize::from(trine_x86::slot::BLOCK_IP)] = call.block_ip;
         core.rip = call.next;
         core.leave_block = false;
+        let class = core.class;
         match (call.run)(core, &call.insn) {
             Err(_) => Reason::Faulted as i32,
             Ok(()) if call.ends => Reason::Ended as i32,
-            Ok(()) if core.leave_block => Reason::Left as i32,
+            // STAC and CLAC change the class that the code was made for.
+            Ok(()) if core.leave_block || core.class != class => Reason::Left as i32,
             Ok(()) => -1,
         }
     }
