@@ -99,6 +99,7 @@ pub struct Ram {
     regions: Vec<(Region, u64)>,
     marks: Box<[AtomicU8]>,
     code_versions: Box<[AtomicU32]>,
+    dirty_epoch: AtomicU32,
     /// Held across a locked operation that no host instruction does in one piece.
     split_lock: Mutex<()>,
 }
@@ -144,6 +145,7 @@ impl Ram {
             regions: placed,
             marks: std::iter::repeat_with(AtomicU8::default).take(pages).collect(),
             code_versions: std::iter::repeat_with(AtomicU32::default).take(pages).collect(),
+            dirty_epoch: AtomicU32::new(0),
             split_lock: Mutex::new(()),
         })
     }
@@ -334,16 +336,42 @@ impl Ram {
         Ok(())
     }
 
-    /// Marks the page that holds `offset` as one from which code was decoded. Call it before the
-    /// bytes are read.
+    /// Marks the page that holds `offset` as one from which code was decoded; true if it was not
+    /// marked. Call it before the bytes are read.
     ///
     /// The first mark of a page races with stores that are under way on other threads: one whose
     /// thread has looked at the marks before, and whose bytes arrive after they were read here, is
     /// not counted. Later stores always are.
-    pub fn mark_code(&self, offset: u64) {
-        if let Some(marks) = self.marks.get((offset / PAGE_SIZE) as usize) {
-            marks.fetch_or(CODE, Ordering::SeqCst);
+    pub fn mark_code(&self, offset: u64) -> bool {
+        match self.marks.get((offset / PAGE_SIZE) as usize) {
+            Some(marks) if marks.load(Ordering::Relaxed) & CODE != 0 => false,
+            Some(marks) => marks.fetch_or(CODE, Ordering::SeqCst) & CODE == 0,
+            None => false,
         }
+    }
+
+    /// Marks the page that holds `offset` as dirty, for who will store to it without looking at its
+    /// marks. True if such stores are allowed: it holds no decoded code.
+    pub fn mark_dirty(&self, offset: u64) -> bool {
+        match self.marks.get((offset / PAGE_SIZE) as usize) {
+            Some(marks) => marks.fetch_or(DIRTY, Ordering::SeqCst) & CODE == 0,
+            None => false,
+        }
+    }
+
+    /// Counts the calls of [`Ram::take_dirty`]: whoever stores without looking at marks has to mark
+    /// pages dirty again when it has moved.
+    #[inline]
+    #[must_use]
+    pub fn dirty_epoch(&self) -> u32 {
+        self.dirty_epoch.load(Ordering::Acquire)
+    }
+
+    /// The address of the word that [`Ram::code_version`] reads, for generated code. It stays where
+    /// it is as long as this RAM lives.
+    #[must_use]
+    pub fn code_version_address(&self, offset: u64) -> Option<*const AtomicU32> {
+        self.code_versions.get((offset / PAGE_SIZE) as usize).map(std::ptr::from_ref)
     }
 
     /// How often the page that holds `offset` was stored to since code was first decoded from it.
@@ -359,6 +387,7 @@ impl Ram {
     /// The offsets of the pages that were stored to since the last call, in order. A store that is
     /// under way on another thread may be missed: who needs every page stops the vCPUs first.
     pub fn take_dirty(&self) -> Vec<u64> {
+        self.dirty_epoch.fetch_add(1, Ordering::SeqCst);
         let mut dirty = Vec::new();
         for (page, marks) in self.marks.iter().enumerate() {
             if marks.load(Ordering::Relaxed) & DIRTY != 0 {

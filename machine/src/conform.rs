@@ -1,6 +1,7 @@
 //! `trine conform`: opens a suite, runs it on the engines of this host, reports.
 
 use std::{
+    sync::Arc,
     fmt::Write as _,
     fs::File,
     io::{IsTerminal, Write as _},
@@ -23,6 +24,7 @@ use trine_testsuites::{
     test386::Test386,
     vectors::Vectors,
 };
+use trine_translate::Translate;
 use trine_x86::CpuModel;
 
 use crate::{
@@ -176,8 +178,13 @@ pub fn candidates() -> Vec<Candidate> {
     EngineKind::ALL.into_iter().filter(|kind| kind.missing().is_none()).map(candidate).collect()
 }
 
+/// The translator translates all that it sees at once, in short blocks: cases are short, too.
 fn candidate(kind: EngineKind) -> Candidate {
-    Candidate::new(kind.name(), move |ram| create_engine(kind, ram))
+    let steps = std::env::var("TRINE_BLOCK").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    Candidate::new(kind.name(), move |ram| match kind {
+        EngineKind::Translate => Ok(Arc::new(Translate::new(ram)?.eager(steps))),
+        _ => create_engine(kind, ram),
+    })
 }
 
 /// Runs what was asked for. Its report goes to standard output; true if all is as it should be.

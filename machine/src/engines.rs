@@ -6,6 +6,7 @@ use serde::Serialize;
 use trine_engine::{Engine, EngineError};
 use trine_guest::Ram;
 use trine_interp::Interp;
+use trine_translate::Translate;
 
 /// An engine, by the name on the command line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, clap::ValueEnum)]
@@ -38,7 +39,9 @@ impl EngineKind {
     pub fn missing(self) -> Option<&'static str> {
         match self {
             Self::Interp => None,
-            Self::Translate | Self::Kvm => Some("it is not built yet"),
+            Self::Translate if cfg!(target_arch = "x86_64") => None,
+            Self::Translate => Some("it makes no code for this host yet"),
+            Self::Kvm => Some("it is not built yet"),
         }
     }
 
@@ -62,6 +65,7 @@ impl EngineKind {
 /// If this host does not have it.
 pub fn create(kind: EngineKind, ram: Arc<Ram>) -> Result<Arc<dyn Engine>, EngineError> {
     match kind.missing() {
+        None if kind == EngineKind::Translate => Ok(Arc::new(Translate::new(ram)?)),
         None => Ok(Arc::new(Interp::new(ram))),
         Some(reason) => {
             let reason = format!("{reason}; use --engine interp");

@@ -135,6 +135,8 @@ impl Freshness {
 pub(crate) struct Block {
     pub(crate) records: Box<[Record]>,
     pub(crate) freshness: Freshness,
+    /// How often it was entered, for who translates what is hot.
+    pub(crate) heat: u32,
     bytes: Box<[u8]>,
 }
 
@@ -149,6 +151,7 @@ impl Block {
         Self {
             records: records.into(),
             freshness: Freshness { span, versions },
+            heat: 0,
             bytes: bytes.into(),
         }
     }

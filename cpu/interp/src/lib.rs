@@ -12,11 +12,15 @@
 mod block;
 mod exec;
 mod run;
+mod tier;
 
 use std::sync::Arc;
 
 use trine_engine::{Bus, CpuModel, Engine, EngineError, Limits, Vcpu};
 use trine_guest::Ram;
+
+pub use run::InterpVcpu;
+pub use tier::{Above, Nothing, Tier};
 
 /// The interpreter for one machine.
 pub struct Interp {
@@ -46,6 +50,6 @@ impl Engine for Interp {
         model: &CpuModel,
         bus: Arc<dyn Bus>,
     ) -> Result<Box<dyn Vcpu>, EngineError> {
-        Ok(Box::new(run::InterpVcpu::new(id, model, self.ram.clone(), bus)))
+        Ok(Box::new(InterpVcpu::new(id, model, self.ram.clone(), bus, |_, _| Nothing)))
     }
 }

@@ -14,14 +14,16 @@ use trine_x86::{
 use crate::{
     block::{self, Block, Cache, Flow, Record, Span},
     exec::Exec,
+    tier::{Above, Tier},
 };
 
 /// Instructions between two looks at the clock under [`Budget::Until`].
 const TIME_SLICE: u64 = 20_000;
 
-/// A vCPU of the interpreter.
-pub(crate) struct InterpVcpu {
+/// A vCPU that interprets, except where its tier has something better.
+pub struct InterpVcpu<T> {
     exec: Exec,
+    tier: T,
     cache: Cache,
     decoder: Decoder,
     kicker: Kicker,
@@ -43,13 +45,23 @@ enum Fetched {
     Scratch,
 }
 
-impl InterpVcpu {
-    pub(crate) fn new(id: u32, model: &CpuModel, ram: Arc<Ram>, bus: Arc<dyn Bus>) -> Self {
+impl<T: Tier> InterpVcpu<T> {
+    /// vCPU `id` in the reset state; `tier` makes what stands above the interpreter.
+    pub fn new(
+        id: u32,
+        model: &CpuModel,
+        ram: Arc<Ram>,
+        bus: Arc<dyn Bus>,
+        tier: impl FnOnce(&mut Core, &Kicker) -> T,
+    ) -> Self {
+        let mut core = Core::new(id, model, ram, bus);
+        let kicker = Kicker::default();
         Self {
-            exec: Exec { core: Core::new(id, model, ram, bus), left: 0, taken: false },
+            tier: tier(&mut core, &kicker),
+            exec: Exec { core, left: 0, taken: false },
             cache: Cache::new(),
             decoder: Decoder::new(model),
-            kicker: Kicker::default(),
+            kicker,
             interrupt: false,
             scratch: Vec::new(),
             blocks_entered: 0,
@@ -98,9 +110,22 @@ impl InterpVcpu {
     /// Runs blocks until something has to be looked at.
     fn run_blocks(&mut self, end: u64) -> Result<(), TripleFault> {
         while !self.kicker.is_raised() && self.exec.core.retired < end {
+            let (mut limit, mut cold) = (end, true);
+            match self.tier.run(&mut self.exec.core, end) {
+                Above::Cold => {}
+                Above::Ran => continue,
+                Above::Ended => return Ok(()),
+                Above::Faulted => return self.deliver_fault(),
+                Above::Once => (limit, cold) = (self.exec.core.retired + 1, false),
+            }
             let flow = match self.fetch() {
                 Err(Raised { .. }) => Flow::Faulted,
-                Ok(fetched) => self.execute(&fetched, end),
+                Ok(fetched) => {
+                    if cold && self.warms(&fetched) {
+                        continue;
+                    }
+                    self.execute(&fetched, limit)
+                }
             };
             match flow {
                 Flow::Fell | Flow::Branched => {}
@@ -109,6 +134,23 @@ impl InterpVcpu {
             }
         }
         Ok(())
+    }
+
+    /// Whether the tier now has something for the block that was fetched.
+    #[inline(always)]
+    fn warms(&mut self, fetched: &Fetched) -> bool {
+        let heat = self.tier.heat();
+        let Fetched::Block(id) = fetched else { return false };
+        if heat == 0 {
+            return false;
+        }
+        let Some(block) = self.cache.blocks.get_mut(*id as usize) else { return false };
+        block.heat = block.heat.wrapping_add(1);
+        if !block.heat.is_multiple_of(heat) || block.freshness.span.rest.is_some() {
+            return false;
+        }
+        let offset = block.freshness.span.offset;
+        self.tier.translate(&mut self.exec.core, &self.decoder, offset)
     }
 
     /// Delivers the fault of an instruction. It counts as one: otherwise a handler that faults at
@@ -343,7 +385,9 @@ impl InterpVcpu {
     ) -> Result<Fetched, Raised> {
         let core = &mut self.exec.core;
         let mut span = Span { offset, rest: None };
-        core.ram.mark_code(offset);
+        if core.mark_code(offset) {
+            self.tier.page_holds_code(core, offset);
+        }
         let in_page = (0x1000 - (lin & 0xfff)).min(window).min(BLOCK_BYTES as u64) as usize;
         let versions = block::versions(&core.ram, span);
         let mut bytes = [0; BLOCK_BYTES + 16];
@@ -363,7 +407,9 @@ impl InterpVcpu {
         let Some(rest) = span.rest else {
             return self.fetch_from_bus(class, lin, window);
         };
-        core.ram.mark_code(rest);
+        if core.mark_code(rest) {
+            self.tier.page_holds_code(core, rest);
+        }
         let versions = block::versions(&core.ram, span);
         block::read(&core.ram, span, &mut bytes[..limit as usize]);
         let (records, len) = self.decode_records(&bytes[..limit as usize], 1)?;
@@ -487,8 +533,9 @@ fn instruction_breakpoints(core: &Core) -> u64 {
         .fold(0, |hit, n| hit | 1 << n)
 }
 
-impl Vcpu for InterpVcpu {
+impl<T: Tier> Vcpu for InterpVcpu<T> {
     fn run(&mut self, budget: Budget) -> Result<Exit, EngineError> {
+        self.tier.begin(&mut self.exec.core);
         let start = self.exec.core.retired;
         let exit = match budget {
             Budget::Instructions(n) => self.run_to(start.saturating_add(n.get())),
@@ -515,6 +562,7 @@ impl Vcpu for InterpVcpu {
         // Contents are told by page versions; only a new memory map has to be told.
         self.exec.core.flush_tlb();
         self.cache.clear();
+        self.tier.clear(&mut self.exec.core);
     }
 
     fn retired(&self) -> u64 {
@@ -523,7 +571,7 @@ impl Vcpu for InterpVcpu {
 
     fn stats(&self) -> Stats {
         let c = &self.exec.core.counters;
-        Stats {
+        let stats = Stats {
             instructions: self.exec.core.retired,
             blocks_entered: self.blocks_entered,
             blocks_made: self.blocks_made,
@@ -535,11 +583,12 @@ impl Vcpu for InterpVcpu {
             mmio: c.mmio,
             port_io: c.port_io,
             halts: self.halts,
-        }
+        };
+        self.tier.stats(stats)
     }
 }
 
-impl InterpVcpu {
+impl<T: Tier> InterpVcpu<T> {
     fn run_until(&mut self, time: VmTime) -> Result<Exit, TripleFault> {
         loop {
             let core = &self.exec.core;

@@ -38,6 +38,42 @@ pub struct Counters {
     pub port_io: u64,
 }
 
+/// What may be reached through a segment register outside of 64-bit mode without a closer look:
+/// nothing, if accesses are checked for alignment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Extent {
+    /// The base.
+    pub base: u64,
+    /// The offset behind the last byte that may be read; 0 if none may, or if it is not that simple.
+    pub read_end: u64,
+    /// The same for writes.
+    pub write_end: u64,
+}
+
+/// What generated code keeps beside the architectural state. Only the engine that generates it
+/// gives these words a meaning.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Translated {
+    /// What [`Core::retired`] is when none are left of the instructions that may be executed.
+    pub end: u64,
+    /// Instructions that may still be executed.
+    pub left: i32,
+    /// From what the arithmetic flags follow; 0: [`Core::flags`] holds them.
+    pub flags_kind: u32,
+    /// First operand of that.
+    pub flags_x: u64,
+    /// Second operand.
+    pub flags_y: u64,
+    /// Host address of RAM's first byte.
+    pub ram: u64,
+    /// Host address of the table of jump targets.
+    pub jumps: u64,
+    /// Words for values that found no register.
+    pub spill: [u64; 24],
+}
+
 /// A CPU at work.
 pub struct Core {
     /// RAX to R15, then the slots of [`slot`].
@@ -88,11 +124,19 @@ pub struct Core {
     /// Derived: changes with everything on which the meaning of an instruction address depends:
     /// mode, privilege, the limit of CS, translations.
     pub context: u64,
+    /// Derived: what accesses through each segment register have to be checked against outside of
+    /// 64-bit mode.
+    pub extents: [Extent; 6],
     /// Derived: the form of the page tables.
     pub(crate) paging: Paging,
     /// ANDed to physical addresses: the A20 gate.
     pub a20_mask: u64,
 
+    /// What an engine that generates code keeps here.
+    pub translated: Translated,
+    /// Pages get a write tag in the TLB only while a store to them has nothing to do but store
+    /// ([`Ram::is_quiet`]): generated code does not look at their marks.
+    pub quiet_writes: bool,
     /// The software TLB.
     pub tlb: Tlb,
     /// The machine's RAM.
@@ -131,8 +175,11 @@ impl Core {
             mode: Mode::default(),
             class: Class::Supervisor,
             context: 0,
+            extents: [Extent::default(); 6],
             paging: Paging::Off,
             a20_mask: u64::MAX,
+            translated: Translated::default(),
+            quiet_writes: false,
             tlb: Tlb::new(),
             ram,
             bus,
@@ -229,7 +276,30 @@ impl Core {
         self.mode = Mode::new(code, stack, flat, protected_enabled && !vm86);
         self.paging = Paging::of(c);
         self.class = if self.cpl == 3 { Class::User } else { self.supervisor_class() };
+        for seg in Seg::ALL {
+            self.extents[seg as usize] = self.extent(seg, alignment);
+        }
         self.renew_context();
+    }
+
+    /// Marks a page as one from which code was decoded ([`Ram::mark_code`]); true if it was not.
+    pub fn mark_code(&mut self, offset: u64) -> bool {
+        let first = self.ram.mark_code(offset);
+        if first {
+            self.tlb.forget_writes(offset);
+        }
+        first
+    }
+
+    fn extent(&self, seg: Seg, alignment: bool) -> Extent {
+        let s = &self.segments.seg[seg as usize];
+        let end = |write| match () {
+            () if alignment || self.mode.is_64() || s.is_expand_down() => 0,
+            () if !self.allows(seg, write) => 0,
+            () if s.limit == u32::MAX => u64::MAX,
+            () => u64::from(s.limit) + 1,
+        };
+        Extent { base: s.base, read_end: end(false), write_end: end(true) }
     }
 
     pub(crate) fn renew_context(&mut self) {

@@ -18,9 +18,12 @@ const INVERT_PF: u64 = 1 << 1;
 
 /// CF, PF, AF, ZF, SF and OF.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
 pub struct Flags {
-    result: u64,
-    carries: u64,
+    /// A result, sign-extended, of which ZF, SF and PF tell.
+    pub result: u64,
+    /// CF, OF and AF, and whether SF and PF are inverted.
+    pub carries: u64,
 }
 
 impl Flags {

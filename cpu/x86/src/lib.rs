@@ -31,7 +31,7 @@ mod xsave;
 
 pub use bits::{cr0, cr4, debugctl, dr6, dr7, efer, msr, rflags, xcr0};
 pub use bus::{Access, Bus, MsrFault, Pins};
-pub use core::{Core, Counters};
+pub use core::{Core, Counters, Extent, Translated};
 pub use decode::{BLOCK_BYTES, BLOCK_INSNS, Decoded, Decoder};
 pub use fault::{Exception, Raised, TripleFault, vector};
 pub use flags::Flags;
@@ -45,4 +45,4 @@ pub use sem::{Checked, Cold, Flag, Flat, Pick, Pure, Reach, Rmw, Sem, Semantics,
 pub use state::{
     Activity, Control, CpuState, Debug, Events, Msrs, Segment, Segments, Shadow, Simd, Table, X87,
 };
-pub use tlb::Class;
+pub use tlb::{Class, Entry, Tlb};

@@ -184,6 +184,7 @@ impl Core {
     fn fill(&mut self, class: Class, lin: u64, gpa: Gpa, rights: Rights) {
         let Some(Spot { offset, writable, .. }) = self.ram.spot(gpa.page()) else { return };
         let watched = self.page_is_watched(lin);
+        let writable = writable && (!self.quiet_writes || self.ram.is_quiet(offset, 1));
         let rights = Rights {
             read: rights.read && !watched,
             write: rights.write && writable && !watched,

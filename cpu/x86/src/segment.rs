@@ -36,6 +36,13 @@ impl Segment {
         (self.rights >> 5 & 3) as u8
     }
 
+    /// Whether it holds the offsets above its limit.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_expand_down(&self) -> bool {
+        self.rights & (CODE | EXPAND_DOWN) == EXPAND_DOWN
+    }
+
     /// Whether any offset may be read and written through it and is its own linear address.
     #[must_use]
     pub fn is_flat_data(&self) -> bool {
@@ -154,24 +161,29 @@ impl Core {
         self.fault_code(if seg == Seg::Ss { vector::SS } else { vector::GP }, 0)
     }
 
+    /// Outside of 64-bit mode: type and null.
+    #[inline(always)]
+    pub(crate) fn allows(&self, seg: Seg, write: bool) -> bool {
+        if !self.mode.protected() {
+            return true;
+        }
+        let rights = self.segments.seg[seg as usize].rights;
+        let code = rights & CODE != 0;
+        let bit1 = rights & WRITABLE != 0;
+        // Data can be read and code cannot be written, whatever bit 1 says.
+        let allowed = if write { !code && bit1 } else { !code || bit1 };
+        rights & (UNUSABLE | PRESENT) == PRESENT && allowed
+    }
+
     /// Outside of 64-bit mode: type, null and limit.
     #[inline]
     fn segment_allows(&self, seg: Seg, offset: u64, size: u64, write: bool) -> bool {
-        let s = &self.segments.seg[seg as usize];
-        if self.mode.protected() {
-            if s.rights & (UNUSABLE | PRESENT) != PRESENT {
-                return false;
-            }
-            let code = s.rights & CODE != 0;
-            let bit1 = s.rights & WRITABLE != 0;
-            // Data can be read and code cannot be written, whatever bit 1 says.
-            let allowed = if write { !code && bit1 } else { !code || bit1 };
-            if !allowed {
-                return false;
-            }
+        if !self.allows(seg, write) {
+            return false;
         }
+        let s = &self.segments.seg[seg as usize];
         let last = offset.wrapping_add(size.wrapping_sub(1));
-        if s.rights & (CODE | EXPAND_DOWN) == EXPAND_DOWN {
+        if s.is_expand_down() {
             let top = if s.rights & BIG != 0 { 0xffff_ffff } else { 0xffff };
             offset > u64::from(s.limit) && last <= top && last >= offset
         } else {

@@ -7,7 +7,7 @@
 //! Privilege is not checked at a hit. Instead there is a set of entries for each class of access.
 
 /// Who accesses: each has entries of its own.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
 pub enum Class {
     /// Supervisor accesses, implicit ones too; not to user pages if CR4.SMAP.
@@ -20,20 +20,23 @@ pub enum Class {
 
 /// Entries of each class.
 const ENTRIES: usize = 1024;
+/// Classes, and one more for a power of two.
+const CLASSES: usize = 4;
 /// No page: its low bits are not 0.
 const NONE: u64 = 1;
 
 /// Where a page lies, and for what it may be used.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub struct Entry {
-    /// The page's linear address if it may be read, else [`NONE`].
+    /// The page's linear address if it may be read, else a number that is none.
     pub read: u64,
     /// The same for writes.
     pub write: u64,
     /// The same for instruction fetches.
     pub fetch: u64,
-    /// What added to the linear address gives the offset in RAM; bit 0 set: a global page.
-    addend: u64,
+    /// What added to the linear address gives the offset in RAM.
+    pub addend: u64,
 }
 
 const EMPTY: Entry = Entry { read: NONE, write: NONE, fetch: NONE, addend: 0 };
@@ -43,7 +46,7 @@ impl Entry {
     #[inline(always)]
     #[must_use]
     pub fn offset(&self, lin: u64) -> u64 {
-        lin.wrapping_add(self.addend & !1)
+        lin.wrapping_add(self.addend)
     }
 }
 
@@ -63,8 +66,14 @@ pub struct Rights {
 }
 
 /// The entries of all classes.
+///
+/// They lie in the structure itself, at its start, so that generated code reaches an entry with
+/// one index register: entry `n` of class `c` at byte `(c * 1024 + n) * 32`.
+#[repr(C)]
 pub struct Tlb {
-    entries: Box<[Entry; ENTRIES * 4]>,
+    entries: [Entry; ENTRIES * CLASSES],
+    /// A bit for each entry: it is a global page's.
+    global: [u64; ENTRIES * CLASSES / 64],
     /// For each class, the least aligned range (base, mask) that holds all large pages.
     large: [Option<(u64, u64)>; 3],
     /// Whether each class has entries at all: a flush passes over those that have not.
@@ -74,10 +83,17 @@ pub struct Tlb {
 }
 
 impl Tlb {
+    /// Bytes of the entries of a class.
+    pub const CLASS_BYTES: usize = ENTRIES * size_of::<Entry>();
+
     pub(crate) fn new() -> Self {
-        let entries = vec![EMPTY; ENTRIES * 4].into_boxed_slice();
-        let entries = entries.try_into().unwrap_or_else(|_| unreachable!("of that length"));
-        Self { entries, large: [None; 3], filled: [false; 3], epoch: 0 }
+        Self {
+            entries: [EMPTY; ENTRIES * CLASSES],
+            global: [0; ENTRIES * CLASSES / 64],
+            large: [None; 3],
+            filled: [false; 3],
+            epoch: 0,
+        }
     }
 
     /// The entry in whose slot `lin` falls.
@@ -91,14 +107,16 @@ impl Tlb {
     pub fn fill(&mut self, class: Class, lin: u64, offset: u64, rights: Rights) {
         let page = lin & !0xfff;
         self.filled[class as usize % 3] = true;
-        let entry = &mut self.entries[Self::index(class, lin)];
+        let n = Self::index(class, lin);
         let tag = |allowed: bool| if allowed { page } else { NONE };
-        *entry = Entry {
+        self.entries[n] = Entry {
             read: tag(rights.read),
             write: tag(rights.write),
             fetch: tag(rights.fetch),
-            addend: offset.wrapping_sub(page) | u64::from(rights.global),
+            addend: offset.wrapping_sub(page),
         };
+        let (word, bit) = (&mut self.global[n / 64], n % 64);
+        *word = *word & !(1 << bit) | u64::from(rights.global) << bit;
         if rights.shift > 12 {
             let base = lin >> rights.shift << rights.shift;
             let large = &mut self.large[class as usize % 3];
@@ -132,16 +150,35 @@ impl Tlb {
         self.epoch = self.epoch.wrapping_add(1);
         for class in 0..3 {
             if self.filled[class] {
-                let mut global = false;
-                for entry in self.of_class(class) {
-                    if entry.addend & 1 == 0 {
-                        *entry = EMPTY;
+                let mut any = false;
+                for n in class * ENTRIES..(class + 1) * ENTRIES {
+                    if self.global[n / 64] >> (n % 64) & 1 == 0 {
+                        self.entries[n] = EMPTY;
                     } else {
-                        global = true;
+                        any = true;
                     }
                 }
-                self.filled[class] = global;
+                self.filled[class] = any;
             }
+        }
+    }
+
+    /// Forgets that the page at `offset` in RAM may be written, wherever it is mapped.
+    pub fn forget_writes(&mut self, offset: u64) {
+        let page = offset & !0xfff;
+        for class in (0..3).filter(|class| self.filled[*class]) {
+            for entry in &mut self.entries[class * ENTRIES..(class + 1) * ENTRIES] {
+                if entry.write != NONE && entry.offset(entry.write) == page {
+                    entry.write = NONE;
+                }
+            }
+        }
+    }
+
+    /// Forgets that any page may be written.
+    pub fn forget_all_writes(&mut self) {
+        for entry in &mut self.entries {
+            entry.write = NONE;
         }
     }
 
@@ -165,7 +202,7 @@ impl Tlb {
     #[inline(always)]
     fn index(class: Class, lin: u64) -> usize {
         // Neighbouring pages never share a slot; addresses a power of two apart seldom do.
-        let slot = (lin >> 12).wrapping_add(lin >> 22);
+        let slot = (lin >> 12) ^ (lin >> 22);
         class as usize * ENTRIES + slot as usize % ENTRIES
     }
 }

@@ -1,0 +1,388 @@
+//! All translated code of a machine, and what is known about it.
+//!
+//! Regions are found by where their first byte lies in RAM, by RIP and by the state that they were
+//! made for. They are only ever added: a region whose bytes changed is no longer found, and its
+//! entry refuses; when the memory is full, everything goes at once, while no vCPU is inside.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+};
+
+use trine_guest::{PAGE_SIZE, Ram};
+use trine_x86::{Class, Core, Decoder, Mode, Seg};
+
+use crate::{
+    code::{Backend, ColdCall, Exit, Place, Reason, Runtime, Site},
+    lift,
+    memory::{CodeMemory, Way},
+    passes,
+};
+
+/// Everything beside the place on which a translation depends.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct State {
+    mode: Mode,
+    class: Class,
+    limit: u32,
+    linear_bits: u32,
+}
+
+impl State {
+    /// That of a vCPU now.
+    #[must_use]
+    pub fn of(core: &Core) -> Self {
+        let limit = core.segments.seg[Seg::Cs as usize].limit;
+        Self {
+            mode: core.mode,
+            class: core.class,
+            limit: if core.mode.is_64() { u32::MAX } else { limit },
+            linear_bits: core.linear_bits(),
+        }
+    }
+}
+
+/// The most states at a time; their numbers are part of jump tags.
+const STATES: usize = 60;
+
+/// Where a region is found.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Key {
+    /// Of its first byte in RAM.
+    offset: u64,
+    ip: u64,
+    state: u8,
+}
+
+struct Translated {
+    key: Key,
+    /// Where it is entered; 0 if there is nothing to enter.
+    entry: usize,
+    /// Its first cell.
+    cell: usize,
+    /// The version of the page at which its bytes were last compared.
+    version: u32,
+    /// What it was made of: offsets in the page, and bytes.
+    bytes: Vec<(u16, Box<[u8]>)>,
+}
+
+/// The part that changes.
+struct Contents {
+    memory: CodeMemory,
+    used: usize,
+    cells: usize,
+    states: Vec<State>,
+    regions: Vec<Translated>,
+    found: HashMap<Key, u32>,
+    sites: Vec<Site>,
+    exits: Vec<Exit>,
+    colds: Vec<Box<ColdCall>>,
+}
+
+/// Counters of a cache.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Figures {
+    /// Regions made.
+    pub regions: u64,
+    /// Guest instructions in them.
+    pub instructions: u64,
+    /// Bytes of host code.
+    pub bytes: u64,
+    /// Times that all went.
+    pub flushes: u64,
+}
+
+/// The cache.
+pub struct Cache {
+    backend: Box<dyn Backend>,
+    ram: Arc<Ram>,
+    contents: Mutex<Contents>,
+    /// The shared code.
+    pub runtime: Runtime,
+    runtime_len: usize,
+    /// vCPUs inside of translated code.
+    inside: AtomicU32,
+    emptying: AtomicBool,
+    generation: AtomicU32,
+    figures: Mutex<Figures>,
+}
+
+impl Cache {
+    /// A cache of `len` bytes of code for guests in `ram`.
+    ///
+    /// # Errors
+    /// If the host gives no memory for code.
+    pub fn new(ram: Arc<Ram>, backend: Box<dyn Backend>, way: Way, len: usize) -> io::Result<Self> {
+        let mut memory = CodeMemory::new(way, len, len / 64)?;
+        let (code, runtime) = backend.runtime(memory.base());
+        memory.write(0, &code)?;
+        let runtime_len = code.len().next_multiple_of(64);
+        let contents = Contents {
+            memory,
+            used: runtime_len,
+            cells: 0,
+            states: Vec::new(),
+            regions: Vec::new(),
+            found: HashMap::new(),
+            sites: Vec::new(),
+            exits: Vec::new(),
+            colds: Vec::new(),
+        };
+        Ok(Self {
+            backend,
+            ram,
+            contents: Mutex::new(contents),
+            runtime,
+            runtime_len,
+            inside: AtomicU32::new(0),
+            emptying: AtomicBool::new(false),
+            generation: AtomicU32::new(0),
+            figures: Mutex::new(Figures::default()),
+        })
+    }
+
+    fn contents(&self) -> std::sync::MutexGuard<'_, Contents> {
+        self.contents.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        *self.figures.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// A vCPU goes inside. Returns the generation: whoever remembers code of an older one forgets it.
+    pub fn enter(&self) -> u32 {
+        loop {
+            self.inside.fetch_add(1, Ordering::SeqCst);
+            if !self.emptying.load(Ordering::SeqCst) {
+                return self.generation.load(Ordering::Relaxed);
+            }
+            self.inside.fetch_sub(1, Ordering::SeqCst);
+            std::thread::yield_now();
+        }
+    }
+
+    /// It comes out.
+    pub fn leave(&self) {
+        self.inside.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// The present generation.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
+    /// The code for RIP, which lies at `offset` in RAM, and the number of the state.
+    #[must_use]
+    pub fn find(&self, core: &Core, offset: u64) -> Option<(usize, u8)> {
+        let mut c = self.contents();
+        let state = c.states.iter().position(|s| *s == State::of(core))? as u8;
+        let number = *c.found.get(&Key { offset, ip: core.rip, state })?;
+        let entry = c.fresh(&self.ram, number)?;
+        Some((entry, state))
+    }
+
+    /// Whether RIP has been looked at, and nothing could be made of it, in the page as it is.
+    #[must_use]
+    pub fn is_hopeless(&self, core: &Core, offset: u64) -> bool {
+        let c = self.contents();
+        let Some(state) = c.states.iter().position(|s| *s == State::of(core)) else { return false };
+        let key = Key { offset, ip: core.rip, state: state as u8 };
+        c.found.get(&key).is_some_and(|n| {
+            let region = &c.regions[*n as usize];
+            region.entry == 0 && region.version == self.ram.code_version(offset)
+        })
+    }
+
+    /// Makes code for RIP, which lies at `offset` in RAM, in blocks of at most so many instructions.
+    /// True if there is something to run.
+    pub fn translate(
+        &self,
+        core: &mut Core,
+        decoder: &Decoder,
+        offset: u64,
+        steps: usize,
+    ) -> bool {
+        let page = offset & !(PAGE_SIZE - 1);
+        let version = self.ram.code_version(offset);
+        let mut bytes = [0; PAGE_SIZE as usize];
+        self.ram.load_bytes(page, &mut bytes);
+        let inside = (offset - page) as usize;
+        let state = State::of(core);
+        let source = lift::Source {
+            ip: core.rip,
+            page: &bytes,
+            offset: inside,
+            mode: core.mode,
+            limit: u64::from(state.limit),
+            linear_bits: state.linear_bits,
+            decoder,
+            steps,
+        };
+        let mut region = lift::region(&source);
+        passes::optimise(&mut region);
+        let page_ip = core.rip.wrapping_sub(inside as u64);
+        self.keep(&region, state, offset, core.rip, version, |block| {
+            let start = block.ip.wrapping_sub(page_ip) as usize;
+            let len = block.next.wrapping_sub(block.ip) as usize;
+            (start as u16, bytes[start..(start + len).min(bytes.len())].into())
+        })
+    }
+
+    fn keep(
+        &self,
+        region: &crate::ir::Region,
+        state: State,
+        offset: u64,
+        ip: u64,
+        version: u32,
+        bytes: impl Fn(&crate::ir::Block) -> (u16, Box<[u8]>),
+    ) -> bool {
+        let mut c = self.contents();
+        let state_number = match c.states.iter().position(|s| *s == state) {
+            Some(n) => n,
+            None if c.states.len() < STATES => {
+                c.states.push(state);
+                c.states.len() - 1
+            }
+            None => {
+                drop(c);
+                self.empty();
+                return false;
+            }
+        };
+        let key = Key { offset, ip, state: state_number as u8 };
+        let number = c.regions.len() as u32;
+        let mut made = Translated { key, entry: 0, cell: c.cells, version, bytes: Vec::new() };
+        if !region.blocks.is_empty() {
+            let Some(version_word) = self.ram.code_version_address(offset) else { return false };
+            let place = Place {
+                code: c.memory.base() + c.used,
+                sites: c.sites.len() as u32,
+                exits: c.exits.len() as u32,
+                cells: c.cells,
+                cell_base: c.memory.cell_base(),
+                page_ip: ip.wrapping_sub(offset & (PAGE_SIZE - 1)),
+                region: number,
+                version: version_word as usize,
+                class: state.class,
+                key: key.state,
+                runtime: self.runtime,
+            };
+            let emitted = self.backend.emit(region, &place);
+            let full = emitted.code.len() > c.memory.code_len() - c.used
+                || emitted.cells > c.memory.cells() - c.cells;
+            let at = c.used;
+            if full || c.memory.write(at, &emitted.code).is_err() {
+                drop(c);
+                self.empty();
+                return false;
+            }
+            made.entry = place.code;
+            made.bytes = region.blocks.iter().map(bytes).collect();
+            c.memory.set_cell(c.cells, u64::from(version));
+            for n in 1..emitted.cells {
+                let unknown = self.runtime.leave[Reason::Exit as usize] as u64;
+                c.memory.set_cell(c.cells + n, unknown);
+            }
+            c.used = (c.used + emitted.code.len()).next_multiple_of(16);
+            c.cells += emitted.cells;
+            c.sites.extend(emitted.sites);
+            c.exits.extend(emitted.exits);
+            c.colds.extend(emitted.colds);
+            let mut figures = self.figures.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            figures.regions += 1;
+            figures.instructions += region.steps.len() as u64;
+            figures.bytes += emitted.code.len() as u64;
+        }
+        let is_code = made.entry != 0;
+        c.regions.push(made);
+        c.found.insert(key, number);
+        is_code
+    }
+
+    /// What a site's number means.
+    #[must_use]
+    pub fn site(&self, number: u32) -> Option<Site> {
+        self.contents().sites.get(number as usize).copied()
+    }
+
+    /// What an exit's number means.
+    #[must_use]
+    pub fn exit(&self, number: u32) -> Option<Exit> {
+        self.contents().exits.get(number as usize).copied()
+    }
+
+    /// From now on an exit leads to this code.
+    pub fn link(&self, cell: usize, entry: usize) {
+        self.contents().memory.set_cell(cell, entry as u64);
+    }
+
+    /// RIP of a region, whose entry found its page changed. It is compared; if it is not what it
+    /// was, it is not found again.
+    #[must_use]
+    pub fn stale(&self, number: u32) -> Option<u64> {
+        let mut c = self.contents();
+        let ip = c.regions.get(number as usize)?.key.ip;
+        let _ = c.fresh(&self.ram, number);
+        Some(ip)
+    }
+
+    /// Throws everything away, when no vCPU is inside. The caller is not.
+    fn empty(&self) {
+        while self.emptying.swap(true, Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        while self.inside.load(Ordering::SeqCst) != 0 {
+            std::thread::yield_now();
+        }
+        let mut c = self.contents();
+        (c.used, c.cells) = (self.runtime_len, 0);
+        c.states.clear();
+        c.regions.clear();
+        c.found.clear();
+        c.sites.clear();
+        c.exits.clear();
+        c.colds.clear();
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        self.figures.lock().unwrap_or_else(std::sync::PoisonError::into_inner).flushes += 1;
+        drop(c);
+        self.emptying.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Contents {
+    /// The entry of a region whose bytes are still what they were; else it is forgotten.
+    fn fresh(&mut self, ram: &Ram, number: u32) -> Option<usize> {
+        let region = self.regions.get_mut(number as usize)?;
+        let version = ram.code_version(region.key.offset);
+        if region.entry == 0 {
+            return None;
+        }
+        if version == region.version {
+            return Some(region.entry);
+        }
+        let page = region.key.offset & !(PAGE_SIZE - 1);
+        let mut now = [0; PAGE_SIZE as usize];
+        let same = region.bytes.iter().all(|(start, bytes)| {
+            let now = &mut now[..bytes.len()];
+            ram.load_bytes(page + u64::from(*start), now);
+            now == &**bytes
+        });
+        if !same {
+            if self.found.get(&region.key) == Some(&number) {
+                self.found.remove(&region.key);
+            }
+            return None;
+        }
+        region.version = version;
+        self.memory.set_cell(region.cell, u64::from(version));
+        Some(region.entry)
+    }
+}

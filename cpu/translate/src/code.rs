@@ -1,0 +1,180 @@
+//! What a backend makes of a region.
+
+use trine_x86::{Class, Cold, Core, Insn, Raised};
+
+use crate::{flags::Recipe, ir::Region};
+
+/// A place where translated code may leave the middle of a block.
+#[derive(Clone, Copy, Debug)]
+pub struct Site {
+    /// RIP of the instruction.
+    pub ip: u64,
+    /// RIP behind it.
+    pub next: u64,
+    /// Instructions of the block that were charged for and not done, this one included.
+    pub back: u32,
+    /// The flags before it.
+    pub recipe: Recipe,
+}
+
+/// A way out of a region to a known place.
+#[derive(Clone, Copy, Debug)]
+pub struct Exit {
+    /// RIP of the target.
+    pub ip: u64,
+    /// Data cell that says where to jump, for targets in the same page.
+    pub cell: Option<usize>,
+}
+
+/// A call of a cold instruction.
+pub struct ColdCall {
+    /// The function.
+    pub run: fn(&mut Core, &Insn) -> Result<(), Raised>,
+    /// The instruction.
+    pub insn: Insn,
+    /// Its block's first RIP.
+    pub block_ip: u64,
+    /// RIP behind it.
+    pub next: u64,
+    /// Its site's number.
+    pub site: u32,
+    /// Instructions charged for and not done, this one included.
+    pub back: u32,
+    /// It ends its block.
+    pub ends: bool,
+}
+
+impl ColdCall {
+    /// A call of `cold`.
+    pub fn new(cold: Cold, insn: Insn, block_ip: u64, site: u32, at: &Site, ends: bool) -> Self {
+        Self { run: cold.run, insn, block_ip, next: at.next, site, back: at.back, ends }
+    }
+}
+
+/// Code for a region, before it has a place.
+#[derive(Default)]
+pub struct Emitted {
+    /// The bytes, complete but for [`Emitted::cells`].
+    pub code: Vec<u8>,
+    /// Its sites; code knows them by number from [`Place::sites`] on.
+    pub sites: Vec<Site>,
+    /// Its exits, from [`Place::exits`] on.
+    pub exits: Vec<Exit>,
+    /// The cold calls whose addresses are in the code.
+    pub colds: Vec<Box<ColdCall>>,
+    /// How many data cells it uses, from [`Place::cells`] on.
+    pub cells: usize,
+}
+
+/// Where code will lie, and what is around it.
+pub struct Place {
+    /// Address at which it will be executed.
+    pub code: usize,
+    /// The number of its first site.
+    pub sites: u32,
+    /// The number of its first exit.
+    pub exits: u32,
+    /// The number of its first data cell (8 bytes each). Cell 0 of a region holds the version of
+    /// the guest's page for which it was made.
+    pub cells: usize,
+    /// Address of cell 0 of the cache as code sees it.
+    pub cell_base: usize,
+    /// RIP of the first byte of the guest's page.
+    pub page_ip: u64,
+    /// Number of this region.
+    pub region: u32,
+    /// Address of the word with the present version of the guest's page.
+    pub version: usize,
+    /// The class of data accesses.
+    pub class: Class,
+    /// The state key, which is part of a jump's tag.
+    pub key: u8,
+    /// Addresses of the shared code ([`Backend::runtime`]).
+    pub runtime: Runtime,
+}
+
+/// Code that all regions share.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Runtime {
+    /// Enters translated code.
+    pub enter: usize,
+    /// Leaves it, by [`Reason`].
+    pub leave: [usize; Reason::COUNT],
+    /// Fills the TLB for an access, or leaves for [`Reason::Once`].
+    pub miss: usize,
+    /// Calls a cold instruction.
+    pub cold: usize,
+    /// Calls a function of up to three words, keeping the guest's registers.
+    pub call: usize,
+}
+
+/// Why translated code came back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Reason {
+    /// To an exit's target, which was not known to have code. The number is the exit's.
+    Exit = 0,
+    /// Too few instructions left for the block at that exit's target.
+    Budget,
+    /// Before an instruction that the interpreter shall do. The number is the site's.
+    Once,
+    /// An instruction raised an exception.
+    Faulted,
+    /// Behind an instruction after which the block has to be left.
+    Left,
+    /// Behind an instruction that ended the block and set RIP.
+    Ended,
+    /// At the entry of a region whose page has changed. The number is the region's.
+    Stale,
+}
+
+impl Reason {
+    /// How many there are.
+    pub const COUNT: usize = 7;
+    /// All of them, by number.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Exit,
+        Self::Budget,
+        Self::Once,
+        Self::Faulted,
+        Self::Left,
+        Self::Ended,
+        Self::Stale,
+    ];
+}
+
+/// Makes host code.
+pub trait Backend: Send + Sync {
+    /// The shared code, and where its parts will be, for a cache that starts at `base`.
+    fn runtime(&self, base: usize) -> (Vec<u8>, Runtime);
+    /// Code for a region.
+    fn emit(&self, region: &Region, place: &Place) -> Emitted;
+}
+
+/// Entries of a vCPU's table of jump targets.
+pub const JUMPS: usize = 4096;
+
+/// A known jump target.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Jump {
+    /// [`jump_tag`].
+    pub tag: u64,
+    /// Where its code is.
+    pub code: u64,
+}
+
+/// No target.
+pub const NO_JUMP: Jump = Jump { tag: 1 << 56, code: 0 };
+
+/// What identifies a target: RIP, with the state key in bits that a canonical address repeats.
+#[must_use]
+pub fn jump_tag(ip: u64, key: u8) -> u64 {
+    ip ^ u64::from(key) << 57
+}
+
+/// The entry for a target.
+#[must_use]
+pub fn jump_index(ip: u64) -> usize {
+    (ip ^ ip >> 12) as usize % JUMPS
+}

@@ -1,0 +1,162 @@
+//! What translated code calls: functions of the host's C calling convention.
+//!
+//! They get the vCPU's [`Core`] as the pointer with which the code was entered. While the code runs
+//! nobody else has a reference to it.
+
+use trine_x86::{Core, Intent, Pure, Width};
+
+use crate::{
+    code::{ColdCall, Reason},
+    flags::settle,
+    ir::{Bin, Un},
+};
+
+/// Declares functions in the calling convention that the backends use.
+macro_rules! host_functions {
+    ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) $(-> $out:ty)? $body:block)*) => {
+        $(
+            #[cfg(target_arch = "x86_64")]
+            $(#[$doc])*
+            pub(crate) unsafe extern "sysv64" fn $name($($arg: $ty),*) $(-> $out)? $body
+            #[cfg(not(target_arch = "x86_64"))]
+            $(#[$doc])*
+            pub(crate) unsafe extern "C" fn $name($($arg: $ty),*) $(-> $out)? $body
+        )*
+    };
+}
+
+/// In the access word of [`fill`], beside the bytes: a write.
+pub(crate) const WRITE: u32 = 1 << 8;
+
+host_functions! {
+    /// Gets the TLB an entry for an access of so many bytes at `lin`. 0: the interpreter has to do
+    /// it, because it would fault, is not plain RAM, or holds code.
+    ///
+    /// # Safety
+    /// `core` is what the code was entered with.
+    fn fill(core: *mut Core, lin: u64, access: u32) -> u32 {
+        // SAFETY: by contract, and the code that called does not touch it meanwhile.
+        let core = unsafe { &mut *core };
+        u32::from(try_fill(core, lin, u64::from(access & 0xff), access & WRITE != 0))
+    }
+
+    /// Executes a cold instruction. Returns the [`Reason`] to leave, or -1 to go on.
+    ///
+    /// # Safety
+    /// As for [`fill`]; `call` is one of the region that is running.
+    fn cold(core: *mut Core, call: *const ColdCall) -> i32 {
+        // SAFETY: by contract; the cache keeps calls as long as code that refers to them.
+        let (core, call) = unsafe { (&mut *core, &*call) };
+        settle(core);
+        let left = i64::from(core.translated.left) + i64::from(call.back);
+        core.retired = core.translated.end.wrapping_add_signed(-left);
+        core.regs[usize::from(trine_x86::slot::BLOCK_IP)] = call.block_ip;
+        core.rip = call.next;
+        core.leave_block = false;
+        match (call.run)(core, &call.insn) {
+            Err(_) => Reason::Faulted as i32,
+            Ok(()) if call.ends => Reason::Ended as i32,
+            Ok(()) if core.leave_block => Reason::Left as i32,
+            Ok(()) => -1,
+        }
+    }
+
+    /// Computes the flags into [`Core::flags`]; returns them as in RFLAGS.
+    ///
+    /// # Safety
+    /// As for [`fill`].
+    fn image(core: *mut Core) -> u64 {
+        // SAFETY: by contract.
+        let core = unsafe { &mut *core };
+        settle(core);
+        core.flags.bits()
+    }
+
+    /// Sets the flags after an addition (or, `subtract`, a subtraction) with carry in. The operands
+    /// are in the last words of [`trine_x86::Translated::spill`].
+    ///
+    /// # Safety
+    /// As for [`fill`].
+    fn carry_flags(core: *mut Core, w: u64, subtract: u64) {
+        // SAFETY: by contract.
+        let core = unsafe { &mut *core };
+        let w = width(w);
+        let [.., a, b, r] = core.translated.spill;
+        let (a, b, r) = (a & w.mask(), b & w.mask(), r & w.mask());
+        if subtract != 0 { core.flags.sub(w, a, b, r) } else { core.flags.add(w, a, b, r) }
+        core.translated.flags_kind = 0;
+    }
+
+    /// Sets flags by mask.
+    ///
+    /// # Safety
+    /// As for [`fill`].
+    fn masked_flags(core: *mut Core, mask: u64, bits: u64) {
+        // SAFETY: by contract.
+        let core = unsafe { &mut *core };
+        settle(core);
+        core.flags.set_masked(mask, bits);
+    }
+
+    /// [`Bin::eval`]; `op` is the operation and, from bit 8, the width.
+    ///
+    /// # Safety
+    /// None.
+    fn bin(op: u64, a: u64, b: u64) -> u64 {
+        Bin::ALL[(op & 0xff) as usize % Bin::ALL.len()].eval(width(op >> 8), a, b)
+    }
+
+    /// [`Un::eval`]; `op` as for [`bin`].
+    ///
+    /// # Safety
+    /// None.
+    fn un(op: u64, a: u64) -> u64 {
+        Un::ALL[(op & 0xff) as usize % Un::ALL.len()].eval(width(op >> 8), a)
+    }
+
+    /// A pure function.
+    ///
+    /// # Safety
+    /// `f` is a [`Pure`].
+    fn pure(f: usize, a: u64, b: u64) -> u64 {
+        // SAFETY: by contract: the number was made from such a pointer.
+        let f = unsafe { std::mem::transmute::<usize, Pure>(f) };
+        f(a, b)
+    }
+}
+
+fn width(number: u64) -> Width {
+    [Width::W8, Width::W16, Width::W32, Width::W64][(number & 3) as usize]
+}
+
+fn try_fill(core: &mut Core, lin: u64, bytes: u64, write: bool) -> bool {
+    if (lin ^ lin.wrapping_add(bytes - 1)) & !0xfff != 0 {
+        return false;
+    }
+    let class = core.class;
+    let intent = if write { Intent::Write } else { Intent::Read };
+    let long = core.long_mode();
+    if long && !trine_x86::is_canonical(lin, core.linear_bits()) {
+        return false;
+    }
+    let Ok(at) = core.translate(class, lin, intent) else {
+        core.raised = None;
+        return false;
+    };
+    let hits = |core: &Core| match write {
+        true => core.writable(class, lin, bytes).is_some(),
+        false => core.readable(class, lin, bytes).is_some(),
+    };
+    if hits(core) || !write {
+        return hits(core);
+    }
+    // The page may be clean: stores will not say so any more, so it is dirty from now on.
+    let plain = core.ram.spot(at).filter(|spot| spot.writable);
+    if !plain.is_some_and(|spot| core.ram.mark_dirty(spot.offset)) {
+        return false;
+    }
+    if core.translate(class, lin, intent).is_err() {
+        core.raised = None;
+    }
+    hits(core)
+}

@@ -1,0 +1,540 @@
+//! From guest code to IR: the semantics of `trine-x86`, with values that are numbers of operations.
+//!
+//! Constants are folded on the way. What is known of the place (RIP, the mode) is a constant, too.
+
+use std::convert::Infallible;
+
+use trine_x86::{
+    BLOCK_BYTES, BLOCK_INSNS, Cold, Decoded, Decoder, Flag, Insn, Mode, Pick, Pure, Reach, Rmw, Seg,
+    Sem, Semantics, Width, is_canonical, pick, slot,
+};
+
+use crate::ir::{Bin, Block, End, Op, Region, Setter, Step, Un, Val, Work, width_of};
+
+/// The most blocks and instructions of a region.
+const BLOCKS: usize = 20;
+const STEPS: usize = 160;
+
+/// Where code is to be lifted from.
+pub struct Source<'a> {
+    /// RIP of the entry.
+    pub ip: u64,
+    /// The bytes of the entry's page.
+    pub page: &'a [u8],
+    /// The entry's offset in it.
+    pub offset: usize,
+    /// The mode to decode for.
+    pub mode: Mode,
+    /// The highest legal RIP outside of 64-bit mode.
+    pub limit: u64,
+    /// Bits of a linear address.
+    pub linear_bits: u32,
+    /// Decodes for the vCPU's model.
+    pub decoder: &'a Decoder,
+    /// The most instructions of a block, [`BLOCK_INSNS`] at most.
+    pub steps: usize,
+}
+
+impl Source<'_> {
+    /// Offset in the page of code at `ip`, if it lies there.
+    fn offset_of(&self, ip: u64) -> Option<usize> {
+        let start = self.ip.wrapping_sub(self.offset as u64);
+        let offset = ip.wrapping_sub(start);
+        (offset < self.page.len() as u64 && self.is_legal(ip)).then_some(offset as usize)
+    }
+
+    fn is_legal(&self, ip: u64) -> bool {
+        if self.mode.is_64() { is_canonical(ip, self.linear_bits) } else { ip <= self.limit }
+    }
+}
+
+/// Lifts the region at `source`; without blocks if its first instruction is not for the translator.
+#[must_use]
+pub fn region(source: &Source) -> Region {
+    let mut region = Region::default();
+    let mut todo = vec![source.ip];
+    let mut seen = vec![source.ip];
+    while let Some(ip) = todo.pop() {
+        if region.blocks.len() >= BLOCKS || region.steps.len() >= STEPS {
+            break;
+        }
+        let Some(block) = block(source, ip, &mut region) else { continue };
+        for target in targets(&block).into_iter().rev().flatten() {
+            if source.offset_of(target).is_some() && !seen.contains(&target) {
+                seen.push(target);
+                todo.push(target);
+            }
+        }
+        region.blocks.push(block);
+    }
+    connect(&mut region);
+    region
+}
+
+/// Where a block may go: behind it first.
+fn targets(block: &Block) -> [Option<u64>; 2] {
+    match block.end {
+        End::Next => [Some(block.next), None],
+        End::Branch if block.next == block.taken => [Some(block.next), None],
+        End::Branch => [Some(block.next), Some(block.taken)],
+        End::Jump | End::Cold | End::Stop => [None, None],
+    }
+}
+
+fn connect(region: &mut Region) {
+    let at = |ip: u64| region.blocks.iter().position(|b| b.ip == ip);
+    let inside: Vec<_> = region
+        .blocks
+        .iter()
+        .map(|b| match b.end {
+            End::Next => [at(b.next), None],
+            End::Branch => [at(b.next), at(b.taken)],
+            End::Jump | End::Cold | End::Stop => [None, None],
+        })
+        .collect();
+    for (n, inside) in inside.into_iter().enumerate() {
+        region.blocks[n].inside = inside;
+        region.blocks[n].ways += u32::from(n == 0);
+        for to in inside.into_iter().flatten() {
+            region.blocks[to].ways += 1;
+        }
+    }
+}
+
+/// Lifts the block at `ip`; `None` if there is nothing to lift.
+fn block(source: &Source, ip: u64, region: &mut Region) -> Option<Block> {
+    let start = source.offset_of(ip)?;
+    let room = (source.limit.wrapping_sub(ip)).saturating_add(1);
+    let room = if source.mode.is_64() { u64::MAX } else { room };
+    let bytes = &source.page[start..];
+    let bytes = &bytes[..bytes.len().min(BLOCK_BYTES).min(usize::try_from(room).unwrap_or(BLOCK_BYTES))];
+    let first = region.steps.len();
+    let (mut len, mut end, mut taken) = (0, End::Next, 0);
+    while region.steps.len() - first < source.steps.min(BLOCK_INSNS) && len < bytes.len() {
+        let decoded = source.decoder.decode(&bytes[len..], source.mode, ip, len);
+        let Decoded::Insn(mut insn) = decoded else {
+            end = End::Stop;
+            break;
+        };
+        insn.number = (region.steps.len() - first) as u8;
+        let lifted = pick(&insn, Lift { insn: &insn, source, ip, ops: &mut region.ops });
+        len += usize::from(insn.len);
+        region.steps.push(lifted.step);
+        if let Some(way) = lifted.end {
+            (end, taken) = (way, lifted.taken);
+            break;
+        }
+    }
+    let steps = first..region.steps.len();
+    if steps.is_empty() {
+        return None;
+    }
+    let mask = if source.mode.is_64() { u64::MAX } else { 0xffff_ffff };
+    let next = ip.wrapping_add(len as u64) & mask;
+    Some(Block { ip, steps, end, next, taken, inside: [None; 2], ways: 0, live_in: 0 })
+}
+
+/// A step, and how it ends its block.
+struct Lifted {
+    step: Step,
+    end: Option<End>,
+    taken: u64,
+}
+
+struct Lift<'a> {
+    insn: &'a Insn,
+    source: &'a Source<'a>,
+    ip: u64,
+    ops: &'a mut Vec<Op>,
+}
+
+impl Pick for Lift<'_> {
+    type Out = Lifted;
+
+    fn pick<T: Semantics>(self) -> Lifted {
+        let start = self.ops.len();
+        let mut lifter =
+            Lifter { ops: self.ops, start, ip: self.ip, source: self.source, end: None, taken: 0, cold: None };
+        let Ok(()) = T::exec(&mut lifter, self.insn);
+        let Lifter { ops, end, taken, cold, .. } = lifter;
+        let stops = ops[start..].iter().any(Op::stops);
+        let (work, stops, end) = match cold {
+            Some(cold) => {
+                let end = T::ENDS.then_some(End::Cold);
+                (Work::Cold { cold, ends: T::ENDS }, true, end)
+            }
+            None => (Work::Hot, stops, end),
+        };
+        let step = Step { insn: *self.insn, work, ops: start..ops.len(), stops, live: 0 };
+        Lifted { step, end, taken }
+    }
+}
+
+/// The semantics' world.
+struct Lifter<'a> {
+    ops: &'a mut Vec<Op>,
+    start: usize,
+    /// The block's first instruction.
+    ip: u64,
+    source: &'a Source<'a>,
+    end: Option<End>,
+    taken: u64,
+    cold: Option<Cold>,
+}
+
+impl Lifter<'_> {
+    fn op(&mut self, op: Op) -> Val {
+        self.ops.push(op);
+        Val((self.ops.len() - 1 - self.start) as u16)
+    }
+
+    fn constant(&self, v: Val) -> Option<u64> {
+        match self.ops[self.start + v.index()] {
+            Op::Imm(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    fn bin(&mut self, op: Bin, w: Width, a: Val, b: Val) -> Val {
+        match (self.constant(a), self.constant(b)) {
+            (Some(x), Some(y)) => self.op(Op::Imm(op.eval(w, x, y))),
+            (None, Some(0)) if matches!(op, Bin::Add | Bin::Sub | Bin::Or | Bin::Xor) => a,
+            (None, Some(0)) if matches!(op, Bin::Shl | Bin::Shr | Bin::Sar) => a,
+            (None, Some(n)) if matches!(op, Bin::Shl | Bin::Shr) && n >= u64::from(w.bits()) => {
+                self.op(Op::Imm(0))
+            }
+            _ => self.op(Op::Bin(op, w, a, b)),
+        }
+    }
+
+    fn un(&mut self, op: Un, w: Width, a: Val) -> Val {
+        match self.constant(a) {
+            Some(x) => self.op(Op::Imm(op.eval(w, x))),
+            None => self.op(Op::Un(op, w, a)),
+        }
+    }
+
+    fn width_of(&self, v: Val) -> Width {
+        width_of(&self.ops[self.start..], v)
+    }
+
+    fn bitwise(&mut self, op: Bin, a: Val, b: Val) -> Val {
+        let w = self.width_of(a).max(self.width_of(b));
+        self.bin(op, w, a, b)
+    }
+
+    fn linear<R: Reach>(&mut self, w: Width, seg: Seg, offset: Val, write: bool) -> Val {
+        if R::FLAT {
+            return offset;
+        }
+        let mode = self.source.mode;
+        if mode.is_64() && !mode.flat() {
+            // Alignment is checked.
+            self.op(Op::Stop);
+        }
+        if mode.is_64() && (seg as u8) < Seg::Fs as u8 {
+            return offset;
+        }
+        self.op(Op::Linear { w, seg, offset, write, long: mode.is_64() })
+    }
+}
+
+/// A `Result` that is always `Ok`.
+type Sure<T> = Result<T, Infallible>;
+
+impl Sem for Lifter<'_> {
+    type Value = Val;
+    type Place = Val;
+    type Stop = Infallible;
+
+    fn imm(&mut self, value: u64) -> Val {
+        self.op(Op::Imm(value))
+    }
+
+    fn get(&mut self, w: Width, reg: u8) -> Val {
+        self.op(Op::Get(w, reg))
+    }
+
+    fn set(&mut self, w: Width, reg: u8, value: Val) {
+        self.op(Op::Set(w, reg, value));
+    }
+
+    fn address(&mut self, i: &Insn) -> Val {
+        let w = i.address_width();
+        let mut disp = i64::from(i.disp);
+        let mut register = |reg: u8, scale: u32| match reg {
+            slot::ZERO => None,
+            slot::BLOCK_IP => {
+                disp = disp.wrapping_add(self.ip.cast_signed());
+                None
+            }
+            slot::FAR => {
+                disp = disp.wrapping_add((1 << 20) << scale);
+                None
+            }
+            reg => Some(reg),
+        };
+        let base = register(i.base, 0);
+        let index = register(i.index, i.scale()).map(|reg| (reg, i.scale() as u8));
+        match (base, index) {
+            (None, None) => self.op(Op::Imm(disp.cast_unsigned() & w.mask())),
+            (Some(reg), None) if disp == 0 => self.op(Op::Get(w, reg)),
+            _ => self.op(Op::Address { w, base, index, disp }),
+        }
+    }
+
+    fn load<R: Reach>(&mut self, w: Width, _: &Insn, seg: Seg, offset: Val) -> Sure<Val> {
+        let at = self.linear::<R>(w, seg, offset, false);
+        Ok(self.op(Op::Load(w, at)))
+    }
+
+    fn store<R: Reach>(&mut self, w: Width, _: &Insn, seg: Seg, offset: Val, v: Val) -> Sure<()> {
+        let at = self.linear::<R>(w, seg, offset, true);
+        self.op(Op::Store(w, at, v));
+        Ok(())
+    }
+
+    fn load_for_write<R: Reach>(
+        &mut self,
+        w: Width,
+        _: &Insn,
+        seg: Seg,
+        offset: Val,
+    ) -> Sure<(Val, Val)> {
+        let at = self.linear::<R>(w, seg, offset, true);
+        let opened = self.op(Op::Open(w, at));
+        Ok((opened, opened))
+    }
+
+    fn commit(&mut self, w: Width, place: Val, value: Val) {
+        self.op(Op::Commit(w, place, value));
+    }
+
+    fn update<R: Reach>(
+        &mut self,
+        w: Width,
+        _: &Insn,
+        seg: Seg,
+        offset: Val,
+        op: Rmw,
+        operand: Val,
+    ) -> Sure<Val> {
+        let at = self.linear::<R>(w, seg, offset, true);
+        Ok(self.op(Op::Update(w, at, op, operand)))
+    }
+
+    fn compare_exchange<R: Reach>(
+        &mut self,
+        w: Width,
+        _: &Insn,
+        seg: Seg,
+        offset: Val,
+        expected: Val,
+        new: Val,
+    ) -> Sure<Val> {
+        let at = self.linear::<R>(w, seg, offset, true);
+        Ok(self.op(Op::CompareExchange(w, at, expected, new)))
+    }
+
+    fn add(&mut self, w: Width, a: Val, b: Val) -> Val {
+        self.bin(Bin::Add, w, a, b)
+    }
+
+    fn sub(&mut self, w: Width, a: Val, b: Val) -> Val {
+        self.bin(Bin::Sub, w, a, b)
+    }
+
+    fn and(&mut self, a: Val, b: Val) -> Val {
+        self.bitwise(Bin::And, a, b)
+    }
+
+    fn or(&mut self, a: Val, b: Val) -> Val {
+        self.bitwise(Bin::Or, a, b)
+    }
+
+    fn xor(&mut self, a: Val, b: Val) -> Val {
+        self.bitwise(Bin::Xor, a, b)
+    }
+
+    fn not(&mut self, w: Width, a: Val) -> Val {
+        self.un(Un::Not, w, a)
+    }
+
+    fn shl(&mut self, w: Width, a: Val, n: Val) -> Val {
+        self.bin(Bin::Shl, w, a, n)
+    }
+
+    fn shr(&mut self, w: Width, a: Val, n: Val) -> Val {
+        self.bin(Bin::Shr, w, a, n)
+    }
+
+    fn sar(&mut self, w: Width, a: Val, n: Val) -> Val {
+        self.bin(Bin::Sar, w, a, n)
+    }
+
+    fn mul(&mut self, w: Width, a: Val, b: Val) -> Val {
+        self.bin(Bin::Mul, w, a, b)
+    }
+
+    fn mul_high_unsigned(&mut self, w: Width, a: Val, b: Val) -> Val {
+        self.bin(Bin::MulHighUnsigned, w, a, b)
+    }
+
+    fn mul_high_signed(&mut self, w: Width, a: Val, b: Val) -> Val {
+        self.bin(Bin::MulHighSigned, w, a, b)
+    }
+
+    fn truncate(&mut self, w: Width, a: Val) -> Val {
+        match self.constant(a) {
+            Some(value) => self.op(Op::Imm(value & w.mask())),
+            None if self.width_of(a) <= w => a,
+            None => self.op(Op::Truncate(w, a)),
+        }
+    }
+
+    fn sign_extend(&mut self, from: Width, to: Width, a: Val) -> Val {
+        match self.constant(a) {
+            Some(value) => self.op(Op::Imm(from.sign_extend(value) & to.mask())),
+            None => self.op(Op::SignExtend(from, to, a)),
+        }
+    }
+
+    fn byte_swap(&mut self, w: Width, a: Val) -> Val {
+        self.un(Un::ByteSwap, w, a)
+    }
+
+    fn count_ones(&mut self, a: Val) -> Val {
+        self.un(Un::CountOnes, Width::W64, a)
+    }
+
+    fn leading_zeros(&mut self, w: Width, a: Val) -> Val {
+        self.un(Un::LeadingZeros, w, a)
+    }
+
+    fn trailing_zeros(&mut self, w: Width, a: Val) -> Val {
+        self.un(Un::TrailingZeros, w, a)
+    }
+
+    fn equal(&mut self, a: Val, b: Val) -> Val {
+        self.bitwise(Bin::Equal, a, b)
+    }
+
+    fn below(&mut self, a: Val, b: Val) -> Val {
+        self.bitwise(Bin::Below, a, b)
+    }
+
+    fn select(&mut self, condition: Val, yes: Val, no: Val) -> Val {
+        match self.constant(condition) {
+            Some(0) => no,
+            Some(_) => yes,
+            None => self.op(Op::Select(condition, yes, no)),
+        }
+    }
+
+    fn pure(&mut self, f: Pure, a: Val, b: Val) -> Val {
+        match (self.constant(a), self.constant(b)) {
+            (Some(x), Some(y)) => self.op(Op::Imm(f(x, y))),
+            _ => self.op(Op::Pure(f, a, b)),
+        }
+    }
+
+    fn flags_add(&mut self, w: Width, a: Val, b: Val, r: Val) {
+        self.op(Op::SetFlags(w, Setter::Add { a, b, r }));
+    }
+
+    fn flags_sub(&mut self, w: Width, a: Val, b: Val, r: Val) {
+        self.op(Op::SetFlags(w, Setter::Sub { a, b, r }));
+    }
+
+    fn flags_logic(&mut self, w: Width, r: Val) {
+        self.op(Op::SetFlags(w, Setter::Logic { r }));
+    }
+
+    fn flags_inc(&mut self, w: Width, r: Val) {
+        self.op(Op::SetFlags(w, Setter::Inc { r }));
+    }
+
+    fn flags_dec(&mut self, w: Width, r: Val) {
+        self.op(Op::SetFlags(w, Setter::Dec { r }));
+    }
+
+    fn flags_shift(&mut self, w: Width, r: Val, cf: Val, of: Val) {
+        self.op(Op::SetFlags(w, Setter::Shift { r, cf, of }));
+    }
+
+    fn flags_rotate(&mut self, cf: Val, of: Val) {
+        self.op(Op::SetFlags(Width::W64, Setter::Rotate { cf, of }));
+    }
+
+    fn flag(&mut self, flag: Flag) -> Val {
+        self.op(Op::Flag(flag))
+    }
+
+    fn set_flag(&mut self, flag: Flag, value: Val) {
+        self.op(Op::SetFlags(Width::W64, Setter::One { flag, value }));
+    }
+
+    fn flags(&mut self) -> Val {
+        self.op(Op::Flags)
+    }
+
+    fn set_flags(&mut self, mask: u64, bits: Val) {
+        self.op(Op::SetFlags(Width::W64, Setter::Masked { mask, bits }));
+    }
+
+    fn condition(&mut self, cc: u8) -> Val {
+        self.op(Op::Condition(cc))
+    }
+
+    fn direction(&mut self) -> Val {
+        self.op(Op::Direction)
+    }
+
+    fn next_ip(&mut self, i: &Insn) -> Val {
+        let mask = if i.mode.is_64() { u64::MAX } else { 0xffff_ffff };
+        self.op(Op::Imm(self.ip.wrapping_add(u64::from(i.end)) & mask))
+    }
+
+    fn jump(&mut self, w: Width, _: &Insn, target: Val) -> Sure<()> {
+        let target = self.truncate(w, target);
+        self.op(Op::Jump(target));
+        self.end = Some(End::Jump);
+        Ok(())
+    }
+
+    fn branch(&mut self, w: Width, i: &Insn, condition: Option<Val>) -> Sure<()> {
+        let mask = if i.mode.is_64() { u64::MAX } else { 0xffff_ffff };
+        let next = self.ip.wrapping_add(u64::from(i.end)) & mask;
+        self.taken = next.wrapping_add_signed(i64::from(i.imm)) & w.mask();
+        if !self.source.is_legal(self.taken) {
+            self.op(Op::Stop);
+        }
+        self.op(Op::Branch(condition));
+        self.end = Some(End::Branch);
+        Ok(())
+    }
+
+    fn repeat(&mut self, _: &Insn) {
+        // No hot instruction repeats.
+        self.op(Op::Stop);
+    }
+
+    fn when(&mut self, condition: Val, body: impl FnOnce(&mut Self) -> Sure<()>) -> Sure<()> {
+        match self.constant(condition) {
+            Some(0) => return Ok(()),
+            Some(_) => return body(self),
+            None => {}
+        }
+        let at = self.ops.len();
+        self.op(Op::When(condition, 0));
+        body(self)?;
+        let end = (self.ops.len() - self.start) as u16;
+        self.ops[at] = Op::When(condition, end);
+        Ok(())
+    }
+
+    fn cold(&mut self, cold: Cold, _: &Insn) -> Sure<()> {
+        self.cold = Some(cold);
+        Ok(())
+    }
+}

@@ -1,0 +1,282 @@
+//! A vCPU's side: finding code, entering it, and what to do when it comes back.
+
+use std::sync::{
+    Arc, Mutex, PoisonError, Weak,
+    atomic::{AtomicBool, Ordering},
+};
+
+use trine_engine::Stats;
+use trine_interp::{Above, Tier};
+use trine_x86::{Core, Decoder, Intent, Seg, is_canonical};
+
+use crate::{
+    cache::Cache,
+    code::{JUMPS, Jump, NO_JUMP, Reason, jump_index, jump_tag},
+    flags::settle,
+};
+
+/// Instructions after which a vCPU comes out to look whether somebody calls: microseconds.
+const SLICE: u64 = 16_384;
+
+/// What may be chosen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tuning {
+    /// Entries of a block in the interpreter before it is translated.
+    pub(crate) heat: u32,
+    /// The most instructions of a block.
+    pub(crate) steps: usize,
+}
+
+/// What other vCPUs leave for one.
+#[derive(Default)]
+struct Mailbox {
+    /// Pages that now hold code: offsets in RAM.
+    pages: Mutex<Vec<u64>>,
+    waiting: AtomicBool,
+    /// It is inside of translated code, which trusts the TLB's write tags.
+    inside: AtomicBool,
+}
+
+/// All vCPUs of a machine.
+#[derive(Default)]
+pub(crate) struct Peers(Mutex<Vec<Weak<Mailbox>>>);
+
+/// The tier above one vCPU's interpreter.
+pub(crate) struct Translator {
+    cache: Arc<Cache>,
+    peers: Arc<Peers>,
+    mailbox: Arc<Mailbox>,
+    jumps: Box<[Jump; JUMPS]>,
+    tuning: Tuning,
+    /// For what the jumps are right: the TLB's epoch, the cache's generation, the base of CS.
+    known: (u32, u32, u64),
+    dirty_epoch: u32,
+    entered: u64,
+    missed: u64,
+}
+
+impl Translator {
+    pub(crate) fn new(cache: Arc<Cache>, peers: Arc<Peers>, core: &mut Core, tuning: Tuning) -> Self {
+        let mailbox = Arc::new(Mailbox::default());
+        peers.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&mailbox));
+        let jumps = vec![NO_JUMP; JUMPS].into_boxed_slice();
+        let jumps = jumps.try_into().unwrap_or_else(|_| unreachable!("of that length"));
+        core.quiet_writes = true;
+        core.translated.ram = core.ram.host_address() as u64;
+        Self {
+            cache,
+            peers,
+            mailbox,
+            jumps,
+            tuning,
+            known: (0, 0, 0),
+            dirty_epoch: 0,
+            entered: 0,
+            missed: 0,
+        }
+    }
+
+    fn read_mail(&self, core: &mut Core) {
+        if self.mailbox.waiting.load(Ordering::SeqCst) {
+            let mut pages = self.mailbox.pages.lock().unwrap_or_else(PoisonError::into_inner);
+            for page in pages.drain(..) {
+                core.tlb.forget_writes(page);
+            }
+            self.mailbox.waiting.store(false, Ordering::SeqCst);
+        }
+    }
+
+    /// Forgets jumps that may no longer be right.
+    fn check_jumps(&mut self, core: &Core) {
+        let base = if core.mode.is_64() { 0 } else { core.segments.seg[Seg::Cs as usize].base };
+        let now = (core.tlb.epoch(), self.cache.generation(), base);
+        if self.known != now {
+            self.known = now;
+            self.jumps.fill(NO_JUMP);
+        }
+    }
+
+    /// The code for RIP.
+    fn find(&mut self, core: &mut Core) -> Option<usize> {
+        let lin = match core.mode.is_64() {
+            true => core.rip,
+            false => self.known.2.wrapping_add(core.rip) & 0xffff_ffff,
+        };
+        // Instructions are fetched as what the CPU is, whatever EFLAGS.AC allows data.
+        let class = if core.cpl == 3 { trine_x86::Class::User } else { trine_x86::Class::Supervisor };
+        if !is_legal(core) {
+            return None;
+        }
+        let entry = core.tlb.entry(class, lin);
+        let offset = if entry.fetch == lin & !0xfff {
+            entry.offset(lin)
+        } else {
+            let Ok(at) = core.translate(class, lin, Intent::Fetch) else {
+                // The interpreter will meet it again.
+                core.raised = None;
+                return None;
+            };
+            core.ram.spot(at)?.offset
+        };
+        let (code, key) = self.cache.find(core, offset)?;
+        self.jumps[jump_index(core.rip)] =
+            Jump { tag: jump_tag(core.rip, key), code: code as u64 };
+        Some(code)
+    }
+
+    /// Enters code, and says why it came back, with a number.
+    fn enter(&mut self, core: &mut Core, code: usize, end: u64) -> (Reason, u32) {
+        let grant = (end - core.retired).min(SLICE);
+        core.translated.end = core.retired + grant;
+        core.translated.left = grant as i32;
+        core.translated.jumps = self.jumps.as_ptr() as u64;
+        self.entered += 1;
+        // SAFETY: the address is that of the runtime's entry, which keeps the C calling convention.
+        let enter = unsafe { std::mem::transmute::<usize, Enter>(self.cache.runtime.enter) };
+        // SAFETY: the code was made for this machine's RAM and for the state that the core is in, and
+        // stays as long as this vCPU is inside. Nobody else has a reference to the core.
+        let why = unsafe { enter(std::ptr::from_mut(core), code) };
+        let reason = Reason::ALL[(why >> 32) as usize % Reason::COUNT];
+        (reason, why as u32)
+    }
+
+    /// Brings the core in order after code came back.
+    fn after(&mut self, core: &mut Core, reason: Reason, number: u32) -> Above {
+        let (left, end) = (i64::from(core.translated.left), core.translated.end);
+        let retired = |back: i64| end.wrapping_add_signed(-(left + back));
+        match reason {
+            Reason::Exit | Reason::Budget => {
+                let Some(exit) = self.cache.exit(number) else { return Above::Cold };
+                core.retired = retired(0);
+                core.rip = exit.ip;
+                settle(core);
+                if let Some(cell) = exit.cell
+                    && reason == Reason::Exit
+                    && let Some(code) = self.find(core)
+                {
+                    self.cache.link(cell, code);
+                }
+                Above::Ran
+            }
+            Reason::Stale => {
+                let Some(ip) = self.cache.stale(number) else { return Above::Cold };
+                core.retired = retired(0);
+                core.rip = ip;
+                settle(core);
+                // Whoever jumped here looks again.
+                self.jumps[jump_index(ip)] = NO_JUMP;
+                Above::Ran
+            }
+            Reason::Once => {
+                let Some(site) = self.cache.site(number) else { return Above::Cold };
+                core.retired = retired(i64::from(site.back));
+                core.rip = site.ip;
+                site.recipe.remember(core);
+                settle(core);
+                Above::Once
+            }
+            Reason::Faulted | Reason::Left | Reason::Ended => {
+                let Some(site) = self.cache.site(number) else { return Above::Cold };
+                settle(core);
+                core.retired = retired(i64::from(site.back));
+                if reason == Reason::Faulted {
+                    core.rip = site.ip;
+                    return Above::Faulted;
+                }
+                core.retired += 1;
+                if reason == Reason::Left {
+                    core.rip = site.next;
+                }
+                Above::Ended
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+type Enter = unsafe extern "sysv64" fn(*mut Core, usize) -> u64;
+#[cfg(not(target_arch = "x86_64"))]
+type Enter = unsafe extern "C" fn(*mut Core, usize) -> u64;
+
+/// Whether RIP may be fetched from.
+fn is_legal(core: &Core) -> bool {
+    match core.mode.is_64() {
+        true => is_canonical(core.rip, core.linear_bits()),
+        false => core.rip <= u64::from(core.segments.seg[Seg::Cs as usize].limit),
+    }
+}
+
+impl Tier for Translator {
+    fn heat(&self) -> u32 {
+        self.tuning.heat
+    }
+
+    fn begin(&mut self, core: &mut Core) {
+        let epoch = core.ram.dirty_epoch();
+        if self.dirty_epoch != epoch {
+            self.dirty_epoch = epoch;
+            core.tlb.forget_all_writes();
+        }
+    }
+
+    fn run(&mut self, core: &mut Core, end: u64) -> Above {
+        self.check_jumps(core);
+        let known = self.jumps[jump_index(core.rip)];
+        self.mailbox.inside.store(true, Ordering::SeqCst);
+        if self.mailbox.waiting.load(Ordering::SeqCst) {
+            self.mailbox.inside.store(false, Ordering::SeqCst);
+            self.read_mail(core);
+            return Above::Ran;
+        }
+        let _ = known;
+        let generation = self.cache.enter();
+        let found = if generation == self.known.1 { self.find(core) } else { None };
+        let before = core.retired;
+        let back = found.map(|code| self.enter(core, code, end));
+        self.mailbox.inside.store(false, Ordering::SeqCst);
+        let above = match back {
+            None => {
+                self.missed += 1;
+                Above::Cold
+            }
+            Some((reason, number)) => match self.after(core, reason, number) {
+                // Fewer instructions are left than the first block has.
+                Above::Ran if reason == Reason::Budget && core.retired == before => Above::Once,
+                above => above,
+            },
+        };
+        self.cache.leave();
+        above
+    }
+
+    fn translate(&mut self, core: &mut Core, decoder: &Decoder, offset: u64) -> bool {
+        if self.cache.is_hopeless(core, offset) {
+            return false;
+        }
+        self.cache.translate(core, decoder, offset, self.tuning.steps)
+    }
+
+    fn page_holds_code(&mut self, core: &mut Core, offset: u64) {
+        let peers = self.peers.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for peer in peers.iter().filter_map(Weak::upgrade) {
+            if Arc::ptr_eq(&peer, &self.mailbox) {
+                continue;
+            }
+            peer.pages.lock().unwrap_or_else(PoisonError::into_inner).push(offset);
+            peer.waiting.store(true, Ordering::SeqCst);
+            // Its stores by tags that it has not yet forgotten must be over before bytes are read.
+            while peer.inside.load(Ordering::SeqCst) && peer.waiting.load(Ordering::SeqCst) {
+                self.read_mail(core);
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    fn clear(&mut self, _: &mut Core) {
+        self.jumps.fill(NO_JUMP);
+    }
+
+    fn stats(&self, stats: Stats) -> Stats {
+        Stats { blocks_entered: stats.blocks_entered + self.entered, ..stats }
+    }
+}

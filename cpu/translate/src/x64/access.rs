@@ -1,0 +1,265 @@
+//! Memory accesses: the inline look into the TLB, and what is done at the place it finds.
+//!
+//! RCX holds the linear address, then the offset in RAM; RAX and RDX are used up on the way.
+
+use std::mem::offset_of;
+
+use trine_x86::{Extent, Rmw, Seg, Width};
+
+use super::{
+    TLB_ADDEND, TLB_READ, TLB_WRITE,
+    asm::{Alu, Gpr, Mem, R11, R15, RAX, RCX, RDX, Rm, Shift, Unary, cc},
+    emit::{Emitter, Stub},
+    extent, slot, tlb,
+    values::{Loc, Operand},
+};
+use crate::{
+    helper,
+    ir::{Op, Val},
+};
+
+impl Emitter<'_> {
+    /// [`Op::Address`] as an operand of LEA; loads what has no register into temporaries.
+    pub(super) fn address(&mut self, n: usize, op: Op) {
+        let Op::Address { w, base, index, disp } = op else { return };
+        let to = self.result(n, w.max(Width::W32));
+        let base = base.map(|reg| self.address_part(reg));
+        let index = index.map(|(reg, scale)| (self.address_part(reg), scale));
+        let (low, rest) = match i32::try_from(disp) {
+            Ok(low) => (low, None),
+            Err(_) => (0, Some(disp)),
+        };
+        let wide = w.max(Width::W32);
+        let mem = Mem { base, index, disp: low };
+        self.quiet().lea(if rest.is_some() { Width::W64 } else { wide }, to, mem);
+        if let Some(rest) = rest {
+            let more = self.temp();
+            self.quiet().mov_imm(more, rest.cast_unsigned());
+            self.quiet().lea(wide, to, Mem::indexed(to, more, 0));
+        }
+        if w == Width::W16 {
+            self.quiet().load(Width::W16, to, to);
+        }
+        self.defined(n, to, w, true);
+    }
+
+    fn address_part(&mut self, reg: u8) -> Gpr {
+        super::home(reg).unwrap_or_else(|| {
+            let to = self.temp();
+            self.quiet().load(Width::W64, to, slot(reg));
+            to
+        })
+    }
+
+    /// [`Op::Linear`].
+    pub(super) fn linear(&mut self, n: usize, w: Width, seg: Seg, offset: Val, write: bool, long: bool) {
+        let base = extent(seg, offset_of!(Extent, base));
+        let to = self.temp();
+        if long {
+            self.move_clean(to, offset);
+            self.noisy().alu_from(Alu::Add, Width::W64, to, base);
+            return self.defined(n, to, Width::W64, true);
+        }
+        self.move_clean(to, offset);
+        let end = self.temp();
+        self.quiet().lea(Width::W64, end, Mem::at(to, w.bytes() as i32));
+        let part = if write { offset_of!(Extent, write_end) } else { offset_of!(Extent, read_end) };
+        self.noisy().alu_from(Alu::Cmp, Width::W64, end, extent(seg, part));
+        let bail = self.bail();
+        self.quiet().jcc(cc::A, bail);
+        self.noisy().alu_from(Alu::Add, Width::W32, to, base);
+        self.defined(n, to, Width::W32, true);
+    }
+
+    /// RCX = offset in RAM of `w` at linear address `at`, or the step stops.
+    fn find(&mut self, w: Width, at: Val, write: bool) {
+        if self.loc(at) != Loc::Scratch(RCX, true) || self.values.last[at.index()] > self.now {
+            self.claim(RCX);
+            self.move_clean(RCX, at);
+        } else {
+            self.lock(RCX);
+        }
+        self.claim(RAX);
+        self.claim(RDX);
+        let site = self.site();
+        let bytes = w.bytes() as i32;
+        let (retry, miss) = (self.asm.label(), self.asm.label());
+        let class = self.place.class;
+        let a = self.noisy();
+        a.bind(retry);
+        a.store(Width::W64, RAX, RCX);
+        a.shift(Shift::Shr, Width::W64, RAX, 7);
+        a.store(Width::W64, RDX, RCX);
+        a.shift(Shift::Shr, Width::W64, RDX, 17);
+        a.alu(Alu::Xor, Width::W32, RAX, RDX);
+        a.alu_imm(Alu::And, Width::W32, RAX, 0x7fe0);
+        if bytes > 1 {
+            a.lea(Width::W64, RDX, Mem::at(RCX, bytes - 1));
+        } else {
+            a.store(Width::W64, RDX, RCX);
+        }
+        a.alu_imm(Alu::And, Width::W64, RDX, -0x1000);
+        let tag = if write { TLB_WRITE } else { TLB_READ };
+        a.alu_from(Alu::Cmp, Width::W64, RDX, tlb(class, RAX, tag));
+        a.jcc(cc::NE, miss);
+        a.alu_from(Alu::Add, Width::W64, RCX, tlb(class, RAX, TLB_ADDEND));
+        let access = bytes as u32 | if write { helper::WRITE } else { 0 };
+        self.stubs.push(Stub::Miss { label: miss, retry, access, site });
+        self.unlock(RAX);
+        self.unlock(RDX);
+    }
+
+    /// The place that [`Emitter::find`] found.
+    fn found() -> Mem {
+        Mem::indexed(R15, RCX, 0)
+    }
+
+    /// [`Op::Load`].
+    pub(super) fn load(&mut self, n: usize, w: Width, at: Val) {
+        self.find(w, at, false);
+        self.load_found(n, w);
+    }
+
+    fn load_found(&mut self, n: usize, w: Width) {
+        if let Some(host) = self.target(n, false) {
+            self.quiet().load(w, host, Self::found());
+            return self.defined(n, host, w, true);
+        }
+        let to = self.temp();
+        self.quiet().load(w, to, Self::found());
+        self.defined(n, to, w, true);
+    }
+
+    /// [`Op::Store`].
+    pub(super) fn store(&mut self, w: Width, at: Val, v: Val) {
+        self.find(w, at, true);
+        self.store_found(w, RCX, v);
+    }
+
+    fn store_found(&mut self, w: Width, at: Gpr, v: Val) {
+        let mem = Mem::indexed(R15, at, 0);
+        match self.operand(v, w) {
+            Operand::Imm(imm) => self.quiet().store_imm(w, mem, imm),
+            Operand::Rm(Rm::R(reg)) => self.quiet().store(w, mem, reg),
+            Operand::Rm(rm) => {
+                let reg = self.temp();
+                self.quiet().load(Width::W64, reg, rm);
+                self.quiet().store(w, mem, reg);
+            }
+        }
+    }
+
+    /// [`Op::Open`]: the place stays known until the commit.
+    pub(super) fn open(&mut self, n: usize, w: Width, at: Val) {
+        self.find(w, at, true);
+        let place = self.ops.len();
+        if self.values.last[place] > n && self.values.last[place] < place {
+            // It stays in RCX, from now on as a value.
+            if let Some(v) = self.values.locs.iter().position(|l| matches!(l, Loc::Scratch(RCX, _))) {
+                self.values.locs[v] = Loc::None;
+            }
+            self.define(place, Loc::Scratch(RCX, true));
+        }
+        self.load_found_opened(n, w);
+    }
+
+    fn load_found_opened(&mut self, n: usize, w: Width) {
+        if self.values.last[n] <= n {
+            return;
+        }
+        let to = self.temp();
+        self.quiet().load(w, to, Self::found());
+        self.defined(n, to, w, true);
+    }
+
+    /// [`Op::Commit`].
+    pub(super) fn commit(&mut self, w: Width, v: Val) {
+        let place = self.ops.len();
+        let at = match self.values.locs[place] {
+            Loc::Scratch(reg, _) => {
+                self.lock(reg);
+                reg
+            }
+            Loc::Spill(spilled) => {
+                let reg = self.temp();
+                self.quiet().load(Width::W64, reg, super::spill(spilled));
+                reg
+            }
+            _ => unreachable!("it was opened"),
+        };
+        self.store_found(w, at, v);
+    }
+
+    /// [`Op::Update`].
+    pub(super) fn update(&mut self, n: usize, w: Width, at: Val, op: Rmw, operand: Val) {
+        let carry = matches!(op, Rmw::Adc | Rmw::Sbb);
+        if carry {
+            // It has to be known before registers are taken.
+            self.ensure(trine_x86::rflags::CF);
+            let to = self.temp();
+            self.quiet().setcc(cc::B, to);
+            self.quiet().store(Width::W8, super::spill(super::HELPER_SPILLS), to);
+            self.unlock(to);
+        }
+        self.find(w, at, true);
+        self.claim(RAX);
+        self.claim(R11);
+        let old = match op {
+            Rmw::Xchg => {
+                self.move_to(R11, operand, w);
+                self.quiet().xchg(w, Self::found(), R11);
+                R11
+            }
+            Rmw::Add | Rmw::Sub => {
+                self.move_to(R11, operand, w);
+                if op == Rmw::Sub {
+                    self.noisy().unary(Unary::Neg, Width::W64, R11);
+                }
+                self.noisy().lock_xadd(w, Self::found(), R11);
+                R11
+            }
+            _ => {
+                self.update_loop(w, op, operand);
+                RAX
+            }
+        };
+        self.defined(n, old, w, false);
+    }
+
+    /// RAX = what was there, replaced by compare-and-swap.
+    fn update_loop(&mut self, w: Width, op: Rmw, operand: Val) {
+        let wide = w.max(Width::W32);
+        self.claim(RDX);
+        self.move_to(RDX, operand, w);
+        self.quiet().load(w, RAX, Self::found());
+        let again = self.asm.label();
+        let carry = super::spill(super::HELPER_SPILLS);
+        let a = self.noisy();
+        a.bind(again);
+        a.store(wide, R11, RAX);
+        match op {
+            Rmw::And => a.alu(Alu::And, wide, R11, RDX),
+            Rmw::Or => a.alu(Alu::Or, wide, R11, RDX),
+            Rmw::Xor => a.alu(Alu::Xor, wide, R11, RDX),
+            Rmw::Neg => a.unary(Unary::Neg, wide, R11),
+            Rmw::Adc | Rmw::Sbb => {
+                a.bt_imm(Width::W32, carry, 0);
+                a.alu(if op == Rmw::Adc { Alu::Adc } else { Alu::Sbb }, wide, R11, RDX);
+            }
+            Rmw::Xchg | Rmw::Add | Rmw::Sub => unreachable!("these need no loop"),
+        }
+        a.lock_cmpxchg(w, Mem::indexed(R15, RCX, 0), R11);
+        a.jcc(cc::NE, again);
+    }
+
+    /// [`Op::CompareExchange`].
+    pub(super) fn compare_exchange(&mut self, n: usize, w: Width, at: Val, expected: Val, new: Val) {
+        self.find(w, at, true);
+        self.claim(RAX);
+        self.claim(R11);
+        self.move_to(R11, new, w);
+        self.move_to(RAX, expected, w);
+        self.noisy().lock_cmpxchg(w, Self::found(), R11);
+        self.defined(n, RAX, w, false);
+    }
+}

@@ -1,0 +1,551 @@
+//! From a region to bytes: blocks, steps, edges, and what lies out of line.
+
+use std::ops::Range;
+
+use trine_x86::{Width, rflags::ARITHMETIC};
+
+use super::{
+    RECIPE_SPILLS,
+    asm::{Alu, Asm, Label, Mem, R11, RAX, RCX, RDX, Rm, Shift, cc},
+    home, place,
+    runtime::jump_cell,
+    spill, translated,
+    values::{Loc, Values},
+};
+use crate::{
+    code::{ColdCall, Emitted, Exit, JUMPS, Jump, Place, Reason, Site, jump_index, jump_tag},
+    flags::{Recipe, Src},
+    ir::{Block, End, Op, Region, Setter, Step, Work},
+};
+
+/// What is emitted behind the region.
+pub(super) enum Stub {
+    /// A TLB miss.
+    Miss { label: Label, retry: Label, access: u32, site: u32 },
+    /// Stops before an instruction.
+    Once { label: Label, site: u32 },
+    /// Goes to a place outside of the region.
+    Out { label: Label, ip: u64, recipe: Recipe },
+    /// Too few instructions left for a block.
+    Budget { label: Label, ip: u64, recipe: Recipe, steps: u32 },
+    /// The jump cache does not know a direct target.
+    Unknown { label: Label, exit: u32 },
+}
+
+/// Emits a region.
+pub(super) struct Emitter<'a> {
+    pub(super) asm: Asm,
+    pub(super) region: &'a Region,
+    pub(super) place: &'a Place,
+    pub(super) values: Values,
+    /// The operations of the present step.
+    pub(super) ops: Range<usize>,
+    /// The present operation.
+    pub(super) now: usize,
+    /// Inside of a conditional body.
+    pub(super) body: usize,
+    /// Where to go on if that body is not executed.
+    skip: Option<Label>,
+    /// How the flags follow.
+    pub(super) recipe: Recipe,
+    /// What follows when this step has ended.
+    pub(super) next_recipe: Option<Recipe>,
+    /// If the recipe is in memory: it says that the flags are in the core.
+    pub(super) stored: bool,
+    /// The guest's flags that the host's flags hold.
+    pub(super) host: u64,
+    /// The operation whose flags the host's are.
+    pub(super) made: Option<usize>,
+    pub(super) stubs: Vec<Stub>,
+    pub(super) call: Label,
+    step: usize,
+    /// Steps of the block from this one on.
+    left: u32,
+    step_site: Option<u32>,
+    blocks: Vec<Label>,
+    recipes: Vec<Recipe>,
+    out: Emitted,
+}
+
+/// Code for `region`.
+pub(super) fn region(region: &Region, place: &Place) -> Emitted {
+    let mut asm = Asm::default();
+    let call = asm.label();
+    asm.bind_at(call, distance(place, place.runtime.call));
+    let blocks = region.blocks.iter().map(|_| asm.label()).collect();
+    let mut e = Emitter {
+        asm,
+        region,
+        place,
+        values: Values::default(),
+        ops: 0..0,
+        now: 0,
+        body: 0,
+        skip: None,
+        recipe: Recipe::MEMORY,
+        next_recipe: None,
+        stored: false,
+        host: 0,
+        made: None,
+        stubs: Vec::new(),
+        call,
+        step: 0,
+        left: 0,
+        step_site: None,
+        blocks,
+        recipes: vec![Recipe::MEMORY; region.blocks.len()],
+        out: Emitted { cells: 1, ..Emitted::default() },
+    };
+    e.entry();
+    for n in 0..region.blocks.len() {
+        e.block(n);
+    }
+    e.stubs();
+    e.asm.resolve();
+    e.out.code = std::mem::take(&mut e.asm.code);
+    e.out
+}
+
+/// Where something is, from the start of the code.
+fn distance(place: &Place, at: usize) -> i32 {
+    at.wrapping_sub(place.code).cast_signed() as i32
+}
+
+impl Emitter<'_> {
+    fn far(&mut self, at: usize) -> Label {
+        let label = self.asm.label();
+        self.asm.bind_at(label, distance(self.place, at));
+        label
+    }
+
+    fn cell(&mut self, n: usize) -> Rm {
+        let at = self.place.cell_base + 8 * (self.place.cells + n);
+        Rm::Rip(self.far(at))
+    }
+
+    fn leave(&mut self, reason: Reason) {
+        let to = self.far(self.place.runtime.leave[reason as usize]);
+        self.asm.jmp(to);
+    }
+
+    /// The entry: is the page still what was translated?
+    fn entry(&mut self) {
+        let version = self.cell(0);
+        self.asm.mov_imm(RCX, self.place.version as u64);
+        self.asm.load(Width::W32, RDX, version);
+        self.asm.alu_from(Alu::Cmp, Width::W32, RDX, Mem::at(RCX, 0));
+        let fresh = self.blocks[0];
+        self.asm.jcc(cc::E, fresh);
+        self.asm.mov_imm(RAX, u64::from(self.place.region));
+        self.leave(Reason::Stale);
+    }
+
+    fn block(&mut self, n: usize) {
+        let region = self.region;
+        let block = &region.blocks[n];
+        let label = self.blocks[n];
+        self.asm.bind(label);
+        self.host = 0;
+        (self.recipe, self.stored) = (Recipe::MEMORY, false);
+        if block.ways == 1 && n != 0 {
+            self.recipe = self.recipes[n];
+        }
+        let steps = block.steps.len() as u32;
+        let out = self.asm.label();
+        self.asm.alu_imm(Alu::Sub, Width::W32, translated!(left), steps.cast_signed());
+        self.asm.jcc(cc::S, out);
+        self.stubs.push(Stub::Budget { label: out, ip: block.ip, recipe: self.recipe, steps });
+        for (k, s) in block.steps.clone().enumerate() {
+            self.step = s;
+            self.left = steps - k as u32;
+            self.step(&region.steps[s], block, n);
+        }
+    }
+
+    /// One instruction; the last of a block also goes on from there.
+    fn step(&mut self, step: &Step, block: &Block, n: usize) {
+        self.ops = step.ops.clone();
+        self.step_site = None;
+        self.next_recipe = None;
+        self.made = None;
+        let last = self.left == 1;
+        if let Work::Cold { cold, ends } = step.work {
+            self.cold(step, block, cold, ends);
+            if last {
+                self.goes_on(block, n);
+            }
+            return;
+        }
+        let mut values = std::mem::take(&mut self.values);
+        values.begin(self.ops(), |at, setter, each| self.setter_uses(at, setter, each));
+        self.values = values;
+        self.keep_recipe(step);
+        for at in 0..self.ops.len() {
+            self.now = at;
+            if self.body != 0 && self.body == at {
+                self.leave_body();
+            }
+            self.op(at);
+            self.end_op(at);
+        }
+        if self.body != 0 {
+            self.leave_body();
+        }
+        if let Some(recipe) = self.next_recipe.take() {
+            (self.recipe, self.stored) = (recipe, false);
+        }
+        if last {
+            self.goes_on(block, n);
+        }
+        self.values.locs.clear();
+    }
+
+    /// The end of a conditional body.
+    fn leave_body(&mut self) {
+        if let Some(skip) = self.skip.take() {
+            self.asm.bind(skip);
+        }
+        self.body = 0;
+        self.host = 0;
+    }
+
+    /// Puts operands of the recipe aside that this step overwrites, if they are still needed.
+    fn keep_recipe(&mut self, step: &Step) {
+        let (mut sets, mut odd, mut written) = (0, false, 0_u32);
+        for op in self.ops() {
+            match *op {
+                Op::SetFlags(w, setter) => {
+                    let plain = self.recipe_for(w, setter).is_some();
+                    let counts = matches!(setter, Setter::Inc { .. } | Setter::Dec { .. });
+                    odd |= !plain && !counts;
+                    if counts {
+                        sets |= ARITHMETIC;
+                    }
+                    sets |= setter.sets();
+                }
+                Op::When(..) => odd = true,
+                Op::Set(_, reg, _) => written |= 1 << (reg & 31),
+                _ => {}
+            }
+        }
+        let counts = self.ops().iter().any(|op| {
+            matches!(op, Op::SetFlags(_, Setter::Inc { .. } | Setter::Dec { .. }))
+        });
+        if counts && step.live & trine_x86::rflags::CF != 0 {
+            self.save_carry();
+        }
+        if step.live & !sets == 0 && !odd {
+            return;
+        }
+        let Recipe { x, y, .. } = self.recipe;
+        self.recipe.x = self.keep_operand(x, RECIPE_SPILLS, written);
+        self.recipe.y = self.keep_operand(y, RECIPE_SPILLS + 1, written);
+    }
+
+    fn keep_operand(&mut self, src: Src, n: u8, written: u32) -> Src {
+        let Src::Reg(reg) = src else { return src };
+        if written >> (reg & 31) & 1 == 0 {
+            return src;
+        }
+        let high = reg & trine_x86::slot::HIGH != 0;
+        let from = match home(reg) {
+            Some(host) => host,
+            None => {
+                self.asm.load(Width::W64, R11, place(reg));
+                R11
+            }
+        };
+        self.asm.store(Width::W64, spill(n), from);
+        if high {
+            let byte = Mem { disp: spill(n).disp + 1, ..spill(n) };
+            self.asm.load(Width::W8, R11, byte);
+            self.asm.store(Width::W64, spill(n), R11);
+        }
+        Src::Spill(n)
+    }
+
+    fn op(&mut self, n: usize) {
+        let op = self.ops()[n];
+        let unused = op.is_pure() && self.values.last[n] <= n;
+        if unused && !matches!(op, Op::Imm(_)) {
+            return;
+        }
+        self.settle_conditions(&op);
+        match op {
+            Op::Nop | Op::Branch(_) => {}
+            Op::Imm(value) => self.define(n, Loc::Imm(value)),
+            Op::Get(w, reg) => self.define(n, Loc::Guest(w, reg)),
+            Op::Set(w, reg, v) => self.set(n, w, reg, v),
+            Op::Address { .. } => self.address(n, op),
+            Op::Linear { w, seg, offset, write, long } => {
+                self.linear(n, w, seg, offset, write, long);
+            }
+            Op::Load(w, at) => self.load(n, w, at),
+            Op::Store(w, at, v) => self.store(w, at, v),
+            Op::Open(w, at) => self.open(n, w, at),
+            Op::Commit(w, _, v) => self.commit(w, v),
+            Op::Update(w, at, op, v) => self.update(n, w, at, op, v),
+            Op::CompareExchange(w, at, expected, new) => {
+                self.compare_exchange(n, w, at, expected, new);
+            }
+            Op::Bin(op, w, a, b) => self.bin(n, op, w, a, b),
+            Op::Un(op, w, a) => self.un(n, op, w, a),
+            Op::Truncate(w, a) => self.truncate(n, w, a),
+            Op::SignExtend(from, to, a) => self.sign_extend(n, from, to, a),
+            Op::Select(c, a, b) => self.select(n, c, a, b),
+            Op::Pure(f, a, b) => self.pure(n, f, a, b),
+            Op::SetFlags(w, setter) => self.set_flags(w, setter),
+            Op::Flag(flag) => self.flag(n, flag),
+            Op::Flags => {
+                self.call_image();
+                self.defined(n, RAX, Width::W16, true);
+            }
+            Op::Condition(code) => self.define(n, Loc::Condition(code)),
+            Op::Direction => self.direction(n),
+            Op::Jump(v) => self.look_up(v),
+            Op::When(condition, end) => self.when(condition, usize::from(end)),
+            Op::Stop => {
+                let bail = self.bail();
+                self.asm.jmp(bail);
+            }
+        }
+    }
+
+    /// Conditions become values before registers are taken for anything else, except where they
+    /// are looked at directly.
+    fn settle_conditions(&mut self, op: &Op) {
+        if matches!(op, Op::Select(..)) {
+            return;
+        }
+        let mut found = None;
+        op.uses(|v| {
+            if matches!(self.values.locs[v.index()], Loc::Condition(_)) {
+                found = Some(v);
+            }
+        });
+        if let Some(v) = found {
+            let Loc::Condition(code) = self.loc(v) else { return };
+            let code = self.test_condition(code);
+            let to = self.temp();
+            self.quiet().setcc(code, to);
+            self.quiet().load(Width::W8, to, to);
+            self.define(v.index(), Loc::Scratch(to, true));
+            self.unlock(to);
+        }
+    }
+
+    fn when(&mut self, condition: crate::ir::Val, end: usize) {
+        self.settle();
+        self.evict_all();
+        let code = self.test_value(condition);
+        let skip = self.asm.label();
+        self.asm.jcc(code ^ 1, skip);
+        self.evict_all();
+        self.body = end;
+        self.skip = Some(skip);
+    }
+
+    /// The number of this step's site.
+    pub(super) fn site(&mut self) -> u32 {
+        if let Some(site) = self.step_site {
+            return site;
+        }
+        let insn = &self.region.steps[self.step].insn;
+        let start = self.region.blocks.iter().find(|b| b.steps.contains(&self.step)).map_or(0, |b| b.ip);
+        let mask = if insn.mode.is_64() { u64::MAX } else { 0xffff_ffff };
+        let site = Site {
+            ip: start.wrapping_add(u64::from(insn.start())) & mask,
+            next: start.wrapping_add(u64::from(insn.end)) & mask,
+            back: self.left,
+            recipe: self.recipe,
+        };
+        self.out.sites.push(site);
+        let number = self.place.sites + self.out.sites.len() as u32 - 1;
+        self.step_site = Some(number);
+        number
+    }
+
+    /// Where to go so that the interpreter does this step.
+    pub(super) fn bail(&mut self) -> Label {
+        let site = self.site();
+        let label = self.asm.label();
+        self.stubs.push(Stub::Once { label, site });
+        label
+    }
+
+    fn cold(&mut self, step: &Step, block: &Block, cold: trine_x86::Cold, ends: bool) {
+        self.remember();
+        self.recipe = Recipe::MEMORY;
+        let site = self.site();
+        let at = self.out.sites[(site - self.place.sites) as usize];
+        let call = Box::new(ColdCall::new(cold, step.insn, block.ip, site, &at, ends));
+        self.asm.mov_imm(RDX, std::ptr::from_ref(&*call) as u64);
+        self.asm.mov_imm(RAX, u64::from(site));
+        let to = self.far(self.place.runtime.cold);
+        self.asm.call(to);
+        self.out.colds.push(call);
+        self.stored = true;
+        self.host = 0;
+    }
+
+    /// [`Op::Jump`]: the step stops unless code is known for the target, and notes where it is.
+    fn look_up(&mut self, v: crate::ir::Val) {
+        for reg in [RAX, RCX, RDX] {
+            self.claim(reg);
+        }
+        self.move_clean(RCX, v);
+        let bail = self.bail();
+        let key = jump_tag(0, self.place.key);
+        let a = self.noisy();
+        a.store(Width::W64, RAX, RCX);
+        a.shift(Shift::Shr, Width::W64, RAX, 12);
+        a.alu(Alu::Xor, Width::W32, RAX, RCX);
+        a.alu_imm(Alu::And, Width::W32, RAX, JUMPS as i32 - 1);
+        a.shift(Shift::Shl, Width::W32, RAX, 4);
+        a.alu_from(Alu::Add, Width::W64, RAX, translated!(jumps));
+        if key != 0 {
+            a.mov_imm(RDX, key);
+            a.alu(Alu::Xor, Width::W64, RCX, RDX);
+        }
+        a.alu_from(Alu::Cmp, Width::W64, RCX, Mem::at(RAX, std::mem::offset_of!(Jump, tag) as i32));
+        a.jcc(cc::NE, bail);
+        a.load(Width::W64, RAX, Mem::at(RAX, std::mem::offset_of!(Jump, code) as i32));
+        a.store(Width::W64, jump_cell(), RAX);
+    }
+
+    /// Behind the last step of a block.
+    fn goes_on(&mut self, block: &Block, n: usize) {
+        match block.end {
+            End::Next => self.edge(block.next, block.inside[0], n),
+            End::Branch => self.branch(block, n),
+            End::Jump => {
+                self.remember();
+                self.asm.jmp_to(jump_cell());
+            }
+            End::Cold => self.asm.ud2(),
+            End::Stop => self.edge(block.next, None, n),
+        }
+    }
+
+    /// The condition of the block's branch.
+    fn branch(&mut self, block: &Block, n: usize) {
+        let condition = self.ops().iter().find_map(|op| match *op {
+            Op::Branch(condition) => Some(condition),
+            _ => None,
+        });
+        let Some(Some(condition)) = condition else {
+            return self.edge(block.taken, block.inside[1], n);
+        };
+        if let Some(value) = self.constant(condition) {
+            let (ip, inside) =
+                if value != 0 { (block.taken, block.inside[1]) } else { (block.next, block.inside[0]) };
+            return self.edge(ip, inside, n);
+        }
+        // What both ways may want, before the flags are looked at.
+        if block.inside.into_iter().flatten().any(|to| self.wants_memory(to)) {
+            self.remember();
+        }
+        let code = self.test_value(condition);
+        let taken = match block.inside[1] {
+            Some(to) => {
+                self.recipes[to] = self.recipe;
+                self.blocks[to]
+            }
+            None => {
+                let label = self.asm.label();
+                self.stubs.push(Stub::Out { label, ip: block.taken, recipe: self.recipe });
+                label
+            }
+        };
+        self.asm.jcc(code, taken);
+        self.edge(block.next, block.inside[0], n);
+    }
+
+    /// Whether a block wants the flags as memory says.
+    fn wants_memory(&self, to: usize) -> bool {
+        let block = &self.region.blocks[to];
+        (block.ways != 1 || to == 0) && block.live_in != 0
+    }
+
+    /// Goes to a place, which may be a block of the region; `n` is the one that ends here.
+    fn edge(&mut self, ip: u64, inside: Option<usize>, n: usize) {
+        let Some(to) = inside else { return self.go_out(ip) };
+        if self.wants_memory(to) {
+            self.remember();
+        }
+        self.recipes[to] = self.recipe;
+        if to != n + 1 {
+            let label = self.blocks[to];
+            self.asm.jmp(label);
+        }
+    }
+
+    /// Leaves the region for a known place.
+    fn go_out(&mut self, ip: u64) {
+        self.remember();
+        let exit = self.place.exits + self.out.exits.len() as u32;
+        if ip.wrapping_sub(self.place.page_ip) < 0x1000 {
+            let cell = self.out.cells;
+            self.out.cells += 1;
+            self.out.exits.push(Exit { ip, cell: Some(self.place.cells + cell) });
+            self.asm.mov_imm(RAX, u64::from(exit));
+            let cell = self.cell(cell);
+            self.asm.jmp_to(cell);
+            return;
+        }
+        self.out.exits.push(Exit { ip, cell: None });
+        let at = (jump_index(ip) * size_of::<Jump>()) as i32;
+        let unknown = self.asm.label();
+        self.asm.load(Width::W64, RDX, translated!(jumps));
+        self.asm.mov_imm(RCX, jump_tag(ip, self.place.key));
+        let tag = Mem::at(RDX, at + std::mem::offset_of!(Jump, tag) as i32);
+        self.asm.alu_from(Alu::Cmp, Width::W64, RCX, tag);
+        self.asm.jcc(cc::NE, unknown);
+        self.asm.jmp_to(Mem::at(RDX, at + std::mem::offset_of!(Jump, code) as i32));
+        self.stubs.push(Stub::Unknown { label: unknown, exit });
+    }
+
+    fn stubs(&mut self) {
+        while let Some(stub) = self.stubs.pop() {
+            self.stub(&stub);
+        }
+    }
+
+    fn stub(&mut self, stub: &Stub) {
+        match *stub {
+            Stub::Miss { label, retry, access, site } => {
+                self.asm.bind(label);
+                self.asm.mov_imm(RAX, u64::from(site));
+                self.asm.mov_imm(RDX, u64::from(access));
+                let miss = self.far(self.place.runtime.miss);
+                self.asm.call(miss);
+                self.asm.jmp(retry);
+            }
+            Stub::Once { label, site } => {
+                self.asm.bind(label);
+                self.asm.mov_imm(RAX, u64::from(site));
+                self.leave(Reason::Once);
+            }
+            Stub::Out { label, ip, recipe } => {
+                self.asm.bind(label);
+                self.recipe = recipe;
+                self.go_out(ip);
+            }
+            Stub::Budget { label, ip, recipe, steps } => {
+                self.asm.bind(label);
+                self.asm.alu_imm(Alu::Add, Width::W32, translated!(left), steps.cast_signed());
+                self.recipe = recipe;
+                self.remember();
+                let exit = self.place.exits + self.out.exits.len() as u32;
+                self.out.exits.push(Exit { ip, cell: None });
+                self.asm.mov_imm(RAX, u64::from(exit));
+                self.leave(Reason::Budget);
+            }
+            Stub::Unknown { label, exit } => {
+                self.asm.bind(label);
+                self.asm.mov_imm(RAX, u64::from(exit));
+                self.leave(Reason::Exit);
+            }
+        }
+    }
+}

@@ -1,0 +1,541 @@
+//! The guest's arithmetic flags in the host's.
+//!
+//! The emitter knows two things: the guest's flags' recipe, and which of them the host's flags hold
+//! at the moment. If a condition is wanted that they do not hold, the last operation of the recipe
+//! is done again.
+
+use trine_x86::{Flag, Width, rflags, slot};
+
+use super::{
+    HELPER_SPILLS, RECIPE_SPILLS,
+    asm::{Alu, Gpr, R11, RAX, RBP, RCX, RDX, Shift, cc},
+    emit::Emitter,
+    flags_carries, flags_result, home, place, spill, translated,
+    values::{Loc, Operand},
+};
+use crate::{
+    flags::{Kind, Recipe, Src},
+    helper,
+    ir::{Bin, Op, Setter, Val, flags_of_condition},
+};
+
+const ZSP: u64 = rflags::ZF | rflags::SF | rflags::PF;
+/// All that conditions look at.
+const SHOWN: u64 = ZSP | rflags::CF | rflags::OF;
+
+impl Emitter<'_> {
+    /// The operand of a recipe as an instruction's, of width `w`; high bytes come by a temporary.
+    fn recipe_operand(&mut self, src: Src, w: Width) -> Operand {
+        match src {
+            Src::Imm(value) => match i32::try_from(w.sign_extend(value).cast_signed()) {
+                Ok(imm) => Operand::Imm(imm),
+                Err(_) => Operand::Rm(self.recipe_reg(src, w).into()),
+            },
+            Src::Spill(n) => Operand::Rm(spill(n).into()),
+            Src::Reg(reg) if reg & slot::HIGH == 0 => Operand::Rm(place(reg)),
+            Src::Reg(_) => Operand::Rm(self.recipe_reg(src, w).into()),
+        }
+    }
+
+    /// The same in a temporary of its own.
+    fn recipe_reg(&mut self, src: Src, w: Width) -> Gpr {
+        let to = self.temp();
+        match src {
+            Src::Imm(value) => self.quiet().mov_imm(to, value),
+            Src::Spill(n) => self.quiet().load(Width::W64, to, spill(n)),
+            Src::Reg(reg) if reg & slot::HIGH == 0 => self.quiet().load(w, to, place(reg)),
+            Src::Reg(reg) => {
+                let host = home(reg).map_or_else(|| place(reg), Into::into);
+                self.noisy().load(Width::W32, to, host);
+                self.noisy().shift(Shift::Shr, Width::W32, to, 8);
+                self.quiet().load(Width::W8, to, to);
+            }
+        }
+        to
+    }
+
+    fn alu_operand(&mut self, op: Alu, w: Width, reg: Gpr, operand: Operand) {
+        match operand {
+            Operand::Imm(imm) => self.noisy().alu_imm(op, w, reg, imm),
+            Operand::Rm(rm) => self.noisy().alu_from(op, w, reg, rm),
+        }
+    }
+
+    /// Makes the host's flags hold these of the guest's.
+    pub(super) fn ensure(&mut self, wanted: u64) {
+        if self.host & wanted == wanted {
+            return;
+        }
+        let Recipe { kind, w, x, y } = self.recipe;
+        let only_zsp = wanted & !ZSP == 0;
+        let held = match kind {
+            Kind::Memory => return self.ensure_from_memory(wanted),
+            Kind::Logic => {
+                self.compare_with_zero(w, x);
+                SHOWN
+            }
+            Kind::Sum | Kind::Difference | Kind::Inc | Kind::Dec if only_zsp => {
+                self.compare_with_zero(w, x);
+                ZSP
+            }
+            Kind::Remainder if only_zsp => {
+                self.compare_with_zero(w, y);
+                ZSP
+            }
+            Kind::Sub => {
+                self.compare(w, x, y);
+                SHOWN
+            }
+            Kind::Add => {
+                let (a, b) = (self.recipe_reg(x, w), self.recipe_operand(y, w));
+                self.alu_operand(Alu::Add, w, a, b);
+                SHOWN
+            }
+            Kind::Sum | Kind::Difference => {
+                let back = if kind == Kind::Sum { Alu::Sub } else { Alu::Add };
+                let (a, b) = (self.recipe_reg(x, w), self.recipe_operand(y, w));
+                self.alu_operand(back, w, a, b);
+                let again = if kind == Kind::Sum { Alu::Add } else { Alu::Cmp };
+                self.alu_operand(again, w, a, b);
+                SHOWN
+            }
+            Kind::Remainder => {
+                // b = a - r, then a compared with it.
+                let (b, a) = (self.recipe_reg(x, w), self.recipe_reg(x, w));
+                let r = self.recipe_operand(y, w);
+                self.alu_operand(Alu::Sub, w, b, r);
+                self.noisy().alu(Alu::Cmp, w, a, b);
+                SHOWN
+            }
+            Kind::Inc | Kind::Dec => {
+                let down = kind == Kind::Dec;
+                let r = self.recipe_reg(x, w);
+                self.noisy().step(!down, w, r);
+                let carry = self.recipe_reg(y, Width::W64);
+                self.noisy().bt_imm(Width::W32, carry, 0);
+                self.noisy().step(down, w, r);
+                SHOWN
+            }
+        };
+        self.host = held;
+    }
+
+    fn compare_with_zero(&mut self, w: Width, x: Src) {
+        match self.recipe_operand(x, w) {
+            Operand::Rm(super::Rm::R(reg)) => self.noisy().test(w, reg, reg),
+            Operand::Rm(rm) => self.noisy().alu_imm(Alu::Cmp, w, rm, 0),
+            Operand::Imm(_) => {
+                let reg = self.recipe_reg(x, w);
+                self.noisy().test(w, reg, reg);
+            }
+        }
+    }
+
+    fn compare(&mut self, w: Width, x: Src, y: Src) {
+        let (a, b) = (self.recipe_operand(x, w), self.recipe_operand(y, w));
+        match (a, b) {
+            (Operand::Rm(a), Operand::Imm(b)) => self.noisy().alu_imm(Alu::Cmp, w, a, b),
+            (Operand::Rm(a), Operand::Rm(super::Rm::R(b))) => self.noisy().alu(Alu::Cmp, w, a, b),
+            (Operand::Rm(super::Rm::R(a)), b) => self.alu_operand(Alu::Cmp, w, a, b),
+            _ => {
+                let a = self.recipe_reg(x, w);
+                self.alu_operand(Alu::Cmp, w, a, b);
+            }
+        }
+    }
+
+    /// Flags that are in the core, or as memory says.
+    fn ensure_from_memory(&mut self, wanted: u64) {
+        if self.is_stored() && wanted == rflags::ZF {
+            self.noisy().alu_imm(Alu::Cmp, Width::W64, flags_result(), 0);
+            self.host = rflags::ZF;
+        } else if self.is_stored() && wanted == rflags::CF {
+            self.noisy().bt_imm(Width::W64, flags_carries(), 63);
+            self.host = rflags::CF;
+        } else {
+            self.call_image();
+            self.noisy().push(RAX);
+            self.quiet().popf();
+            self.host = SHOWN;
+        }
+    }
+
+    /// RAX = the flags as in RFLAGS; from now on they are in the core.
+    pub(super) fn call_image(&mut self) {
+        self.evict_all();
+        self.remember();
+        self.begin_call();
+        self.quiet().store(Width::W64, RCX, RBP);
+        self.finish_call(helper::image as *const () as usize);
+        self.recipe = Recipe::MEMORY;
+        self.stored = true;
+    }
+
+    /// The flags go to the core.
+    pub(super) fn settle(&mut self) {
+        if !self.is_stored() {
+            self.call_image();
+        }
+    }
+
+    /// Makes the host's flags show condition `code`; returns the host's condition.
+    pub(super) fn test_condition(&mut self, code: u8) -> u8 {
+        self.ensure(flags_of_condition(code));
+        code
+    }
+
+    /// One flag as a value, 0 or 1.
+    pub(super) fn flag(&mut self, n: usize, flag: Flag) {
+        let code = match flag {
+            Flag::Cf => cc::B,
+            Flag::Zf => cc::E,
+            Flag::Sf => cc::S,
+            Flag::Of => cc::O,
+            Flag::Pf => cc::P,
+            Flag::Af => {
+                self.settle();
+                let to = self.temp();
+                self.quiet().load(Width::W64, to, flags_carries());
+                self.noisy().shift(Shift::Shr, Width::W32, to, 3);
+                self.noisy().alu_imm(Alu::And, Width::W32, to, 1);
+                return self.defined(n, to, Width::W8, true);
+            }
+        };
+        self.ensure(flag.bit());
+        let to = self.temp();
+        self.quiet().setcc(code, to);
+        self.quiet().load(Width::W8, to, to);
+        self.defined(n, to, Width::W8, true);
+    }
+
+    /// Writes the recipe to memory, if it is not there.
+    pub(super) fn remember(&mut self) {
+        let Recipe { kind, x, y, .. } = self.recipe;
+        if kind == Kind::Memory {
+            return;
+        }
+        self.remember_operand(translated!(flags_x), x);
+        if kind != Kind::Logic {
+            self.remember_operand(translated!(flags_y), y);
+        }
+        let number = self.recipe.number().cast_signed();
+        self.quiet().store_imm(Width::W32, translated!(flags_kind), number);
+    }
+
+    fn remember_operand(&mut self, to: super::Mem, src: Src) {
+        match src {
+            Src::Imm(value) => match i32::try_from(value.cast_signed()) {
+                Ok(imm) => self.quiet().store_imm(Width::W64, to, imm),
+                Err(_) => {
+                    self.quiet().store_imm(Width::W32, to, value as u32 as i32);
+                    let high = super::Mem { disp: to.disp + 4, ..to };
+                    self.quiet().store_imm(Width::W32, high, (value >> 32) as u32 as i32);
+                }
+            },
+            Src::Reg(reg) if reg & slot::HIGH == 0 && home(reg).is_some() => {
+                let host = home(reg).unwrap_or(RAX);
+                self.quiet().store(Width::W64, to, host);
+            }
+            Src::Reg(reg) if reg & slot::HIGH == 0 => self.copy(to, Width::W64, place(reg)),
+            Src::Reg(reg) => {
+                // By memory, so that the flags stay.
+                let aside = spill(HELPER_SPILLS);
+                self.copy(aside, Width::W64, place(reg));
+                self.copy(to, Width::W8, super::Mem { disp: aside.disp + 1, ..aside }.into());
+            }
+            Src::Spill(n) => self.copy(to, Width::W64, spill(n).into()),
+        }
+    }
+
+    /// Copies `w` bits, zero-extended, to a word of the core.
+    fn copy(&mut self, to: super::Mem, w: Width, from: super::Rm) {
+        let reg = self.temp();
+        self.quiet().load(w, reg, from);
+        self.quiet().store(Width::W64, to, reg);
+        self.unlock(reg);
+    }
+
+    /// Where a value will be when the step has ended, without being put aside.
+    fn lasting(&self, v: Val, w: Width) -> Option<Src> {
+        let ops = self.ops();
+        let last_set = |reg: u8| {
+            ops.iter().rev().find_map(|op| match *op {
+                Op::Set(ws, r, value) if r & 31 == reg & 31 => Some((ws, r, value)),
+                _ => None,
+            })
+        };
+        match ops[v.index()] {
+            Op::Imm(value) => return Some(Src::Imm(value & w.mask())),
+            Op::Get(held, reg) if held >= w && last_set(reg).is_none() => {
+                return Some(Src::Reg(reg));
+            }
+            _ => {}
+        }
+        ops.iter().find_map(|op| match *op {
+            Op::Set(ws, reg, value) if value == v && ws >= w && last_set(reg) == Some((ws, reg, v)) => {
+                Some(Src::Reg(reg))
+            }
+            _ => None,
+        })
+    }
+
+    /// Whether `r` is just a + b or a - b.
+    fn is_plain(&self, op: Bin, w: Width, [a, b, r]: [Val; 3]) -> bool {
+        match self.ops()[r.index()] {
+            Op::Bin(o, _, x, y) => o == op && x == a && y == b,
+            // Folded: a + 0, or two constants.
+            Op::Imm(r) => match (self.ops()[a.index()], self.ops()[b.index()]) {
+                (Op::Imm(x), Op::Imm(y)) => r == op.eval(w, x, y),
+                _ => false,
+            },
+            _ => r == a && matches!(self.ops()[b.index()], Op::Imm(0)),
+        }
+    }
+
+    /// The recipe for a setter's flags, with the values that have to be put aside for it; `None` if
+    /// there is none.
+    pub(super) fn recipe_for(&self, w: Width, setter: Setter) -> Option<(Recipe, [Option<Val>; 2])> {
+        let recipe = |kind, x: Option<Src>, y: Option<Src>, vals: [Val; 2]| {
+            let put = [x.is_none().then_some(vals[0]), y.is_none().then_some(vals[1])];
+            let x = x.unwrap_or(Src::Spill(RECIPE_SPILLS));
+            let y = y.unwrap_or(Src::Spill(RECIPE_SPILLS + 1));
+            Some((Recipe { kind, w, x, y }, put))
+        };
+        match setter {
+            Setter::Add { a, b, r } if self.is_plain(Bin::Add, w, [a, b, r]) => {
+                let [at_a, at_b, at_r] = [a, b, r].map(|v| self.lasting(v, w));
+                match (at_a, at_b, at_r) {
+                    (Some(_), Some(_), _) => recipe(Kind::Add, at_a, at_b, [a, b]),
+                    (_, Some(_), Some(_)) => recipe(Kind::Sum, at_r, at_b, [r, b]),
+                    (Some(_), _, Some(_)) => recipe(Kind::Sum, at_r, at_a, [r, a]),
+                    _ => recipe(Kind::Add, at_a, at_b, [a, b]),
+                }
+            }
+            Setter::Sub { a, b, r } if self.is_plain(Bin::Sub, w, [a, b, r]) => {
+                let [at_a, at_b, at_r] = [a, b, r].map(|v| self.lasting(v, w));
+                match (at_a, at_b, at_r) {
+                    (Some(_), Some(_), _) => recipe(Kind::Sub, at_a, at_b, [a, b]),
+                    (_, Some(_), Some(_)) => recipe(Kind::Difference, at_r, at_b, [r, b]),
+                    (Some(_), _, Some(_)) => recipe(Kind::Remainder, at_a, at_r, [a, r]),
+                    _ => recipe(Kind::Sub, at_a, at_b, [a, b]),
+                }
+            }
+            Setter::Logic { r } => {
+                recipe(Kind::Logic, self.lasting(r, w), Some(Src::Imm(0)), [r, r])
+            }
+            _ => None,
+        }
+    }
+
+    /// The operands of a setter that are used when it is reached.
+    pub(super) fn setter_uses(&self, _: usize, setter: Setter, each: &mut dyn FnMut(Val)) {
+        match self.recipe_for(self.setter_width(setter), setter) {
+            Some((_, put)) => put.into_iter().flatten().for_each(each),
+            None => setter.uses(each),
+        }
+    }
+
+    fn setter_width(&self, setter: Setter) -> Width {
+        let found = self.ops().iter().find_map(|op| match *op {
+            Op::SetFlags(w, s) if s == setter => Some(w),
+            _ => None,
+        });
+        found.unwrap_or(Width::W64)
+    }
+
+    /// [`Op::SetFlags`] number `n`, whose flags somebody may look at.
+    pub(super) fn set_flags(&mut self, w: Width, setter: Setter) {
+        if let Some((recipe, put)) = self.recipe_for(w, setter).filter(|_| self.body == 0) {
+            let held = self.held_after(setter);
+            for (n, v) in put.into_iter().enumerate() {
+                if let Some(v) = v {
+                    self.put_aside(v, RECIPE_SPILLS + n as u8);
+                }
+            }
+            self.next_recipe = Some(recipe);
+            self.host = held;
+            return;
+        }
+        match setter {
+            Setter::Add { a, b, r } => self.carry_flags(w, [a, b, r], false),
+            Setter::Sub { a, b, r } => self.carry_flags(w, [a, b, r], true),
+            Setter::Inc { r } | Setter::Dec { r } if self.body == 0 => {
+                let held = self.held_after(setter);
+                self.count_flags(w, r, matches!(setter, Setter::Inc { .. }));
+                self.host = held;
+                return;
+            }
+            Setter::Shift { r, cf, of } => self.shift_flags(w, r, cf, of),
+            Setter::Rotate { cf, of } => self.rotate_flags(cf, of),
+            Setter::One { flag: Flag::Cf, value } => self.set_carry(value),
+            Setter::One { flag, value } => {
+                let to = self.temp();
+                self.move_clean(to, value);
+                self.noisy().shift(Shift::Shl, Width::W32, to, flag as u8);
+                self.masked_flags(flag.bit(), to);
+            }
+            Setter::Masked { mask, bits } => {
+                let to = self.temp();
+                self.move_clean(to, bits);
+                self.masked_flags(mask, to);
+            }
+            // As an addition of nothing to nothing.
+            Setter::Logic { r } => self.carry_flags(w, [r, r, r], false),
+            Setter::Inc { .. } | Setter::Dec { .. } => {
+                unreachable!("conditional bodies have no such setters")
+            }
+        }
+        self.host = 0;
+    }
+
+    /// Which flags the host's hold for a setter whose result was just made.
+    fn held_after(&self, setter: Setter) -> u64 {
+        match setter {
+            Setter::Add { r, .. } | Setter::Sub { r, .. } | Setter::Logic { r }
+                if self.made == Some(r.index()) =>
+            {
+                SHOWN
+            }
+            Setter::Inc { r } | Setter::Dec { r } if self.made == Some(r.index()) => {
+                ZSP | rflags::OF
+            }
+            _ => 0,
+        }
+    }
+
+    fn put_aside(&mut self, v: Val, n: u8) {
+        match self.loc(v) {
+            Loc::Imm(value) if i32::try_from(value.cast_signed()).is_ok() => {
+                self.quiet().store_imm(Width::W64, spill(n), value as i32);
+            }
+            _ => {
+                let w = self.width(v);
+                let reg = self.any_reg(v, w);
+                self.quiet().store(Width::W64, spill(n), reg);
+            }
+        }
+    }
+
+    /// Additions and subtractions with carry in: a helper computes.
+    fn carry_flags(&mut self, w: Width, values: [Val; 3], subtract: bool) {
+        for (n, v) in values.into_iter().enumerate() {
+            self.put_aside(v, HELPER_SPILLS + n as u8);
+        }
+        self.begin_call();
+        self.quiet().store(Width::W64, RCX, RBP);
+        self.quiet().mov_imm(RDX, w as u64);
+        self.quiet().mov_imm(R11, u64::from(subtract));
+        self.finish_call(helper::carry_flags as *const () as usize);
+        self.flags_are_stored();
+    }
+
+    /// INC and DEC: CF stays.
+    fn count_flags(&mut self, w: Width, r: Val, up: bool) {
+        // In place, the result may already stand where the old recipe looks: CF was put aside first.
+        let kind = if up { Kind::Inc } else { Kind::Dec };
+        let x = self.lasting(r, w);
+        if x.is_none() {
+            self.put_aside(r, RECIPE_SPILLS);
+        }
+        let x = x.unwrap_or(Src::Spill(RECIPE_SPILLS));
+        self.next_recipe = Some(Recipe { kind, w, x, y: Src::Spill(RECIPE_SPILLS + 2) });
+    }
+
+    /// Before the first operation of a step with INC or DEC: puts CF aside, if it is looked at.
+    pub(super) fn save_carry(&mut self) {
+        if self.recipe.kind == Kind::Inc || self.recipe.kind == Kind::Dec {
+            if self.recipe.y == Src::Spill(RECIPE_SPILLS + 2) {
+                return;
+            }
+        }
+        self.ensure(rflags::CF);
+        let to = self.temp();
+        self.quiet().setcc(cc::B, to);
+        self.quiet().store(Width::W8, spill(RECIPE_SPILLS + 2), to);
+        self.unlock(to);
+    }
+
+    /// [`trine_x86::Flags::shift`], inline.
+    fn shift_flags(&mut self, w: Width, r: Val, cf: Val, of: Val) {
+        let to = self.temp();
+        self.move_to(to, r, w);
+        if w < Width::W64 {
+            self.quiet().load_signed(w, Width::W64, to, to);
+        }
+        self.quiet().store(Width::W64, flags_result(), to);
+        let high = self.temp();
+        self.move_clean(to, cf);
+        self.move_clean(high, of);
+        self.noisy().alu(Alu::Xor, Width::W32, high, to);
+        self.noisy().alu(Alu::Add, Width::W32, to, to);
+        self.noisy().alu(Alu::Or, Width::W32, to, high);
+        self.noisy().shift(Shift::Shl, Width::W64, to, 62);
+        self.quiet().store(Width::W64, flags_carries(), to);
+        self.quiet().store_imm(Width::W32, translated!(flags_kind), 0);
+        self.flags_are_stored();
+    }
+
+    /// [`trine_x86::Flags::rotate`], inline.
+    fn rotate_flags(&mut self, cf: Val, of: Val) {
+        if !self.is_stored() {
+            let to = self.temp();
+            self.move_clean(to, cf);
+            let high = self.temp();
+            self.move_clean(high, of);
+            self.noisy().shift(Shift::Shl, Width::W32, high, Flag::Of as u8);
+            self.noisy().alu(Alu::Or, Width::W32, to, high);
+            return self.masked_flags(rflags::CF | rflags::OF, to);
+        }
+        let (to, high) = (self.temp(), self.temp());
+        self.move_clean(to, cf);
+        self.move_clean(high, of);
+        self.noisy().alu(Alu::Xor, Width::W32, high, to);
+        self.noisy().alu(Alu::Add, Width::W32, to, to);
+        self.noisy().alu(Alu::Or, Width::W32, to, high);
+        self.noisy().shift(Shift::Shl, Width::W64, to, 62);
+        self.quiet().load(Width::W64, high, flags_carries());
+        self.noisy().shift(Shift::Shl, Width::W64, high, 2);
+        self.noisy().shift(Shift::Shr, Width::W64, high, 2);
+        self.noisy().alu(Alu::Or, Width::W64, to, high);
+        self.quiet().store(Width::W64, flags_carries(), to);
+    }
+
+    /// CF alone, inline: if it changes, the bit below it changes, too, so that OF stays.
+    fn set_carry(&mut self, value: Val) {
+        let to = self.temp();
+        self.move_clean(to, value);
+        if !self.is_stored() {
+            return self.masked_flags(rflags::CF, to);
+        }
+        let old = self.temp();
+        self.quiet().load(Width::W64, old, flags_carries());
+        self.noisy().shift(Shift::Shr, Width::W64, old, 63);
+        self.noisy().alu(Alu::Xor, Width::W32, to, old);
+        self.quiet().lea(Width::W32, to, super::Mem { index: Some((to, 1)), ..super::Mem::at(to, 0) });
+        self.noisy().shift(Shift::Shl, Width::W64, to, 62);
+        self.noisy().alu(Alu::Xor, Width::W64, flags_carries(), to);
+    }
+
+    fn is_stored(&self) -> bool {
+        self.stored && self.recipe.kind == Kind::Memory
+    }
+
+    fn masked_flags(&mut self, mask: u64, bits: Gpr) {
+        self.quiet().store(Width::W64, spill(HELPER_SPILLS), bits);
+        self.evict_all();
+        self.remember();
+        self.begin_call();
+        self.quiet().store(Width::W64, RCX, RBP);
+        self.quiet().mov_imm(RDX, mask);
+        self.quiet().load(Width::W64, R11, spill(HELPER_SPILLS));
+        self.finish_call(helper::masked_flags as *const () as usize);
+        self.flags_are_stored();
+    }
+
+    fn flags_are_stored(&mut self) {
+        self.recipe = Recipe::MEMORY;
+        self.next_recipe = None;
+        self.stored = true;
+        self.host = 0;
+    }
+}

@@ -1,0 +1,120 @@
+//! The backend for x86-64 hosts.
+//!
+//! Nine of the guest's general registers live in host registers all the time ([`home`]), the others
+//! in [`Core::regs`]. RBP points to the [`Core`], R15 to the first byte of RAM; RAX, RCX, RDX and R11
+//! hold values within an instruction. The host's stack is aligned to 16 bytes.
+
+pub(crate) mod asm;
+mod access;
+mod emit;
+mod flags;
+mod ops;
+mod runtime;
+mod values;
+
+use std::mem::offset_of;
+
+use asm::{Gpr, Mem, R8, R9, R10, R11, R12, R13, R14, RAX, RBP, RBX, RCX, RDI, RDX, RSI, Rm};
+use trine_x86::{Core, Entry, Extent, Flags, Seg, Translated};
+
+use crate::{
+    code::{Backend, Emitted, Place, Runtime},
+    ir::Region,
+};
+
+/// The backend.
+pub struct X64;
+
+impl Backend for X64 {
+    fn runtime(&self, base: usize) -> (Vec<u8>, Runtime) {
+        runtime::emit(base)
+    }
+
+    fn emit(&self, region: &Region, place: &Place) -> Emitted {
+        emit::region(region, place)
+    }
+}
+
+/// Registers for values.
+const SCRATCH: [Gpr; 4] = [RAX, RCX, RDX, R11];
+
+/// Guest registers that live in host registers, and where.
+const HOMES: [(u8, Gpr); 9] = [
+    (0, RBX),
+    (1, RSI),
+    (2, RDI),
+    (3, R8),
+    (4, R12),
+    (5, R13),
+    (6, R9),
+    (7, R10),
+    (8, R14),
+];
+
+/// The host register of a guest register, if it has one.
+fn home(reg: u8) -> Option<Gpr> {
+    HOMES.iter().find(|(guest, _)| *guest == reg & 31).map(|(_, host)| *host)
+}
+
+/// A word of the core.
+fn field(offset: usize) -> Mem {
+    Mem::at(RBP, offset as i32)
+}
+
+/// Where a guest register lies in the core.
+fn slot(reg: u8) -> Mem {
+    field(offset_of!(Core, regs) + 8 * usize::from(reg & 31))
+}
+
+/// A guest register wherever it is.
+fn place(reg: u8) -> Rm {
+    home(reg).map_or_else(|| slot(reg).into(), Rm::from)
+}
+
+/// A field of [`Translated`].
+macro_rules! translated {
+    ($field:ident) => {
+        $crate::x64::field(
+            std::mem::offset_of!(trine_x86::Core, translated)
+                + std::mem::offset_of!(trine_x86::Translated, $field),
+        )
+    };
+}
+use translated;
+
+/// A word for what finds no register.
+fn spill(n: u8) -> Mem {
+    field(offset_of!(Core, translated) + offset_of!(Translated, spill) + 8 * usize::from(n))
+}
+
+/// The words of [`Translated::spill`]: values of a step up to here, ...
+const STEP_SPILLS: u8 = 16;
+/// ... then the operands of a recipe, ...
+const RECIPE_SPILLS: u8 = 16;
+/// ... where a jump goes, ...
+const JUMP_SPILL: u8 = 20;
+/// ... and what helpers are handed.
+const HELPER_SPILLS: u8 = 21;
+
+/// [`Flags::result`] and [`Flags::carries`] of the core.
+fn flags_result() -> Mem {
+    field(offset_of!(Core, flags) + offset_of!(Flags, result))
+}
+
+fn flags_carries() -> Mem {
+    field(offset_of!(Core, flags) + offset_of!(Flags, carries))
+}
+
+fn extent(seg: Seg, part: usize) -> Mem {
+    field(offset_of!(Core, extents) + size_of::<Extent>() * seg as usize + part)
+}
+
+/// A field of the TLB's entry whose distance from the first one is in `index`.
+fn tlb(class: trine_x86::Class, index: Gpr, part: usize) -> Mem {
+    let at = offset_of!(Core, tlb) + class as usize * trine_x86::Tlb::CLASS_BYTES + part;
+    Mem::indexed(RBP, index, at as i32)
+}
+
+const TLB_READ: usize = offset_of!(Entry, read);
+const TLB_WRITE: usize = offset_of!(Entry, write);
+const TLB_ADDEND: usize = offset_of!(Entry, addend);
