@@ -202,7 +202,7 @@ impl Tlb {
     #[inline(always)]
     fn index(class: Class, lin: u64) -> usize {
         // Neighbouring pages never share a slot; addresses a power of two apart seldom do.
-        let slot = (lin >> 12) ^ (lin >> 22);
+        let slot = (lin >> 12).wrapping_add(lin >> 22);
         class as usize * ENTRIES + slot as usize % ENTRIES
     }
 }

@@ -88,11 +88,12 @@ impl Emitter<'_> {
         let a = self.noisy();
         a.bind(retry);
         a.store(Width::W64, RAX, RCX);
-        a.shift(Shift::Shr, Width::W64, RAX, 7);
+        a.shift(Shift::Shr, Width::W64, RAX, 12);
         a.store(Width::W64, RDX, RCX);
-        a.shift(Shift::Shr, Width::W64, RDX, 17);
-        a.alu(Alu::Xor, Width::W32, RAX, RDX);
-        a.alu_imm(Alu::And, Width::W32, RAX, 0x7fe0);
+        a.shift(Shift::Shr, Width::W64, RDX, 22);
+        a.alu(Alu::Add, Width::W32, RAX, RDX);
+        a.alu_imm(Alu::And, Width::W32, RAX, 0x3ff);
+        a.shift(Shift::Shl, Width::W32, RAX, 5);
         if bytes > 1 {
             a.lea(Width::W64, RDX, Mem::at(RCX, bytes - 1));
         } else {

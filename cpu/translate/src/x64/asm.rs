@@ -310,8 +310,10 @@ impl Asm {
                 let e = Encoding { rex, ..Encoding::new(to, &opcode) };
                 self.encode(e, reg.0, rm, 0);
             }
-            _ if to == Width::W64 => self.encode(Encoding::new(to, &[0x63]), reg.0, rm, 0),
-            _ => self.encode(Encoding::new(Width::W32, &[0x8b]), reg.0, rm, 0),
+            Width::W32 if to == Width::W64 => {
+                self.encode(Encoding::new(to, &[0x63]), reg.0, rm, 0);
+            }
+            _ => self.encode(Encoding::new(to, &[0x8b]), reg.0, rm, 0),
         }
     }
 

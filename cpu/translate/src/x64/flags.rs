@@ -43,13 +43,7 @@ impl Emitter<'_> {
         match src {
             Src::Imm(value) => self.quiet().mov_imm(to, value),
             Src::Spill(n) => self.quiet().load(Width::W64, to, spill(n)),
-            Src::Reg(reg) if reg & slot::HIGH == 0 => self.quiet().load(w, to, place(reg)),
-            Src::Reg(reg) => {
-                let host = home(reg).map_or_else(|| place(reg), Into::into);
-                self.noisy().load(Width::W32, to, host);
-                self.noisy().shift(Shift::Shr, Width::W32, to, 8);
-                self.quiet().load(Width::W8, to, to);
-            }
+            Src::Reg(reg) => self.load_guest(to, w, reg),
         }
         to
     }
@@ -237,11 +231,11 @@ impl Emitter<'_> {
                 self.quiet().store(Width::W64, to, host);
             }
             Src::Reg(reg) if reg & slot::HIGH == 0 => self.copy(to, Width::W64, place(reg)),
-            Src::Reg(reg) => {
-                // By memory, so that the flags stay.
-                let aside = spill(HELPER_SPILLS);
-                self.copy(aside, Width::W64, place(reg));
-                self.copy(to, Width::W8, super::Mem { disp: aside.disp + 1, ..aside }.into());
+            Src::Reg(high) => {
+                let reg = self.temp();
+                self.load_guest(reg, Width::W8, high);
+                self.quiet().store(Width::W64, to, reg);
+                self.unlock(reg);
             }
             Src::Spill(n) => self.copy(to, Width::W64, spill(n).into()),
         }

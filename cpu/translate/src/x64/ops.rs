@@ -448,7 +448,12 @@ impl Emitter<'_> {
 
     /// AH to BH.
     fn set_high(&mut self, reg: u8, v: Val) {
-        let from = self.any_reg(v, Width::W8);
+        let mut from = self.any_reg(v, Width::W8);
+        if super::home(reg) == Some(from) {
+            // It is about to be rotated.
+            from = self.temp();
+            self.move_to(from, v, Width::W8);
+        }
         match super::home(reg) {
             Some(host) => {
                 let a = self.noisy();

@@ -3,8 +3,8 @@
 use trine_x86::{Width, slot};
 
 use super::{
-    HOMES, SCRATCH, STEP_SPILLS,
-    asm::{Asm, Gpr, Mem, Rm, Shift, cc},
+    HIGH_SPILL, HOMES, SCRATCH, STEP_SPILLS,
+    asm::{Asm, Gpr, Mem, Rm, cc},
     emit::Emitter,
     home, place, spill,
 };
@@ -222,17 +222,17 @@ impl Emitter<'_> {
     }
 
     /// `dst` = the low bits of a guest register, zero-extended.
-    fn load_guest(&mut self, dst: Gpr, w: Width, reg: u8) {
+    pub(super) fn load_guest(&mut self, dst: Gpr, w: Width, reg: u8) {
         if reg & slot::HIGH == 0 {
             self.asm.load(w, dst, place(reg));
             return;
         }
         match home(reg) {
             Some(host) => {
-                self.host = 0;
-                self.asm.load(Width::W32, dst, host);
-                self.asm.shift(Shift::Shr, Width::W32, dst, 8);
-                self.asm.load(Width::W8, dst, dst);
+                // By memory, so that the flags stay.
+                let aside = spill(HIGH_SPILL);
+                self.asm.store(Width::W64, aside, host);
+                self.asm.load(Width::W8, dst, Mem { disp: aside.disp + 1, ..aside });
             }
             None => {
                 let Mem { disp, .. } = super::slot(reg);
