@@ -3,11 +3,14 @@
 //! Rust's atomics want alignment and say nothing of mixed sizes; the guest has neither scruple. An
 //! aligned word is read and written with one atomic access (acquire and release, which is what x86
 //! promises its programs; on x86 and with LDAPR on Arm it costs nothing). An unaligned word is one
-//! volatile access where the host's plain instructions allow it.
+//! volatile access where the host's plain instructions allow it, with a barrier where those are
+//! not in order. A locked update is also a full barrier for all that is around it.
+//!
+//! Sources: SDM vol. 3A, section 9.2 (memory ordering); Arm ARM, section B2.3.
 
 use std::sync::{
     Mutex, PoisonError,
-    atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence},
 };
 
 /// A word of guest memory: u8, u16, u32, u64 or (two loads and stores, one update) u128.
@@ -38,6 +41,9 @@ mod sealed {
     impl Sealed for u128 {}
 }
 
+/// Whether the host's plain loads and stores, aligned or not, are atomic and ordered as x86's are.
+const PLAIN: bool = cfg!(target_arch = "x86_64");
+
 #[repr(C, packed)]
 #[derive(Clone, Copy)]
 struct Unaligned<T: Copy>(T);
@@ -47,10 +53,13 @@ macro_rules! word {
         impl Word for $t {
             #[inline(always)]
             unsafe fn load(at: *const u8) -> Self {
-                // On x86 one volatile MOV is atomic and ordered enough, aligned or not.
-                if cfg!(target_arch = "x86_64") || !at.cast::<$atomic>().is_aligned() {
+                if PLAIN || !at.cast::<$atomic>().is_aligned() {
                     // SAFETY: in bounds by contract; the type has alignment 1.
-                    return <$t>::from_le(unsafe { at.cast::<Unaligned<$t>>().read_volatile() }.0);
+                    let word = unsafe { at.cast::<Unaligned<$t>>().read_volatile() }.0;
+                    if !PLAIN {
+                        fence(Ordering::Acquire);
+                    }
+                    return <$t>::from_le(word);
                 }
                 // SAFETY: in bounds by contract, aligned, and atomics may share memory.
                 <$t>::from_le(unsafe { &*at.cast::<$atomic>() }.load(Ordering::Acquire))
@@ -59,7 +68,10 @@ macro_rules! word {
             #[inline(always)]
             unsafe fn store(at: *mut u8, value: Self) {
                 let value = value.to_le();
-                if cfg!(target_arch = "x86_64") || !at.cast::<$atomic>().is_aligned() {
+                if PLAIN || !at.cast::<$atomic>().is_aligned() {
+                    if !PLAIN {
+                        fence(Ordering::Release);
+                    }
                     // SAFETY: in bounds by contract; the type has alignment 1.
                     unsafe { at.cast::<Unaligned<$t>>().write_volatile(Unaligned(value)) };
                     return;
@@ -104,13 +116,22 @@ word!(u16, AtomicU16);
 word!(u32, AtomicU32);
 word!(u64, AtomicU64);
 
+/// After a locked update: LOCK orders all loads and stores before it against all after it. On x86
+/// the host's own LOCK has done so; elsewhere a swap that acquires and releases is less than that.
+#[inline(always)]
+fn full_barrier() {
+    if !PLAIN {
+        fence(Ordering::SeqCst);
+    }
+}
+
 /// Compare-and-swap until nobody came between.
 fn update_quadword(quadword: &AtomicU64, f: &mut dyn FnMut(u64) -> u64) {
     let mut old = quadword.load(Ordering::SeqCst);
     loop {
         let new = f(u64::from_le(old)).to_le();
         match quadword.compare_exchange_weak(old, new, Ordering::SeqCst, Ordering::SeqCst) {
-            Ok(_) => return,
+            Ok(_) => return full_barrier(),
             Err(now) => old = now,
         }
     }
@@ -119,7 +140,9 @@ fn update_quadword(quadword: &AtomicU64, f: &mut dyn FnMut(u64) -> u64) {
 /// Lock for [`Word::update`] of a word that straddles what the host can swap at once.
 fn locked<R>(lock: &Mutex<()>, f: impl FnOnce() -> R) -> R {
     let _held = lock.lock().unwrap_or_else(PoisonError::into_inner);
-    f()
+    let result = f();
+    full_barrier();
+    result
 }
 
 impl Word for u128 {
@@ -145,6 +168,7 @@ impl Word for u128 {
                 // SAFETY: in bounds by contract, aligned to 16.
                 let now = unsafe { swap128::compare_exchange(at, old, f(old)) };
                 if now == old {
+                    full_barrier();
                     return old;
                 }
                 old = now;

@@ -2,6 +2,7 @@
 //!
 //! (The essay follows.)
 
+pub mod a64;
 mod cache;
 mod code;
 mod flags;

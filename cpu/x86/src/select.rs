@@ -39,15 +39,30 @@ macro_rules! conditional {
     }};
 }
 
-/// A cold instruction: `cold!(p, function)`, with `, ends` if it ends its block.
+/// A cold instruction: `cold!(p, function)`, with `, ends` if it ends its block, and `, serial` if
+/// it is one of the serialising instructions (SDM vol. 3A, section 9.3): stores before it are seen
+/// by all before it begins.
 macro_rules! cold {
     ($p:expr, $f:path) => {
-        cold!(@ $p, $f, false)
+        cold!(@ $p, $f, $f, false)
     };
     ($p:expr, $f:path, ends) => {
-        cold!(@ $p, $f, true)
+        cold!(@ $p, $f, $f, true)
     };
-    (@ $p:expr, $f:path, $ends:expr) => {{
+    ($p:expr, $f:path, serial) => {
+        cold!(@ serial $p, $f, false)
+    };
+    ($p:expr, $f:path, ends, serial) => {
+        cold!(@ serial $p, $f, true)
+    };
+    (@ serial $p:expr, $f:path, $ends:expr) => {{
+        fn serial(core: &mut $crate::Core, i: &$crate::insn::Insn) -> Result<(), $crate::Raised> {
+            std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+            $f(core, i)
+        }
+        cold!(@ $p, $f, serial, $ends)
+    }};
+    (@ $p:expr, $f:path, $run:path, $ends:expr) => {{
         struct H;
         impl $crate::sem::Semantics for H {
             const ENDS: bool = $ends;
@@ -55,7 +70,7 @@ macro_rules! cold {
             const COLD: bool = true;
             #[inline(always)]
             fn exec<S: $crate::sem::Sem>(s: &mut S, i: &$crate::insn::Insn) -> Result<(), S::Stop> {
-                s.cold($crate::sem::Cold { name: stringify!($f), run: $f }, i)
+                s.cold($crate::sem::Cold { name: stringify!($f), run: $run }, i)
             }
         }
         $p.pick::<H>()

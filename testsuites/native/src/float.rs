@@ -39,6 +39,7 @@ pub struct Kernel {
     pub code: &'static str,
     /// Whether it is of the x87, not of SSE.
     pub x87: bool,
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "no such host has it"))]
     needs: Needs,
     run: fn(&mut [Case]),
 }

@@ -1,7 +1,9 @@
 //! Instructions on single flags, and those that do nothing: CLC, STC, CMC, CLD, STD, SALC, NOP,
 //! PREFETCH, fences, CLFLUSH and kin.
 //!
-//! Source: SDM vol. 2.
+//! Sources: SDM vol. 2; vol. 3A, section 9.2 (memory ordering).
+
+use std::sync::atomic::{Ordering, fence};
 
 use super::RAX;
 use crate::{
@@ -51,10 +53,17 @@ pub(crate) fn std(core: &mut Core, _: &Insn) -> Result<(), Raised> {
     Ok(())
 }
 
-/// NOP, PAUSE, PREFETCH, fences, hints. Memory is always coherent and in order here, and a
-/// prefetch never faults.
+/// NOP, PAUSE, PREFETCH, LFENCE, SFENCE, hints. Loads are in order among themselves, and so are
+/// stores: each access sees to that ([`trine_guest::Word`]). A prefetch never faults.
 #[inline(always)]
 pub(crate) fn nop<S: Sem>(_: &mut S, _: &Insn) -> Result<(), S::Stop> {
+    Ok(())
+}
+
+/// MFENCE: stores before it are seen by all before loads after it are done, which the host's CPU
+/// does not promise of itself.
+pub(crate) fn mfence(_: &mut Core, _: &Insn) -> Result<(), Raised> {
+    fence(Ordering::SeqCst);
     Ok(())
 }
 

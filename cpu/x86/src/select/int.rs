@@ -593,7 +593,6 @@ fn flags_and_hints<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
         | M::Endbr32
         | M::Endbr64
         | M::Lfence
-        | M::Mfence
         | M::Sfence
         | M::Prefetch
         | M::Prefetchw
@@ -602,6 +601,7 @@ fn flags_and_hints<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
         | M::Prefetcht1
         | M::Prefetcht2
         | M::Reservednop => hot!(p, false, false, flag::nop::<S>),
+        M::Mfence => cold!(p, flag::mfence),
         M::Clflush | M::Clflushopt | M::Clwb => cold!(p, flag::clflush),
         _ => return Err(p),
     })

@@ -27,9 +27,9 @@ pub(super) fn pick<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
 fn registers<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
     Ok(match i.code {
         C::Mov_r32_cr | C::Mov_r64_cr => cold!(p, control::mov_from_cr),
-        C::Mov_cr_r32 | C::Mov_cr_r64 => cold!(p, control::mov_to_cr, ends),
+        C::Mov_cr_r32 | C::Mov_cr_r64 => cold!(p, control::mov_to_cr, ends, serial),
         C::Mov_r32_dr | C::Mov_r64_dr => cold!(p, debug::mov_from_dr),
-        C::Mov_dr_r32 | C::Mov_dr_r64 => cold!(p, debug::mov_to_dr, ends),
+        C::Mov_dr_r32 | C::Mov_dr_r64 => cold!(p, debug::mov_to_dr, ends, serial),
         _ => match i.code.mnemonic() {
             M::Lmsw => cold!(p, control::lmsw, ends),
             M::Smsw => cold!(p, control::smsw),
@@ -44,15 +44,15 @@ fn registers<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
             M::Wrgsbase => cold!(p, control::wrgsbase),
             M::Swapgs => cold!(p, control::swapgs),
             M::Rdmsr => cold!(p, msr::rdmsr),
-            M::Wrmsr => cold!(p, msr::wrmsr, ends),
+            M::Wrmsr => cold!(p, msr::wrmsr, ends, serial),
             M::Sgdt => cold!(p, tables::sgdt),
             M::Sidt => cold!(p, tables::sidt),
-            M::Lgdt => cold!(p, tables::lgdt),
-            M::Lidt => cold!(p, tables::lidt),
+            M::Lgdt => cold!(p, tables::lgdt, serial),
+            M::Lidt => cold!(p, tables::lidt, serial),
             M::Sldt => cold!(p, tables::sldt),
             M::Str => cold!(p, tables::str),
-            M::Lldt => cold!(p, tables::lldt),
-            M::Ltr => cold!(p, tables::ltr),
+            M::Lldt => cold!(p, tables::lldt, serial),
+            M::Ltr => cold!(p, tables::ltr, serial),
             _ => return Err(p),
         },
     })
@@ -89,7 +89,7 @@ fn segments<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
         }
         _ => match i.code.mnemonic() {
             M::Retf => cold!(p, far::ret_far, ends),
-            M::Iret | M::Iretd | M::Iretq => cold!(p, iret::iret, ends),
+            M::Iret | M::Iretd | M::Iretq => cold!(p, iret::iret, ends, serial),
             M::Int => cold!(p, interrupt::int_n, ends),
             M::Int3 => cold!(p, interrupt::int3, ends),
             M::Into => cold!(p, interrupt::into, ends),
@@ -120,7 +120,7 @@ fn segments<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
 /// Flags, ports, idling, time and identity.
 fn processor<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
     Ok(match i.code.mnemonic() {
-        M::Cpuid => cold!(p, cpuid::cpuid),
+        M::Cpuid => cold!(p, cpuid::cpuid, serial),
         M::Cli => cold!(p, flag::cli),
         M::Sti => cold!(p, flag::sti, ends),
         M::Clac => cold!(p, flag::clac),
@@ -134,9 +134,9 @@ fn processor<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
         M::Hlt => cold!(p, idle::hlt, ends),
         M::Monitor => cold!(p, idle::monitor),
         M::Mwait => cold!(p, idle::mwait, ends),
-        M::Invd | M::Wbinvd => cold!(p, idle::wbinvd),
-        M::Invlpg => cold!(p, idle::invlpg, ends),
-        M::Invpcid => cold!(p, idle::invpcid, ends),
+        M::Invd | M::Wbinvd => cold!(p, idle::wbinvd, serial),
+        M::Invlpg => cold!(p, idle::invlpg, ends, serial),
+        M::Invpcid => cold!(p, idle::invpcid, ends, serial),
         M::Rdtsc => cold!(p, clock::rdtsc),
         M::Rdtscp => cold!(p, clock::rdtscp),
         M::Rdpmc => cold!(p, clock::rdpmc),

@@ -1,0 +1,3 @@
+//! AArch64 hosts.
+
+pub mod asm;
