@@ -1,5 +1,6 @@
-; The boot sector that brings the guest where there is a BIOS but no -kernel: it loads the parts that
-; the harness lists in it, and enters the first one in 32-bit protected mode.
+; The boot sector that brings the guest where there is a BIOS but no -kernel: it loads the parts
+; that the harness lists in it, and enters the first one, an ELF file that is loaded as it is, where
+; its header says, in 32-bit protected mode.
 ;
 ;   nasm -f bin -o boot.bin boot.asm
 
@@ -94,7 +95,7 @@ protected:
     mov fs, eax
     mov gs, eax
     xor ebx, ebx
-    jmp 8:0x100000
+    jmp dword [0x100018]            ; e_entry of the file
 
 align 8, db 0
 gdt: dq 0, 0x00cf9b000000ffff, 0x00cf93000000ffff

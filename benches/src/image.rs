@@ -1,13 +1,27 @@
-//! The guest in the two forms that emulators start: an ELF file with a PVH note for `-kernel`, and
-//! a disk whose boot sector loads the same parts to the same addresses for a BIOS.
+//! The files that emulators start: the guest with its plan, as an ELF file with a PVH note for
+//! `-kernel` and as a disk whose boot sector loads the same bytes to the same addresses for a BIOS;
+//! and the guest's unprivileged programs as a native one.
+//!
+//! The sources are in `guest/`, the assembled images beside them, so that a run needs no assembler.
 
-use std::{fs, io, path::Path, process::Command};
+use std::{fs, path::Path};
 
-/// Where `guest/work.asm` is loaded and entered.
-const WORK: u32 = 0x10_0000;
-/// Its word that says whether it boots the kernel.
-const BOOTS_KERNEL: usize = 4;
-/// Linux `boot_params` and the command line, where `guest/work.asm` wants them.
+/// What nasm makes of `guest/guest.asm`, `guest/boot.asm` and `guest/native.asm`.
+pub const GUEST: &[u8] = include_bytes!("../guest/guest.elf");
+const BOOT: &[u8] = include_bytes!("../guest/boot.bin");
+const NATIVE: &[u8] = include_bytes!("../guest/native.bin");
+
+/// Where the guest's file is loaded, headers and all, and what `guest/layout.inc` says of it:
+/// offsets in the file of the word that says whether it boots a kernel, of the plan, and of the
+/// programs that need no privilege.
+const IMAGE: u32 = 0x10_0000;
+const BOOTS_KERNEL: usize = 0x100;
+const PLAN: usize = 0x110;
+const PLAN_ROOM: usize = 0x6f0;
+const PROGRAMS: usize = 0x3000;
+/// Offset of `e_entry` in an ELF header of 32 bits.
+const ENTRY: usize = 24;
+/// Linux `boot_params` and the command line, where the guest wants them.
 const PARAMS: u32 = 0x19_0000;
 const CMDLINE: u32 = 0x19_1000;
 const KERNEL: u32 = 0x100_0000;
@@ -18,7 +32,8 @@ pub const MEMORY_MIB: u32 = 256;
 const MEMORY_END: u64 = 240 << 20;
 /// Without it, Bochs is not usable.
 pub const BOCHS_BIOS: &str = "/usr/share/bochs/BIOS-bochs-latest";
-const ARGUMENTS: &str = "console=ttyS0,115200 quiet nokaslr";
+/// Once it is up, the guest waits for a line, then switches itself off.
+const ARGUMENTS: &str = "console=ttyS0,115200 quiet nokaslr run=read,line";
 
 const SECTOR: usize = 512;
 /// What an IDE disk of this size has: 16 heads of 63 sectors.
@@ -26,7 +41,7 @@ const CYLINDER: usize = 16 * 63 * SECTOR;
 /// Where the boot sector lists the parts.
 const LIST: usize = 0x180;
 
-/// Bytes and the address they go to; the first part is entered at its start.
+/// Bytes and the address they go to; the first part is the guest.
 pub struct Part {
     address: u32,
     bytes: Vec<u8>,
@@ -39,32 +54,29 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|e| format!("{}: {e}", path.display()))
 }
 
-/// Assembles a source of `guest/` into `folder`.
-fn assemble(name: &str, folder: &Path) -> Result<Vec<u8>> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest").join(format!("{name}.asm"));
-    let image = folder.join(format!("{name}.bin"));
-    let nasm = Command::new("nasm").args(["-f", "bin", "-o"]).arg(&image).arg(&source).status();
-    match nasm {
-        Ok(status) if status.success() => read(&image),
-        Ok(_) => Err(format!("nasm cannot assemble {}", source.display())),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            Err("needs nasm: apt-get install nasm".to_owned())
-        }
-        Err(e) => Err(format!("nasm: {e}")),
+/// The guest that performs `plan`: names of programs, each with `*TURNS`.
+pub fn programs(plan: &str) -> Result<Vec<Part>> {
+    if plan.len() >= PLAN_ROOM {
+        return Err(format!("the plan has more than {PLAN_ROOM} letters"));
     }
+    let mut bytes = GUEST.to_vec();
+    bytes[PLAN..PLAN + plan.len()].copy_from_slice(plan.as_bytes());
+    Ok(vec![Part { address: IMAGE, bytes }])
 }
 
-/// The guest that runs the loops.
-pub fn loops(folder: &Path) -> Result<Vec<Part>> {
-    Ok(vec![Part { address: WORK, bytes: assemble("work", folder)? }])
+/// A Linux program for x86-64 that performs the plan in its arguments, with the machine code that
+/// the guest has.
+pub fn native() -> Vec<u8> {
+    [NATIVE, &GUEST[PROGRAMS..]].concat()
 }
 
 /// The guest that boots a bzImage by the 32-bit entry of the Linux boot protocol (the kernel's
 /// `Documentation/arch/x86/boot.rst`).
-pub fn linux(folder: &Path, kernel: &Path, initrd: &Path) -> Result<Vec<Part>> {
-    let mut work = assemble("work", folder)?;
-    work[BOOTS_KERNEL] = 1;
-    let (kernel_file, initrd) = (read(kernel)?, read(initrd)?);
+pub fn linux(kernel: &Path, initrd: &Path) -> Result<Vec<Part>> {
+    let mut guest = GUEST.to_vec();
+    guest[BOOTS_KERNEL] = 1;
+    let kernel_file = read(kernel)?;
+    let initrd = read(initrd)?;
     if kernel_file.get(0x202..0x206) != Some(b"HdrS") || kernel_file.len() < 0x400 {
         return Err(format!("{}: not a bzImage", kernel.display()));
     }
@@ -99,7 +111,7 @@ pub fn linux(folder: &Path, kernel: &Path, initrd: &Path) -> Result<Vec<Part>> {
     }
     let cmdline = [ARGUMENTS.as_bytes(), b"\0"].concat();
     Ok(vec![
-        Part { address: WORK, bytes: work },
+        Part { address: IMAGE, bytes: guest },
         Part { address: PARAMS, bytes: params },
         Part { address: CMDLINE, bytes: cmdline },
         Part { address: KERNEL, bytes: protected.to_vec() },
@@ -112,12 +124,13 @@ pub fn linux(folder: &Path, kernel: &Path, initrd: &Path) -> Result<Vec<Part>> {
 pub fn elf(parts: &[Part]) -> Vec<u8> {
     const HEADER: usize = 52;
     const PROGRAM_HEADER: usize = 32;
+    let entry = &GUEST[ENTRY..ENTRY + 4];
     let mut note = Vec::new();
     for word in [4, 4, 18] {
         note.extend(u32::to_le_bytes(word)); // name and value length, XEN_ELFNOTE_PHYS32_ENTRY
     }
     note.extend(b"Xen\0");
-    note.extend(WORK.to_le_bytes());
+    note.extend(entry);
 
     let headers = parts.len() + 1;
     let mut out = b"\x7fELF\x01\x01\x01".to_vec();
@@ -125,7 +138,9 @@ pub fn elf(parts: &[Part]) -> Vec<u8> {
     for half in [2_u16, 3] {
         out.extend(half.to_le_bytes()); // an executable for the 80386
     }
-    for word in [1, WORK, HEADER as u32, 0, 0] {
+    out.extend(u32::to_le_bytes(1));
+    out.extend(entry);
+    for word in [HEADER as u32, 0, 0] {
         out.extend(word.to_le_bytes());
     }
     for half in [HEADER, PROGRAM_HEADER, headers, 40, 0, 0] {
@@ -151,8 +166,8 @@ pub fn elf(parts: &[Part]) -> Vec<u8> {
 }
 
 /// A disk with the boot sector and the parts.
-pub fn disk(folder: &Path, parts: &[Part]) -> Result<Vec<u8>> {
-    let mut out = assemble("boot", folder)?;
+pub fn disk(parts: &[Part]) -> Vec<u8> {
+    let mut out = BOOT.to_vec();
     for (n, part) in parts.iter().enumerate() {
         let sectors = part.bytes.len().div_ceil(SECTOR);
         for (m, word) in
@@ -166,10 +181,51 @@ pub fn disk(folder: &Path, parts: &[Part]) -> Result<Vec<u8>> {
     }
     // Room behind, as the BIOS of Bochs counts cylinders.
     out.resize((out.len() + CYLINDER).next_multiple_of(CYLINDER), 0);
-    Ok(out)
+    out
 }
 
 /// How many cylinders a disk made by [`disk`] has.
 pub fn cylinders(disk: &[u8]) -> usize {
     disk.len() / CYLINDER
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn images_are_what_their_sources_say() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/guest/");
+        for (name, image) in [("guest", GUEST), ("boot", BOOT), ("native", NATIVE)] {
+            let out = format!("trine-benches-{name}-{}", std::process::id());
+            let out = std::env::temp_dir().join(out);
+            let nasm = Command::new("nasm")
+                .args(["-Wall", "-f", "bin", "-I", folder, "-o"])
+                .arg(&out)
+                .arg(format!("{folder}{name}.asm"))
+                .output();
+            let Ok(nasm) = nasm else {
+                eprintln!("skipped: nasm is not installed");
+                return;
+            };
+            assert!(nasm.status.success(), "{}", String::from_utf8_lossy(&nasm.stderr));
+            assert!(nasm.stderr.is_empty(), "{}", String::from_utf8_lossy(&nasm.stderr));
+            let assembled = fs::read(&out).unwrap();
+            fs::remove_file(&out).unwrap();
+            assert!(assembled == image, "the image is not what nasm makes of {name}.asm");
+        }
+    }
+
+    #[test]
+    fn the_layout_is_that_of_the_guest() {
+        assert_eq!(NATIVE.len(), PROGRAMS);
+        assert_eq!(&GUEST[PROGRAMS..PROGRAMS + 4], b"mix\0");
+        assert!(GUEST[BOOTS_KERNEL..PLAN + PLAN_ROOM].iter().all(|&byte| byte == 0));
+        assert_ne!(GUEST[PLAN + PLAN_ROOM + 16..][..8], [0; 8], "the GDT's first descriptor");
+        let parts = programs("fib*3").unwrap();
+        assert!(parts[0].bytes[PLAN..].starts_with(b"fib*3\0"));
+        assert!(programs(&"x".repeat(PLAN_ROOM)).is_err());
+    }
 }

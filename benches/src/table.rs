@@ -1,95 +1,189 @@
-//! The table of results.
+//! The results as tables for people and as JSON for programs.
 
-use std::{fmt::Write, time::Duration};
+use std::fmt::Write;
+
+use serde_json::{Map, Value, json};
 
 use crate::{
     Time,
-    emulator::{Emulator, Measurement},
-    image::Result,
+    programs::Group,
+    results::{Ratio, Results},
 };
 
-/// The names of what was measured, in order.
-fn names(runs: &[(Emulator, Measurement)]) -> Vec<&str> {
-    let mut names: Vec<&str> = Vec::new();
-    for (_, measurement) in runs {
-        if !names.contains(&measurement.name.as_str()) {
-            names.push(&measurement.name);
-        }
-    }
-    names
-}
+/// Width of the column of names, and of each other one.
+const NAME: usize = 18;
+const COLUMN: usize = 17;
 
-/// The median time of an emulator.
-fn median(
-    runs: &[(Emulator, Measurement)],
-    emulator: &Emulator,
-    name: &str,
-    time: Time,
-) -> Option<Duration> {
-    let mut times: Vec<_> = runs
-        .iter()
-        .filter(|(by, measurement)| by == emulator && measurement.name == name)
-        .filter_map(|(_, measurement)| match time {
-            Time::Wall => Some(measurement.wall),
-            Time::Cpu => measurement.cpu,
-        })
-        .collect();
-    times.sort();
-    times.get(times.len() / 2).copied()
-}
-
-/// One row for each loop, with seconds and MIPS of each emulator; then how many times as fast as
-/// Bochs they are.
-pub fn table(emulators: &[Emulator], runs: &[(Emulator, Measurement)], time: Time) -> String {
-    let mut out = String::new();
-    let kind = if time == Time::Wall { "wall" } else { "cpu" };
-    let _ = write!(out, "{:10}", format!("s ({kind})"));
-    for emulator in emulators {
-        let _ = write!(out, "{:>24}", emulator.to_string());
+/// A row; what is not known is "-".
+fn row(out: &mut String, name: &str, cells: impl Iterator<Item = Option<String>>) {
+    let _ = write!(out, "{name:NAME$}");
+    for cell in cells {
+        let _ = write!(out, "{:>COLUMN$}", cell.as_deref().unwrap_or("-"));
     }
-    for emulator in emulators.iter().filter(|e| **e != Emulator::Bochs) {
-        let _ = write!(out, "{:>21}", format!("{emulator}/bochs"));
-    }
+    out.truncate(out.trim_end().len());
     out.push('\n');
-    for name in names(runs) {
-        let _ = write!(out, "{name:10}");
-        let instructions =
-            runs.iter().find(|(_, m)| m.name == name).and_then(|(_, m)| m.instructions);
-        for emulator in emulators {
-            let cell = median(runs, emulator, name, time).map_or("-".to_owned(), |time| {
-                let seconds = time.as_secs_f64();
-                let mips = instructions.map(|n| n as f64 / seconds / 1e6);
-                let mips = mips.map_or(String::new(), |mips| format!(" = {mips:.0} MIPS"));
-                format!("{seconds:.3}{mips}")
-            });
-            let _ = write!(out, "{cell:>24}");
-        }
-        let bochs = median(runs, &Emulator::Bochs, name, time);
-        for emulator in emulators.iter().filter(|e| **e != Emulator::Bochs) {
-            let ratio =
-                bochs.zip(median(runs, emulator, name, time)).map_or("-".to_owned(), |(b, e)| {
-                    format!("{:.2}", b.as_secs_f64() / e.as_secs_f64())
-                });
-            let _ = write!(out, "{ratio:>21}");
-        }
-        out.push('\n');
+}
+
+fn title(ratio: Ratio<'_>) -> String {
+    // "translate:icount/qemu:icount" says it twice.
+    let (fast, slow) = (ratio.fast.to_string(), ratio.slow.to_string());
+    match (fast.strip_suffix(":icount"), slow.strip_suffix(":icount")) {
+        (Some(fast), Some(slow)) => format!("{fast}/{slow}:i"),
+        _ => format!("{fast}/{slow}"),
     }
+}
+
+/// Three significant digits or so.
+fn short(number: f64) -> String {
+    match number {
+        n if n < 10.0 => format!("{n:.2}"),
+        n if n < 100.0 => format!("{n:.1}"),
+        n => format!("{n:.0}"),
+    }
+}
+
+/// The tables: milliseconds, million instructions in a second, ratios with their means, and how
+/// much code the boots left behind.
+pub fn tables(results: &Results) -> String {
+    let mut out = String::new();
+    times(&mut out, results);
+    speeds(&mut out, results);
+    ratios(&mut out, results);
+    code(&mut out, results);
     out
 }
 
-/// Whether all computed the same.
-pub fn same_results(runs: &[(Emulator, Measurement)]) -> Result<()> {
-    for name in names(runs) {
-        let mut of_name = runs.iter().filter(|(_, m)| m.name == name);
-        let Some((first, wanted)) = of_name.next() else { continue };
-        for (emulator, measurement) in of_name {
-            if measurement.result != wanted.result {
-                return Err(format!(
-                    "{name}: {first} computes {}, {emulator} {}",
-                    wanted.result, measurement.result
-                ));
-            }
-        }
+fn times(out: &mut String, results: &Results) {
+    let kind = if results.time == Time::Wall { "wall" } else { "cpu" };
+    let names = results.emulators.iter().map(|emulator| Some(emulator.to_string()));
+    row(out, &format!("ms per turn, {kind}"), names);
+    for program in &results.programs {
+        let cell = |emulator| {
+            results.median(emulator, program.name).map(|seconds| format!("{:.3}", seconds * 1e3))
+        };
+        row(out, program.name, results.emulators.iter().map(cell));
     }
-    Ok(())
+}
+
+/// Known for programs whose instructions an emulator counted.
+fn speeds(out: &mut String, results: &Results) {
+    if !results.programs.iter().any(|p| results.instructions(p.name).is_some()) {
+        return;
+    }
+    let names = results.emulators.iter().map(|emulator| Some(emulator.to_string()));
+    row(out, "\nMIPS", names);
+    for program in &results.programs {
+        let Some(instructions) = results.instructions(program.name) else { continue };
+        let cell = |emulator| {
+            let seconds = results.median(emulator, program.name)?;
+            Some(format!("{:.0}", instructions as f64 / seconds / 1e6))
+        };
+        row(out, program.name, results.emulators.iter().map(cell));
+    }
+}
+
+fn ratios(out: &mut String, results: &Results) {
+    let ratios = results.ratios();
+    if ratios.is_empty() {
+        return;
+    }
+    row(out, "\ntimes as fast", ratios.iter().map(|ratio| Some(title(*ratio))));
+    for program in &results.programs {
+        let cell = |ratio: &Ratio<'_>| results.ratio(*ratio, program.name).map(short);
+        row(out, program.name, ratios.iter().map(cell));
+    }
+    for group in Group::ALL {
+        if !results.programs.iter().any(|p| p.group == group) {
+            continue;
+        }
+        let means: Vec<_> = ratios.iter().map(|ratio| results.mean(*ratio, group)).collect();
+        let mean = means.iter().map(|mean| mean.map(|(mean, ..)| short(mean)));
+        row(out, &format!("{group} geomean"), mean);
+        let lowest = |(_, lowest, name): (f64, f64, &str)| format!("{} {name}", short(lowest));
+        row(out, &format!("{group} lowest"), means.iter().map(|mean| mean.map(lowest)));
+    }
+}
+
+fn code(out: &mut String, results: &Results) {
+    let boots = results.programs.iter().filter(|p| p.group == Group::Boot);
+    let made = |name| results.emulators.iter().map(move |e| results.code_bytes(e, name));
+    let told: Vec<_> = boots.filter(|p| made(p.name).any(|bytes| bytes.is_some())).collect();
+    if told.is_empty() {
+        return;
+    }
+    let names = results.emulators.iter().map(|emulator| Some(emulator.to_string()));
+    row(out, "\nMB of code", names);
+    for program in told {
+        let megabytes = |bytes: u64| format!("{:.1}", bytes as f64 / 1e6);
+        row(out, program.name, made(program.name).map(|bytes| bytes.map(megabytes)));
+    }
+}
+
+/// The same as one object, with each single time: for each program its group, result, instructions
+/// of a turn and ratios, and for each emulator seconds of a turn (sorted), turns and bytes of code;
+/// the means of groups; Trine's statistics at the end of each of its runs; and why runs failed.
+pub fn json(results: &Results) -> Value {
+    let program = |name: &str| {
+        let emulators: Map<_, _> = results
+            .emulators
+            .iter()
+            .filter(|emulator| results.median(emulator, name).is_some())
+            .map(|emulator| {
+                let value = json!({
+                    "seconds": results.seconds(emulator, name),
+                    "median": results.median(emulator, name),
+                    "turns": results.turns(emulator, name),
+                    "code_bytes": results.code_bytes(emulator, name),
+                });
+                (emulator.to_string(), value)
+            })
+            .collect();
+        let ratios = results.ratios().into_iter();
+        let ratios: Map<_, _> =
+            ratios.map(|ratio| (title(ratio), json!(results.ratio(ratio, name)))).collect();
+        (emulators, ratios)
+    };
+    let programs: Map<_, _> = results
+        .programs
+        .iter()
+        .map(|p| {
+            let (emulators, ratios) = program(p.name);
+            let value = json!({
+                "group": p.group.to_string(),
+                "result": results.result(p.name),
+                "instructions": results.instructions(p.name),
+                "emulators": emulators,
+                "ratios": ratios,
+            });
+            (p.name.to_owned(), value)
+        })
+        .collect();
+    let stats: Vec<_> = results
+        .runs
+        .iter()
+        .filter_map(|(by, run)| Some(json!({ "by": by.to_string(), "stats": run.stats.as_ref()? })))
+        .collect();
+    json!({
+        "schema": 1,
+        "time": if results.time == Time::Wall { "wall" } else { "cpu" },
+        "programs": programs,
+        "means": means(results),
+        "trine": stats,
+        "failures": results.failures,
+    })
+}
+
+fn means(results: &Results) -> Map<String, Value> {
+    let of = |group| {
+        let ratios = results.ratios().into_iter();
+        let means: Map<_, _> = ratios
+            .filter_map(|ratio| {
+                let (mean, lowest, name) = results.mean(ratio, group)?;
+                let value = json!({ "geomean": mean, "lowest": lowest, "lowest_name": name });
+                Some((title(ratio), value))
+            })
+            .collect();
+        Value::Object(means)
+    };
+    Group::ALL.into_iter().map(|group| (group.to_string(), of(group))).collect()
 }
