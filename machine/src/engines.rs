@@ -39,7 +39,7 @@ impl EngineKind {
     pub fn missing(self) -> Option<&'static str> {
         match self {
             Self::Interp => None,
-            Self::Translate if cfg!(target_arch = "x86_64") => None,
+            Self::Translate if cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) => None,
             Self::Translate => Some("it makes no code for this host yet"),
             Self::Kvm => Some("it is not built yet"),
         }

@@ -104,8 +104,11 @@ pub struct Cache {
     /// The shared code.
     pub runtime: Runtime,
     runtime_len: usize,
+    /// Nobody may be inside while code is written.
+    switches: bool,
     /// vCPUs inside of translated code.
     inside: AtomicU32,
+    /// Somebody wants to be alone, or is.
     emptying: AtomicBool,
     generation: AtomicU32,
     figures: Mutex<Figures>,
@@ -138,6 +141,7 @@ impl Cache {
             contents: Mutex::new(contents),
             runtime,
             runtime_len,
+            switches: way == Way::Switch,
             inside: AtomicU32::new(0),
             emptying: AtomicBool::new(false),
             generation: AtomicU32::new(0),
@@ -244,6 +248,7 @@ impl Cache {
         version: u32,
         bytes: impl Fn(&crate::ir::Block) -> (u16, Box<[u8]>),
     ) -> bool {
+        let alone = self.switches.then(|| self.alone());
         let mut c = self.contents();
         let state_number = match c.states.iter().position(|s| *s == state) {
             Some(n) => n,
@@ -252,7 +257,7 @@ impl Cache {
                 c.states.len() - 1
             }
             None => {
-                drop(c);
+                drop((c, alone));
                 self.empty();
                 return false;
             }
@@ -280,7 +285,7 @@ impl Cache {
                 || emitted.cells > c.memory.cells() - c.cells;
             let at = c.used;
             if full || c.memory.write(at, &emitted.code).is_err() {
-                drop(c);
+                drop((c, alone));
                 self.empty();
                 return false;
             }
@@ -334,14 +339,20 @@ impl Cache {
         Some(ip)
     }
 
-    /// Throws everything away, when no vCPU is inside. The caller is not.
-    fn empty(&self) {
+    /// Waits until no vCPU is inside, and keeps them out. The caller is not.
+    fn alone(&self) -> Alone<'_> {
         while self.emptying.swap(true, Ordering::SeqCst) {
             std::thread::yield_now();
         }
         while self.inside.load(Ordering::SeqCst) != 0 {
             std::thread::yield_now();
         }
+        Alone(&self.emptying)
+    }
+
+    /// Throws everything away, when no vCPU is inside. The caller is not.
+    fn empty(&self) {
+        let _alone = self.alone();
         let mut c = self.contents();
         (c.used, c.cells) = (self.runtime_len, 0);
         c.states.clear();
@@ -352,8 +363,15 @@ impl Cache {
         c.colds.clear();
         self.generation.fetch_add(1, Ordering::SeqCst);
         self.figures.lock().unwrap_or_else(std::sync::PoisonError::into_inner).flushes += 1;
-        drop(c);
-        self.emptying.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Nobody is inside as long as this lives.
+struct Alone<'a>(&'a AtomicBool);
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
     }
 }
 

@@ -49,7 +49,7 @@ impl Translate {
             |reason: String| EngineError::Unavailable { engine: "translate", reason };
         let backend = backend().ok_or_else(|| unavailable("no code for this host".to_owned()))?;
         let tuning = Tuning { heat: 16, steps: BLOCK_INSNS };
-        let cache = Cache::new(ram.clone(), backend, Way::Twice, CODE_BYTES)
+        let cache = Cache::new(ram.clone(), backend, Way::of_host(), CODE_BYTES)
             .map_err(|e| unavailable(format!("no memory for code: {e}")))?;
         Ok(Self { ram, cache: Arc::new(cache), peers: Arc::default(), tuning })
     }
@@ -68,7 +68,13 @@ fn backend() -> Option<Box<dyn code::Backend>> {
     Some(Box::new(x64::X64))
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+#[expect(clippy::unnecessary_wraps, reason = "other hosts have none")]
+fn backend() -> Option<Box<dyn code::Backend>> {
+    Some(Box::new(a64::A64))
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn backend() -> Option<Box<dyn code::Backend>> {
     None
 }

@@ -22,6 +22,34 @@ pub enum Way {
     Switch,
 }
 
+impl Way {
+    /// The way that works on this host, best first. Code that was executed is written anew through
+    /// another mapping; where the old is executed again, protection has to change.
+    #[cfg(target_arch = "aarch64")]
+    #[must_use]
+    pub fn of_host() -> Self {
+        /// MOV W0, #n; RET.
+        fn returns(n: u32) -> [u8; 8] {
+            let words = [0x5280_0000 | n << 5, 0xd65f_03c0];
+            let [a, b] = words.map(u32::to_le_bytes);
+            [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]]
+        }
+        const LEN: usize = 1 << 16;
+        let Ok(mut memory) = CodeMemory::new(Self::Twice, LEN, LEN / 8) else { return Self::Switch };
+        // SAFETY: what lies there keeps the C calling convention.
+        let code = unsafe { std::mem::transmute::<usize, extern "C" fn() -> u32>(memory.base()) };
+        let sees = |n| memory.write(0, &returns(n)).is_ok() && code() == n;
+        if [1, 2].into_iter().all(sees) { Self::Twice } else { Self::Switch }
+    }
+
+    /// x86 hosts see what is written anywhere.
+    #[cfg(not(target_arch = "aarch64"))]
+    #[must_use]
+    pub fn of_host() -> Self {
+        Self::Twice
+    }
+}
+
 /// Memory for code and, behind it, cells of 8 bytes.
 pub struct CodeMemory {
     /// Where it is written.
@@ -79,14 +107,14 @@ impl CodeMemory {
     /// If it does not lie in the part for code.
     pub fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {
         assert!(at <= self.code && bytes.len() <= self.code - at, "code beyond its memory");
-        self.protect(false)?;
+        self.protect(at, bytes.len(), false)?;
         // SAFETY: in bounds, as was just checked; nobody executes these bytes yet, and with one
         // mapping nobody executes at all.
         unsafe {
             let to = self.writable.as_mut_ptr().add(at);
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
         }
-        self.protect(true)?;
+        self.protect(at, bytes.len(), true)?;
         self.synchronise(at, bytes.len());
         Ok(())
     }
@@ -102,8 +130,8 @@ impl CodeMemory {
         cell.store(value, Ordering::Release);
     }
 
-    /// With one mapping: makes its code executable or writable.
-    fn protect(&self, executable: bool) -> io::Result<()> {
+    /// With one mapping: makes the pages of so many bytes executable or writable.
+    fn protect(&self, at: usize, len: usize, executable: bool) -> io::Result<()> {
         if self.executable.is_some() {
             return Ok(());
         }
@@ -112,8 +140,11 @@ impl CodeMemory {
             true => MprotectFlags::READ | MprotectFlags::EXEC,
             false => MprotectFlags::READ | MprotectFlags::WRITE,
         };
+        let page = rustix::param::page_size();
+        let start = at & !(page - 1);
+        let len = (at + len).next_multiple_of(page).min(self.code) - start;
         // SAFETY: our own mapping, of which no references are kept.
-        unsafe { mprotect(self.writable.as_mut_ptr().cast(), self.code, flags)? };
+        unsafe { mprotect(self.writable.as_mut_ptr().add(start).cast(), len, flags)? };
         Ok(())
     }
 

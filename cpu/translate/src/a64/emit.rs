@@ -1,0 +1,544 @@
+//! From a region to bytes: blocks, steps, edges, and what lies out of line.
+
+use std::ops::Range;
+
+use trine_x86::{Width, rflags::ARITHMETIC, slot};
+
+use super::{
+    JUMP_SPILL, RECIPE_SPILLS, T0, T1, T2, add_far,
+    asm::{Address, Asm, Cond, Label, LogicalImm, Reg, Shift, Size, X0, X1},
+    far_b, far_bl,
+    flags::Held,
+    home, spill, translated,
+    values::{Loc, Values},
+};
+use crate::{
+    code::{ColdCall, Emitted, Exit, JUMPS, Jump, Place, Reason, Site, jump_index, jump_tag},
+    flags::{Recipe, Src},
+    ir::{Block, End, Op, Region, Setter, Step, Work},
+};
+
+/// What is emitted behind the region.
+pub(super) enum Stub {
+    /// A TLB miss.
+    Miss { label: Label, retry: Label, lin: Reg, access: u32, site: u32 },
+    /// Stops before an instruction.
+    Once { label: Label, site: u32 },
+    /// Goes to a place outside of the region.
+    Out { label: Label, ip: u64, recipe: Recipe },
+    /// Too few instructions left for a block.
+    Budget { label: Label, ip: u64, recipe: Recipe },
+    /// The jump cache does not know a direct target.
+    Unknown { label: Label, exit: u32 },
+    /// The page is not what was translated.
+    Stale { label: Label },
+}
+
+/// Emits a region.
+pub(super) struct Emitter<'a> {
+    pub(super) asm: Asm,
+    pub(super) region: &'a Region,
+    pub(super) place: &'a Place,
+    pub(super) values: Values,
+    /// The operations of the present step.
+    pub(super) ops: Range<usize>,
+    /// The present operation.
+    pub(super) now: usize,
+    /// Inside of a conditional body.
+    pub(super) body: usize,
+    /// Where to go on if that body is not executed.
+    skip: Option<Label>,
+    /// How the flags follow.
+    pub(super) recipe: Recipe,
+    /// What follows when this step has ended.
+    pub(super) next_recipe: Option<Recipe>,
+    /// If the recipe is in memory: it says that the flags are in the core.
+    pub(super) stored: bool,
+    /// The guest's flags that the host's flags hold.
+    pub(super) host: Held,
+    /// The operation whose flags the host's are.
+    pub(super) made: Option<usize>,
+    pub(super) stubs: Vec<Stub>,
+    step: usize,
+    /// Steps of the block from this one on.
+    left: u32,
+    step_site: Option<u32>,
+    blocks: Vec<Label>,
+    recipes: Vec<Recipe>,
+    out: Emitted,
+}
+
+/// Code for `region`.
+pub(super) fn region(region: &Region, place: &Place) -> Emitted {
+    let mut asm = Asm::new();
+    let blocks = region.blocks.iter().map(|_| asm.label()).collect();
+    let mut e = Emitter {
+        asm,
+        region,
+        place,
+        values: Values::default(),
+        ops: 0..0,
+        now: 0,
+        body: 0,
+        skip: None,
+        recipe: Recipe::MEMORY,
+        next_recipe: None,
+        stored: false,
+        host: Held::default(),
+        made: None,
+        stubs: Vec::new(),
+        step: 0,
+        left: 0,
+        step_site: None,
+        blocks,
+        recipes: vec![Recipe::MEMORY; region.blocks.len()],
+        out: Emitted { cells: 1, ..Emitted::default() },
+    };
+    e.entry();
+    for n in 0..region.blocks.len() {
+        e.block(n);
+    }
+    e.stubs();
+    e.out.code = super::finish(e.asm);
+    e.out
+}
+
+impl Emitter<'_> {
+    /// Loads data cell `n` of this region.
+    fn load_cell(&mut self, size: Size, to: Reg, n: usize) {
+        let cell = self.place.cell_base + 8 * (self.place.cells + n);
+        let here = self.place.code + 4 * self.asm.here();
+        let pages = (cell >> 12).wrapping_sub(here >> 12).cast_signed();
+        self.asm.adrp(to, pages as i32);
+        self.asm.ldr(size, to, Address::offset(to, (cell & 0xfff) as i32));
+    }
+
+    /// Leaves translated code; the number is in W0.
+    fn leave(&mut self, reason: Reason) {
+        let to = self.place.runtime.leave[reason as usize];
+        far_b(&mut self.asm, self.place.code, to);
+    }
+
+    fn number(&mut self, to: Reg, number: u32) {
+        self.asm.mov_imm(Size::W, to, u64::from(number));
+    }
+
+    /// The entry: is the page still what was translated?
+    fn entry(&mut self) {
+        self.load_cell(Size::W, T1, 0);
+        self.asm.mov_imm(Size::X, T0, self.place.version as u64);
+        self.asm.ldr(Size::W, T0, T0);
+        self.asm.sub(Size::W, T0, T0, T1);
+        let label = self.asm.label();
+        self.asm.cbnz(Size::W, T0, label);
+        self.stubs.push(Stub::Stale { label });
+    }
+
+    fn block(&mut self, n: usize) {
+        let region = self.region;
+        let block = &region.blocks[n];
+        let label = self.blocks[n];
+        self.asm.bind(label);
+        self.host.flags = 0;
+        (self.recipe, self.stored) = (Recipe::MEMORY, false);
+        if block.ways == 1 && n != 0 {
+            self.recipe = self.recipes[n];
+        }
+        let steps = block.steps.len() as u32;
+        let out = self.asm.label();
+        let charged = super::twelve(u64::from(steps));
+        self.asm.ldr(Size::W, T0, translated!(left));
+        self.asm.subs_imm(Size::W, T0, T0, charged);
+        self.asm.b_cond(Cond::Mi, out);
+        self.asm.str(Size::W, T0, translated!(left));
+        self.stubs.push(Stub::Budget { label: out, ip: block.ip, recipe: self.recipe });
+        for (k, s) in block.steps.clone().enumerate() {
+            self.step = s;
+            self.left = steps - k as u32;
+            self.step(&region.steps[s], block, n);
+        }
+    }
+
+    /// One instruction; the last of a block also goes on from there.
+    fn step(&mut self, step: &Step, block: &Block, n: usize) {
+        self.ops = step.ops.clone();
+        self.step_site = None;
+        self.next_recipe = None;
+        self.made = None;
+        let last = self.left == 1;
+        if let Work::Cold { cold, ends } = step.work {
+            self.cold(step, block, cold, ends);
+            if last {
+                self.goes_on(block, n);
+            }
+            return;
+        }
+        let mut values = std::mem::take(&mut self.values);
+        values.begin(self.ops(), |setter, w, each| self.setter_uses(setter, w, each));
+        self.values = values;
+        self.keep_recipe(step);
+        for at in 0..self.ops.len() {
+            self.now = at;
+            if self.body != 0 && self.body == at {
+                self.leave_body();
+            }
+            self.op(at);
+            self.end_op(at);
+        }
+        if self.body != 0 {
+            self.leave_body();
+        }
+        if let Some(recipe) = self.next_recipe.take() {
+            (self.recipe, self.stored) = (recipe, false);
+        }
+        if last {
+            self.goes_on(block, n);
+        }
+        self.values.locs.clear();
+    }
+
+    /// The end of a conditional body.
+    fn leave_body(&mut self) {
+        if let Some(skip) = self.skip.take() {
+            self.asm.bind(skip);
+        }
+        self.body = 0;
+        self.host.flags = 0;
+    }
+
+    /// Puts operands of the recipe aside that this step overwrites, if they are still needed.
+    fn keep_recipe(&mut self, step: &Step) {
+        let (mut sets, mut odd, mut written) = (0, false, 0_u32);
+        for op in self.ops() {
+            match *op {
+                Op::SetFlags(w, setter) => {
+                    let plain = self.recipe_for(w, setter).is_some();
+                    let counts = matches!(setter, Setter::Inc { .. } | Setter::Dec { .. });
+                    odd |= !plain && !counts;
+                    if counts {
+                        sets |= ARITHMETIC;
+                    }
+                    sets |= setter.sets();
+                }
+                Op::When(..) => odd = true,
+                Op::Set(_, reg, _) => written |= 1 << (reg & 31),
+                _ => {}
+            }
+        }
+        let counts = self.ops().iter().any(|op| {
+            matches!(op, Op::SetFlags(_, Setter::Inc { .. } | Setter::Dec { .. }))
+        });
+        if counts && step.live & trine_x86::rflags::CF != 0 {
+            self.save_carry();
+        }
+        if step.live & !sets == 0 && !odd {
+            return;
+        }
+        let Recipe { x, y, .. } = self.recipe;
+        self.recipe.x = self.keep_operand(x, RECIPE_SPILLS, written);
+        self.recipe.y = self.keep_operand(y, RECIPE_SPILLS + 1, written);
+    }
+
+    fn keep_operand(&mut self, src: Src, n: u8, written: u32) -> Src {
+        let Src::Reg(reg) = src else { return src };
+        if written >> (reg & 31) & 1 == 0 {
+            return src;
+        }
+        let mut from = home(reg);
+        if reg & slot::HIGH != 0 {
+            self.asm.ubfx(Size::W, T0, from, 8, 8);
+            from = T0;
+        }
+        self.asm.str(Size::X, from, spill(n));
+        Src::Spill(n)
+    }
+
+    fn op(&mut self, n: usize) {
+        let op = self.ops()[n];
+        let unused = op.is_pure() && self.values.last[n] <= n;
+        if unused && !matches!(op, Op::Imm(_)) {
+            return;
+        }
+        self.settle_conditions(&op);
+        match op {
+            Op::Nop | Op::Branch(_) => {}
+            Op::Imm(value) => self.define(n, Loc::Imm(value)),
+            Op::Get(w, reg) => self.define(n, Loc::Guest(w, reg)),
+            Op::Set(w, reg, v) => self.set(n, w, reg, v),
+            Op::Address { .. } => self.address(n, op),
+            Op::Linear { w, seg, offset, write, long } => {
+                self.linear(n, w, seg, offset, write, long);
+            }
+            Op::Load(w, at) => self.load(n, w, at),
+            Op::Store(w, at, v) => self.store(w, at, v),
+            Op::Open(w, at) => self.open(n, w, at),
+            Op::Commit(w, _, v) => self.commit(w, v),
+            Op::Update(w, at, op, v) => self.update(n, w, at, op, v),
+            Op::CompareExchange(w, at, expected, new) => {
+                self.compare_exchange(n, w, at, expected, new);
+            }
+            Op::Bin(op, w, a, b) => self.bin(n, op, w, a, b),
+            Op::Un(op, w, a) => self.un(n, op, w, a),
+            Op::Truncate(w, a) => self.truncate(n, w, a),
+            Op::SignExtend(from, to, a) => self.sign_extend(n, from, to, a),
+            Op::Select(c, a, b) => self.select(n, c, a, b),
+            Op::Pure(f, a, b) => self.pure(n, f, a, b),
+            Op::SetFlags(w, setter) => self.set_flags(w, setter),
+            Op::Flag(flag) => self.flag(n, flag),
+            Op::Flags => {
+                self.call_image();
+                self.defined(n, X0, Width::W16, true);
+            }
+            Op::Condition(code) => self.define(n, Loc::Condition(code)),
+            Op::Direction => self.direction(n),
+            Op::Jump(v) => self.look_up(v),
+            Op::When(condition, end) => self.when(condition, usize::from(end)),
+            Op::Stop => {
+                let bail = self.bail();
+                self.asm.b(bail);
+            }
+        }
+    }
+
+    /// Conditions become values before registers are taken for anything else, except where they
+    /// are looked at directly.
+    fn settle_conditions(&mut self, op: &Op) {
+        if matches!(op, Op::Select(..)) {
+            return;
+        }
+        let mut found = None;
+        op.uses(|v| {
+            if matches!(self.values.locs[v.index()], Loc::Condition(_)) {
+                found = Some(v);
+            }
+        });
+        if let Some(v) = found {
+            let Loc::Condition(code) = self.loc(v) else { return };
+            let condition = self.test_condition(code);
+            let to = self.temp();
+            self.quiet().cset(Size::W, to, condition);
+            self.define(v.index(), Loc::Scratch(to, true));
+        }
+    }
+
+    fn when(&mut self, condition: crate::ir::Val, end: usize) {
+        self.settle();
+        self.evict_all();
+        let skip = self.asm.label();
+        self.branch_if(condition, false, skip);
+        self.body = end;
+        self.skip = Some(skip);
+    }
+
+    /// The number of this step's site.
+    pub(super) fn site(&mut self) -> u32 {
+        if let Some(site) = self.step_site {
+            return site;
+        }
+        let insn = &self.region.steps[self.step].insn;
+        let start = self.region.blocks.iter().find(|b| b.steps.contains(&self.step)).map_or(0, |b| b.ip);
+        let mask = if insn.mode.is_64() { u64::MAX } else { 0xffff_ffff };
+        let site = Site {
+            ip: start.wrapping_add(u64::from(insn.start())) & mask,
+            next: start.wrapping_add(u64::from(insn.end)) & mask,
+            back: self.left,
+            recipe: self.recipe,
+        };
+        self.out.sites.push(site);
+        let number = self.place.sites + self.out.sites.len() as u32 - 1;
+        self.step_site = Some(number);
+        number
+    }
+
+    /// Where to go so that the interpreter does this step.
+    pub(super) fn bail(&mut self) -> Label {
+        let site = self.site();
+        let label = self.asm.label();
+        self.stubs.push(Stub::Once { label, site });
+        label
+    }
+
+    fn cold(&mut self, step: &Step, block: &Block, cold: trine_x86::Cold, ends: bool) {
+        self.remember();
+        self.recipe = Recipe::MEMORY;
+        let site = self.site();
+        let at = self.out.sites[(site - self.place.sites) as usize];
+        let call = Box::new(ColdCall::new(cold, step.insn, block.ip, site, &at, ends));
+        self.asm.mov_imm(Size::X, T0, std::ptr::from_ref(&*call) as u64);
+        self.number(T1, site);
+        far_bl(&mut self.asm, self.place.code, self.place.runtime.cold);
+        self.out.colds.push(call);
+        self.stored = true;
+        self.host.flags = 0;
+    }
+
+    /// [`Op::Jump`]: the step stops unless code is known for the target, and notes where it is.
+    fn look_up(&mut self, v: crate::ir::Val) {
+        let target = self.clean_reg(v);
+        let bail = self.bail();
+        let key = jump_tag(0, self.place.key);
+        let a = self.quiet();
+        a.eor_shifted(Size::X, T0, target, target, Shift::Lsr(12));
+        let index = LogicalImm::new(Size::X, JUMPS as u64 - 1).expect("a power of two");
+        a.and_imm(Size::X, T0, T0, index);
+        a.ldr(Size::X, T1, translated!(jumps));
+        a.add_shifted(Size::X, T0, T1, T0, Shift::Lsl(size_of::<Jump>().trailing_zeros()));
+        load_jump(a, T0);
+        a.eor(Size::X, T1, T1, target);
+        if key != 0 {
+            a.mov_imm(Size::X, T0, key);
+            a.eor(Size::X, T1, T1, T0);
+        }
+        a.cbnz(Size::X, T1, bail);
+        a.str(Size::X, T2, spill(JUMP_SPILL));
+    }
+
+    /// Behind the last step of a block.
+    fn goes_on(&mut self, block: &Block, n: usize) {
+        match block.end {
+            End::Next => self.edge(block.next, block.inside[0], n),
+            End::Branch => self.branch(block, n),
+            End::Jump => {
+                self.remember();
+                self.asm.ldr(Size::X, T0, spill(JUMP_SPILL));
+                self.asm.br(T0);
+            }
+            End::Cold => self.asm.udf(0),
+            End::Stop => self.edge(block.next, None, n),
+        }
+    }
+
+    /// The condition of the block's branch.
+    fn branch(&mut self, block: &Block, n: usize) {
+        let condition = self.ops().iter().find_map(|op| match *op {
+            Op::Branch(condition) => Some(condition),
+            _ => None,
+        });
+        let Some(Some(condition)) = condition else {
+            return self.edge(block.taken, block.inside[1], n);
+        };
+        if let Some(value) = self.constant(condition) {
+            let (ip, inside) =
+                if value != 0 { (block.taken, block.inside[1]) } else { (block.next, block.inside[0]) };
+            return self.edge(ip, inside, n);
+        }
+        // What both ways may want, before the flags are looked at.
+        if block.inside.into_iter().flatten().any(|to| self.wants_memory(to)) {
+            self.remember();
+        }
+        let taken = match block.inside[1] {
+            Some(to) => {
+                self.recipes[to] = self.recipe;
+                self.blocks[to]
+            }
+            None => {
+                let label = self.asm.label();
+                self.stubs.push(Stub::Out { label, ip: block.taken, recipe: self.recipe });
+                label
+            }
+        };
+        self.branch_if(condition, true, taken);
+        self.edge(block.next, block.inside[0], n);
+    }
+
+    /// Whether a block wants the flags as memory says.
+    fn wants_memory(&self, to: usize) -> bool {
+        let block = &self.region.blocks[to];
+        (block.ways != 1 || to == 0) && block.live_in != 0
+    }
+
+    /// Goes to a place, which may be a block of the region; `n` is the one that ends here.
+    fn edge(&mut self, ip: u64, inside: Option<usize>, n: usize) {
+        let Some(to) = inside else { return self.go_out(ip) };
+        if self.wants_memory(to) {
+            self.remember();
+        }
+        self.recipes[to] = self.recipe;
+        if to != n + 1 {
+            let label = self.blocks[to];
+            self.asm.b(label);
+        }
+    }
+
+    /// Leaves the region for a known place.
+    fn go_out(&mut self, ip: u64) {
+        self.remember();
+        let exit = self.place.exits + self.out.exits.len() as u32;
+        if ip.wrapping_sub(self.place.page_ip) < 0x1000 {
+            let cell = self.out.cells;
+            self.out.cells += 1;
+            self.out.exits.push(Exit { ip, cell: Some(self.place.cells + cell) });
+            self.number(X0, exit);
+            self.load_cell(Size::X, T0, cell);
+            self.asm.br(T0);
+            return;
+        }
+        self.out.exits.push(Exit { ip, cell: None });
+        let at = jump_index(ip) * size_of::<Jump>();
+        let unknown = self.asm.label();
+        let a = &mut self.asm;
+        a.ldr(Size::X, T0, translated!(jumps));
+        add_far(a, T0, T0, at as u64);
+        load_jump(a, T0);
+        a.mov_imm(Size::X, X1, jump_tag(ip, self.place.key));
+        a.eor(Size::X, T1, T1, X1);
+        a.cbnz(Size::X, T1, unknown);
+        a.br(T2);
+        self.stubs.push(Stub::Unknown { label: unknown, exit });
+    }
+
+    fn stubs(&mut self) {
+        while let Some(stub) = self.stubs.pop() {
+            self.stub(&stub);
+        }
+    }
+
+    fn stub(&mut self, stub: &Stub) {
+        match *stub {
+            Stub::Miss { label, retry, lin, access, site } => {
+                self.asm.bind(label);
+                self.asm.mov(Size::X, T0, lin);
+                self.number(T1, access);
+                far_bl(&mut self.asm, self.place.code, self.place.runtime.miss);
+                self.asm.cbnz(Size::W, T1, retry);
+                self.number(X0, site);
+                self.leave(Reason::Once);
+            }
+            Stub::Once { label, site } => {
+                self.asm.bind(label);
+                self.number(X0, site);
+                self.leave(Reason::Once);
+            }
+            Stub::Out { label, ip, recipe } => {
+                self.asm.bind(label);
+                self.recipe = recipe;
+                self.go_out(ip);
+            }
+            Stub::Budget { label, ip, recipe } => {
+                self.asm.bind(label);
+                self.recipe = recipe;
+                self.remember();
+                let exit = self.place.exits + self.out.exits.len() as u32;
+                self.out.exits.push(Exit { ip, cell: None });
+                self.number(X0, exit);
+                self.leave(Reason::Budget);
+            }
+            Stub::Unknown { label, exit } => {
+                self.asm.bind(label);
+                self.number(X0, exit);
+                self.leave(Reason::Exit);
+            }
+            Stub::Stale { label } => {
+                self.asm.bind(label);
+                self.number(X0, self.place.region);
+                self.leave(Reason::Stale);
+            }
+        }
+    }
+}
+
+/// X17 and X30 = tag and code of the [`Jump`] at `at`.
+fn load_jump(a: &mut Asm, at: Reg) {
+    const { assert!(std::mem::offset_of!(Jump, tag) == 0 && std::mem::offset_of!(Jump, code) == 8) };
+    a.ldp(Size::X, T1, T2, Address::from(at));
+}
