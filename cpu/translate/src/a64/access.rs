@@ -57,7 +57,15 @@ impl Emitter<'_> {
     }
 
     /// [`Op::Linear`].
-    pub(super) fn linear(&mut self, n: usize, w: Width, seg: Seg, at: Val, write: bool, long: bool) {
+    pub(super) fn linear(
+        &mut self,
+        n: usize,
+        w: Width,
+        seg: Seg,
+        at: Val,
+        write: bool,
+        long: bool,
+    ) {
         let base = extent(seg, offset_of!(Extent, base));
         let offset = self.clean_reg(at);
         let to = self.temp();
@@ -217,7 +225,14 @@ impl Emitter<'_> {
     }
 
     /// [`Op::CompareExchange`].
-    pub(super) fn compare_exchange(&mut self, n: usize, w: Width, at: Val, expected: Val, new: Val) {
+    pub(super) fn compare_exchange(
+        &mut self,
+        n: usize,
+        w: Width,
+        at: Val,
+        expected: Val,
+        new: Val,
+    ) {
         let (expected, new) = (self.clean_reg(expected), self.any_reg(new, w));
         self.find_aligned(w, at);
         let old = self.temp();

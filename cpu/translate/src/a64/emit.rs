@@ -225,9 +225,10 @@ impl Emitter<'_> {
                 _ => {}
             }
         }
-        let counts = self.ops().iter().any(|op| {
-            matches!(op, Op::SetFlags(_, Setter::Inc { .. } | Setter::Dec { .. }))
-        });
+        let counts = self
+            .ops()
+            .iter()
+            .any(|op| matches!(op, Op::SetFlags(_, Setter::Inc { .. } | Setter::Dec { .. })));
         if counts && step.live & trine_x86::rflags::CF != 0 {
             self.save_carry();
         }
@@ -336,7 +337,8 @@ impl Emitter<'_> {
             return site;
         }
         let insn = &self.region.steps[self.step].insn;
-        let start = self.region.blocks.iter().find(|b| b.steps.contains(&self.step)).map_or(0, |b| b.ip);
+        let start =
+            self.region.blocks.iter().find(|b| b.steps.contains(&self.step)).map_or(0, |b| b.ip);
         let mask = if insn.mode.is_64() { u64::MAX } else { 0xffff_ffff };
         let site = Site {
             ip: start.wrapping_add(u64::from(insn.start())) & mask,
@@ -418,8 +420,11 @@ impl Emitter<'_> {
             return self.edge(block.taken, block.inside[1], n);
         };
         if let Some(value) = self.constant(condition) {
-            let (ip, inside) =
-                if value != 0 { (block.taken, block.inside[1]) } else { (block.next, block.inside[0]) };
+            let (ip, inside) = if value != 0 {
+                (block.taken, block.inside[1])
+            } else {
+                (block.next, block.inside[0])
+            };
             return self.edge(ip, inside, n);
         }
         // What both ways may want, before the flags are looked at.

@@ -11,7 +11,9 @@ use trine_x86::{Flag, Width, rflags, slot};
 
 use super::{
     RECIPE_SPILLS, T0, T1, T2,
-    asm::{Address, ArithmeticImm, Cond, LogicalImm, Reg, Shift, Size, SystemRegister, X0, X1, X2, ZR},
+    asm::{
+        Address, ArithmeticImm, Cond, LogicalImm, Reg, Shift, Size, SystemRegister, X0, X1, X2, ZR,
+    },
     core_pointer,
     emit::Emitter,
     flags_carries, flags_result, home, sign_extend, size, spill, translated,

@@ -7,7 +7,8 @@ use super::{
     asm::{ArithmeticImm, Asm, Cond, LogicalImm, Reg, Shift, Size, X0, X1, X2, ZR},
     emit::Emitter,
     field,
-    flags::Carry, home, sign_extend, size,
+    flags::Carry,
+    home, sign_extend, size,
     values::Loc,
     zero_extend,
 };
@@ -379,8 +380,7 @@ impl Emitter<'_> {
     pub(super) fn set(&mut self, n: usize, w: Width, reg: u8, v: Val) {
         self.release_guest(reg, n);
         let high = reg & slot::HIGH != 0;
-        let there =
-            matches!(self.loc(v), Loc::Guest(held, r) if !high && r == reg && held <= w);
+        let there = matches!(self.loc(v), Loc::Guest(held, r) if !high && r == reg && held <= w);
         // Not if it only was there before: then it has to be extended.
         let read = matches!(self.ops()[v.index()], Op::Get(held, _) if held < w || w == Width::W32);
         if there && !read {

@@ -9,8 +9,8 @@ use trine_x86::{Core, Tlb};
 use super::{
     CORE, HOMES, RAM, T0, T1, T2, TLB, add_far,
     asm::{
-        Address, Asm, Label, LR, OrSp, Reg, SP, Shift, Size, SystemRegister, X0, X1, X2, X8, X19, X20,
-        X21, X22, X23, X24, X25, X26, X27, X28, X29, X30,
+        Address, Asm, LR, Label, OrSp, Reg, SP, Shift, Size, SystemRegister, X0, X1, X2, X8, X19,
+        X20, X21, X22, X23, X24, X25, X26, X27, X28, X29, X30,
     },
     core_pointer, field, finish, slot, translated,
 };
