@@ -15,7 +15,7 @@ mod values;
 use std::mem::offset_of;
 
 use asm::{Gpr, Mem, R8, R9, R10, R11, R12, R13, R14, RAX, RBP, RBX, RCX, RDI, RDX, RSI, Rm};
-use trine_x86::{Core, Entry, Extent, Flags, Seg, Translated};
+use trine_x86::{Core, Entry, Extent, Flags, Seg, Segment, Segments, Translated};
 
 use crate::{
     code::{Backend, Emitted, Place, Runtime},
@@ -107,6 +107,13 @@ fn flags_carries() -> Mem {
     field(offset_of!(Core, flags) + offset_of!(Flags, carries))
 }
 
+/// The base of a segment register.
+fn base(seg: Seg) -> Mem {
+    let at = offset_of!(Core, segments) + offset_of!(Segments, seg);
+    field(at + size_of::<Segment>() * seg as usize + offset_of!(Segment, base))
+}
+
+/// A part of a segment register's [`Extent`].
 fn extent(seg: Seg, part: usize) -> Mem {
     field(offset_of!(Core, extents) + size_of::<Extent>() * seg as usize + part)
 }
