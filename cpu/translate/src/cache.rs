@@ -208,7 +208,7 @@ impl Cache {
     /// True if there is something to run.
     pub fn translate(
         &self,
-        core: &mut Core,
+        core: &Core,
         decoder: &Decoder,
         offset: u64,
         steps: usize,

@@ -7,7 +7,7 @@ use std::sync::{
 
 use trine_engine::Stats;
 use trine_interp::{Above, Tier};
-use trine_x86::{Core, Decoder, Intent, Seg, is_canonical};
+use trine_x86::{Core, Decoder, Seg, is_canonical};
 
 use crate::{
     cache::{Cache, State},
@@ -103,7 +103,7 @@ impl Translator {
     }
 
     /// The code for RIP: what was there when it was last looked for, or the cache's.
-    fn find(&mut self, core: &mut Core) -> Option<usize> {
+    fn find(&mut self, core: &Core) -> Option<usize> {
         let state = State::of(core);
         if self.state != Some(state) {
             self.key = self.cache.state(state)?;
@@ -117,31 +117,25 @@ impl Translator {
     }
 
     #[cold]
-    fn look_up(&mut self, core: &mut Core) -> Option<usize> {
+    fn look_up(&mut self, core: &Core) -> Option<usize> {
         let lin = match core.mode.is_64() {
             true => core.rip,
             false => self.known.2.wrapping_add(core.rip) & 0xffff_ffff,
         };
         // Instructions are fetched as what the CPU is, whatever EFLAGS.AC allows data.
         let class = if core.cpl == 3 { trine_x86::Class::User } else { trine_x86::Class::Supervisor };
-        if !is_legal(core) {
+        let entry = core.tlb.entry(class, lin);
+        if entry.fetch != lin & !0xfff || !is_legal(core) {
             return None;
         }
-        let entry = core.tlb.entry(class, lin);
-        let offset = if entry.fetch == lin & !0xfff {
-            entry.offset(lin)
-        } else {
-            let Ok(at) = core.translate(class, lin, Intent::Fetch) else {
-                // The interpreter will meet it again.
-                core.raised = None;
-                return None;
-            };
-            core.ram.spot(at)?.offset
-        };
+        let offset = entry.offset(lin);
         let code = self.cache.find(core.rip, self.key, offset)?;
-        self.jumps[jump_index(core.rip)] =
-            Jump { tag: jump_tag(core.rip, self.key), code: code as u64 };
+        self.remember(core.rip, code);
         Some(code)
+    }
+
+    fn remember(&mut self, ip: u64, code: usize) {
+        self.jumps[jump_index(ip)] = Jump { tag: jump_tag(ip, self.key), code: code as u64 };
     }
 
     /// Enters code, and says why it came back, with a number.
@@ -271,7 +265,21 @@ impl Tier for Translator {
         if self.cache.is_hopeless(core, offset) {
             return false;
         }
-        self.cache.translate(core, decoder, offset, self.tuning.steps)
+        let state = State::of(core);
+        let known = |cache: &Cache| {
+            let key = cache.state(state)?;
+            Some((key, cache.find(core.rip, key, offset)?))
+        };
+        let mut found = known(&self.cache);
+        if found.is_none() {
+            self.cache.translate(core, decoder, offset, self.tuning.steps);
+            found = known(&self.cache);
+        }
+        let Some((key, code)) = found else { return false };
+        self.check_jumps(core);
+        (self.state, self.key) = (Some(state), key);
+        self.remember(core.rip, code);
+        true
     }
 
     fn page_holds_code(&mut self, core: &mut Core, offset: u64) {

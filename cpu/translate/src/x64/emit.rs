@@ -134,10 +134,28 @@ impl Emitter<'_> {
         self.asm.mov_imm(RCX, self.place.version as u64);
         self.asm.load(Width::W32, RDX, version);
         self.asm.alu_from(Alu::Cmp, Width::W32, RDX, Mem::at(RCX, 0));
-        let fresh = self.blocks[0];
+        let fresh = self.asm.label();
         self.asm.jcc(cc::E, fresh);
         self.asm.mov_imm(RAX, u64::from(self.place.region));
         self.leave(Reason::Stale);
+        self.asm.bind(fresh);
+        self.charge(0);
+    }
+
+    /// Takes the instructions of a block from what is left, or goes out before it.
+    fn charge(&mut self, to: usize) {
+        let block = &self.region.blocks[to];
+        let (ip, steps) = (block.ip, block.steps.len() as u32);
+        let label = self.asm.label();
+        self.asm.alu_imm(Alu::Sub, Width::W32, translated!(left), steps.cast_signed());
+        self.asm.jcc(cc::S, label);
+        self.stubs.push(Stub::Budget { label, ip, recipe: self.recipe, steps });
+        self.host = 0;
+    }
+
+    /// Whether several ways lead to a block, so that nothing is known of how the flags follow.
+    fn is_junction(&self, to: usize) -> bool {
+        to == 0 || self.region.blocks[to].ways != 1
     }
 
     fn block(&mut self, n: usize) {
@@ -147,14 +165,11 @@ impl Emitter<'_> {
         self.asm.bind(label);
         self.host = 0;
         (self.recipe, self.stored) = (Recipe::MEMORY, false);
-        if block.ways == 1 && n != 0 {
-            self.recipe = self.recipes[n];
-        }
         let steps = block.steps.len() as u32;
-        let out = self.asm.label();
-        self.asm.alu_imm(Alu::Sub, Width::W32, translated!(left), steps.cast_signed());
-        self.asm.jcc(cc::S, out);
-        self.stubs.push(Stub::Budget { label: out, ip: block.ip, recipe: self.recipe, steps });
+        if !self.is_junction(n) {
+            self.recipe = self.recipes[n];
+            self.charge(n);
+        }
         for (k, s) in block.steps.clone().enumerate() {
             self.step = s;
             self.left = steps - k as u32;
@@ -416,14 +431,14 @@ impl Emitter<'_> {
     /// Behind the last step of a block.
     fn goes_on(&mut self, block: &Block, n: usize) {
         match block.end {
-            End::Next => self.edge(block.next, block.inside[0], n),
+            End::Next => self.edge(block.next, block.inside[0], Some(n + 1)),
             End::Branch => self.branch(block, n),
             End::Jump => {
                 self.remember();
                 self.asm.jmp_to(jump_cell());
             }
             End::Cold => self.asm.ud2(),
-            End::Stop => self.edge(block.next, None, n),
+            End::Stop => self.edge(block.next, None, None),
         }
     }
 
@@ -434,47 +449,50 @@ impl Emitter<'_> {
             _ => None,
         });
         let Some(Some(condition)) = condition else {
-            return self.edge(block.taken, block.inside[1], n);
+            return self.edge(block.taken, block.inside[1], Some(n + 1));
         };
         if let Some(value) = self.constant(condition) {
             let (ip, inside) =
                 if value != 0 { (block.taken, block.inside[1]) } else { (block.next, block.inside[0]) };
-            return self.edge(ip, inside, n);
-        }
-        // What both ways may want, before the flags are looked at.
-        if block.inside.into_iter().flatten().any(|to| self.wants_memory(to)) {
-            self.remember();
+            return self.edge(ip, inside, Some(n + 1));
         }
         let code = self.test_value(condition);
-        let taken = match block.inside[1] {
+        match block.inside[1] {
+            // Those who come to a junction pay before they go.
+            Some(to) if self.is_junction(to) => {
+                let other = self.asm.label();
+                self.asm.jcc(code ^ 1, other);
+                let host = self.host;
+                self.edge(block.taken, Some(to), None);
+                self.asm.bind(other);
+                self.host = host;
+            }
             Some(to) => {
                 self.recipes[to] = self.recipe;
-                self.blocks[to]
+                let label = self.blocks[to];
+                self.asm.jcc(code, label);
             }
             None => {
                 let label = self.asm.label();
                 self.stubs.push(Stub::Out { label, ip: block.taken, recipe: self.recipe });
-                label
+                self.asm.jcc(code, label);
             }
-        };
-        self.asm.jcc(code, taken);
-        self.edge(block.next, block.inside[0], n);
-    }
-
-    /// Whether a block wants the flags as memory says.
-    fn wants_memory(&self, to: usize) -> bool {
-        let block = &self.region.blocks[to];
-        (block.ways != 1 || to == 0) && block.live_in != 0
-    }
-
-    /// Goes to a place, which may be a block of the region; `n` is the one that ends here.
-    fn edge(&mut self, ip: u64, inside: Option<usize>, n: usize) {
-        let Some(to) = inside else { return self.go_out(ip) };
-        if self.wants_memory(to) {
-            self.remember();
         }
-        self.recipes[to] = self.recipe;
-        if to != n + 1 {
+        self.edge(block.next, block.inside[0], Some(n + 1));
+    }
+
+    /// Goes to a place, which may be a block of the region; `next` is the one that is emitted next.
+    fn edge(&mut self, ip: u64, inside: Option<usize>, next: Option<usize>) {
+        let Some(to) = inside else { return self.go_out(ip) };
+        if self.is_junction(to) {
+            self.charge(to);
+            if self.region.blocks[to].live_in != 0 {
+                self.remember();
+            }
+        } else {
+            self.recipes[to] = self.recipe;
+        }
+        if next != Some(to) {
             let label = self.blocks[to];
             self.asm.jmp(label);
         }
