@@ -107,7 +107,12 @@ impl Core {
             };
             hit.then(|| entry.offset(lin))
         };
-        if let Some(gpa) = hit.and_then(|offset| self.gpa_of(offset)) {
+        if let Some(offset) = hit
+            && let Some(gpa) = self.gpa_of(offset)
+        {
+            if intent == Intent::Write && self.ram.is_quiet(offset, 1) {
+                self.tlb.set_quiet(class, lin);
+            }
             return Ok(gpa);
         }
         self.counters.tlb_misses += 1;
