@@ -64,12 +64,14 @@ pub struct Translated {
     pub flags_x: u64,
     /// Second operand.
     pub flags_y: u64,
+    /// Flags that were set one by one since.
+    pub flags_over: u64,
     /// Host address of RAM's first byte.
     pub ram: u64,
     /// Host address of the table of jump targets.
     pub jumps: u64,
     /// Words for values that found no register.
-    pub spill: [u64; 24],
+    pub spill: [u64; 32],
 }
 
 /// A CPU at work.

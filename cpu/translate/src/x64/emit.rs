@@ -56,6 +56,8 @@ pub(super) struct Emitter<'a> {
     pub(super) host: u64,
     /// The operation whose flags the host's are.
     pub(super) made: Option<usize>,
+    /// The operands of this step's recipe were put aside before it.
+    pub(super) early: bool,
     pub(super) stubs: Vec<Stub>,
     pub(super) call: Label,
     step: usize,
@@ -87,6 +89,7 @@ pub(super) fn region(region: &Region, place: &Place) -> Emitted {
         stored: false,
         host: 0,
         made: None,
+        early: false,
         stubs: Vec::new(),
         call,
         step: 0,
@@ -191,9 +194,11 @@ impl Emitter<'_> {
             }
             return;
         }
+        self.put_early(step);
         let mut values = std::mem::take(&mut self.values);
         values.begin(self.ops(), |at, setter, each| self.setter_uses(at, setter, each));
         self.values = values;
+        self.keep_for_carry();
         self.keep_recipe(step);
         for at in 0..self.ops.len() {
             self.now = at;
@@ -224,6 +229,55 @@ impl Emitter<'_> {
         self.host = 0;
     }
 
+    /// Puts operands of the recipe to come aside before the step, so that it may overwrite them in
+    /// place; if nobody wants the present recipe any more.
+    fn put_early(&mut self, step: &Step) {
+        self.early = false;
+        let mut setter = None;
+        for op in self.ops() {
+            match *op {
+                Op::SetFlags(w, s) if setter.is_none() => setter = self.recipe_for(w, s),
+                Op::SetFlags(..)
+                | Op::When(..)
+                | Op::Flag(_)
+                | Op::Flags
+                | Op::Condition(_) => return,
+                _ => {}
+            }
+        }
+        let Some((_, put)) = setter.filter(|_| !step.stops) else { return };
+        let reg_of = |v: crate::ir::Val| match self.ops()[v.index()] {
+            Op::Get(_, reg) if reg & trine_x86::slot::HIGH == 0 => Some(reg),
+            _ => None,
+        };
+        let regs = put.map(|v| v.map(reg_of));
+        if regs.contains(&Some(None)) || regs == [None, None] {
+            return;
+        }
+        for (n, reg) in regs.into_iter().enumerate() {
+            if let Some(Some(reg)) = reg {
+                let from = home(reg).unwrap_or_else(|| {
+                    self.asm.load(Width::W64, R11, place(reg));
+                    R11
+                });
+                self.asm.store(Width::W64, spill(RECIPE_SPILLS + n as u8), from);
+            }
+        }
+        self.early = true;
+    }
+
+    /// The operands of additions with carry are used where the sum is made.
+    fn keep_for_carry(&mut self) {
+        for n in 0..self.ops.len() {
+            if let Some(c) = self.carries(crate::ir::Val(n as u16)) {
+                for v in [c.a, c.b] {
+                    let last = &mut self.values.last[v.index()];
+                    *last = (*last).max(n);
+                }
+            }
+        }
+    }
+
     /// Puts operands of the recipe aside that this step overwrites, if they are still needed.
     fn keep_recipe(&mut self, step: &Step) {
         let (mut sets, mut odd, mut written) = (0, false, 0_u32);
@@ -247,12 +301,15 @@ impl Emitter<'_> {
             matches!(op, Op::SetFlags(_, Setter::Inc { .. } | Setter::Dec { .. }))
         });
         if counts && step.live & trine_x86::rflags::CF != 0 {
-            self.save_carry();
+            self.save_carry(step.stops);
         }
         if step.live & !sets == 0 && !odd {
             return;
         }
         let Recipe { x, y, .. } = self.recipe;
+        if matches!(self.recipe.kind, crate::flags::Kind::Memory) {
+            return;
+        }
         self.recipe.x = self.keep_operand(x, RECIPE_SPILLS, written);
         self.recipe.y = self.keep_operand(y, RECIPE_SPILLS + 1, written);
     }
@@ -303,14 +360,23 @@ impl Emitter<'_> {
             Op::CompareExchange(w, at, expected, new) => {
                 self.compare_exchange(n, w, at, expected, new);
             }
-            Op::Bin(op, w, a, b) => self.bin(n, op, w, a, b),
+            Op::Bin(..) if self.is_fused(n) => {}
+            Op::Bin(op, w, a, b) => match self.carries(crate::ir::Val(n as u16)) {
+                Some(carries) if self.fused_carry(carries.carry.index()) => {
+                    self.with_carry(n, carries);
+                }
+                _ => self.bin(n, op, w, a, b),
+            },
             Op::Un(op, w, a) => self.un(n, op, w, a),
             Op::Truncate(w, a) => self.truncate(n, w, a),
             Op::SignExtend(from, to, a) => self.sign_extend(n, from, to, a),
             Op::Select(c, a, b) => self.select(n, c, a, b),
             Op::Pure(f, a, b) => self.pure(n, f, a, b),
             Op::SetFlags(w, setter) => self.set_flags(w, setter),
-            Op::Flag(flag) => self.flag(n, flag),
+            Op::Flag(flag) => match self.fused_carry(n) {
+                true => self.put_carry_aside(),
+                false => self.flag(n, flag),
+            },
             Op::Flags => {
                 self.call_image();
                 self.defined(n, RAX, Width::W16, true);

@@ -95,8 +95,10 @@ const RECIPE_SPILLS: u8 = 16;
 const HIGH_SPILL: u8 = 19;
 /// ... where a jump goes, ...
 const JUMP_SPILL: u8 = 20;
+/// ... flags that were set one by one, ...
+const OVER_SPILL: u8 = 21;
 /// ... and what helpers are handed.
-const HELPER_SPILLS: u8 = 21;
+const HELPER_SPILLS: u8 = 29;
 
 /// [`Flags::result`] and [`Flags::carries`] of the core.
 fn flags_result() -> Mem {
