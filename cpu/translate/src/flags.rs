@@ -85,6 +85,8 @@ pub enum Src {
     Imm(u64),
     /// In a word of [`trine_x86::Translated::spill`].
     Spill(u8),
+    /// CF as memory says: only as second operand of [`Kind::Inc`] and [`Kind::Dec`].
+    Memory,
 }
 
 /// How to compute the flags.
@@ -134,18 +136,33 @@ impl Recipe {
         if self.is_memory() {
             return;
         }
-        if let Some(over) = self.over {
-            core.translated.flags_over = core.translated.spill[usize::from(over.spill)];
+        if self.kind == Kind::Memory {
+            return self.remember_over(core);
         }
+        let carry = self.y == Src::Memory && {
+            settle(core);
+            core.flags.cf()
+        };
         let get = |src| match src {
             Src::Reg(reg) => core.get(self.w, reg),
             Src::Imm(value) => value,
             Src::Spill(n) => core.translated.spill[usize::from(n)] & self.w.mask(),
+            Src::Memory => u64::from(carry),
         };
         let (x, y) = (get(self.x), get(self.y));
-        core.translated.flags_kind = self.number();
+        core.translated.flags_kind = Self { over: None, ..*self }.number();
         core.translated.flags_x = x;
         core.translated.flags_y = y;
+        self.remember_over(core);
+    }
+
+    /// Adds what was set since to what memory says.
+    fn remember_over(&self, core: &mut Core) {
+        if let Some(over) = self.over {
+            let (mask, t) = (u64::from(over.mask), &mut core.translated);
+            t.flags_over = t.flags_over & !mask | t.spill[usize::from(over.spill)] & mask;
+            t.flags_kind |= u32::from(over.mask) << 16;
+        }
     }
 }
 

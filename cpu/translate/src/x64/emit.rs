@@ -58,6 +58,8 @@ pub(super) struct Emitter<'a> {
     pub(super) made: Option<usize>,
     /// The operands of this step's recipe were put aside before it.
     pub(super) early: bool,
+    /// For the recipe of INC or DEC to come, CF stays where memory says.
+    pub(super) carry_in_memory: bool,
     pub(super) stubs: Vec<Stub>,
     pub(super) call: Label,
     step: usize,
@@ -90,6 +92,7 @@ pub(super) fn region(region: &Region, place: &Place) -> Emitted {
         host: 0,
         made: None,
         early: false,
+        carry_in_memory: false,
         stubs: Vec::new(),
         call,
         step: 0,
@@ -300,6 +303,7 @@ impl Emitter<'_> {
         let counts = self.ops().iter().any(|op| {
             matches!(op, Op::SetFlags(_, Setter::Inc { .. } | Setter::Dec { .. }))
         });
+        self.carry_in_memory = false;
         if counts && step.live & trine_x86::rflags::CF != 0 {
             self.save_carry(step.stops);
         }
@@ -528,10 +532,11 @@ impl Emitter<'_> {
             Some(to) if self.is_junction(to) => {
                 let other = self.asm.label();
                 self.asm.jcc(code ^ 1, other);
-                let host = self.host;
+                // What is emitted for one way is not done on the other.
+                let known = (self.recipe, self.stored, self.host);
                 self.edge(block.taken, Some(to), None);
                 self.asm.bind(other);
-                self.host = host;
+                (self.recipe, self.stored, self.host) = known;
             }
             Some(to) => {
                 self.recipes[to] = self.recipe;
@@ -549,6 +554,8 @@ impl Emitter<'_> {
 
     /// Goes to a place, which may be a block of the region; `next` is the one that is emitted next.
     fn edge(&mut self, ip: u64, inside: Option<usize>, next: Option<usize>) {
+        // No value is wanted any more.
+        self.values.begin(&[], |_, _, _| {});
         let Some(to) = inside else { return self.go_out(ip) };
         if self.is_junction(to) {
             self.charge(to);

@@ -43,6 +43,7 @@ impl Emitter<'_> {
                 Err(_) => Operand::Rm(self.recipe_reg(src, w).into()),
             },
             Src::Spill(n) => Operand::Rm(spill(n).into()),
+            Src::Memory => unreachable!("it was fetched"),
             Src::Reg(reg) if reg & slot::HIGH == 0 => Operand::Rm(place(reg)),
             Src::Reg(_) => Operand::Rm(self.recipe_reg(src, w).into()),
         }
@@ -54,6 +55,7 @@ impl Emitter<'_> {
         match src {
             Src::Imm(value) => self.quiet().mov_imm(to, value),
             Src::Spill(n) => self.quiet().load(Width::W64, to, spill(n)),
+            Src::Memory => unreachable!("it was fetched"),
             Src::Reg(reg) => self.load_guest(to, w, reg),
         }
         to
@@ -68,9 +70,14 @@ impl Emitter<'_> {
 
     /// Makes the host's flags hold these of the guest's.
     pub(super) fn ensure(&mut self, wanted: u64) {
-        if self.host & wanted == wanted {
-            return;
+        if self.host & wanted != wanted {
+            let locks = self.values.locks();
+            self.make(wanted);
+            self.values.set_locks(locks);
         }
+    }
+
+    fn make(&mut self, wanted: u64) {
         let Recipe { kind, w, x, y, over } = self.recipe;
         let over = over.map_or(0, |over| u64::from(over.mask));
         if wanted & over != 0 {
@@ -147,7 +154,10 @@ impl Emitter<'_> {
                 SHOWN
             }
             Kind::Inc | Kind::Dec => {
-                let down = kind == Kind::Dec;
+                if y == Src::Memory {
+                    self.fetch_carry();
+                }
+                let (down, y) = (kind == Kind::Dec, self.recipe.y);
                 let r = self.recipe_reg(x, w);
                 self.noisy().step(!down, w, r);
                 let carry = self.recipe_reg(y, Width::W64);
@@ -274,17 +284,45 @@ impl Emitter<'_> {
         if self.recipe.is_memory() {
             return;
         }
+        if let (Kind::Memory, Some(over)) = (kind, over) {
+            return self.remember_over(over);
+        }
+        if y == Src::Memory {
+            self.fetch_carry();
+        }
+        self.remember_operand(translated!(flags_x), x);
+        if kind != Kind::Logic {
+            self.remember_operand(translated!(flags_y), self.recipe.y);
+        }
         if over.is_some() {
             self.copy(translated!(flags_over), Width::W64, spill(OVER_SPILL).into());
         }
-        if kind != Kind::Memory {
-            self.remember_operand(translated!(flags_x), x);
-            if kind != Kind::Logic {
-                self.remember_operand(translated!(flags_y), y);
-            }
-        }
         let number = self.recipe.number().cast_signed();
         self.quiet().store_imm(Width::W32, translated!(flags_kind), number);
+    }
+
+    /// Adds what was set since to what memory says.
+    fn remember_over(&mut self, over: Over) {
+        let (mask, reg) = (i32::from(over.mask), self.temp());
+        let new = self.temp();
+        self.quiet().load(Width::W32, reg, translated!(flags_over));
+        self.noisy().alu_imm(Alu::And, Width::W32, reg, !mask);
+        self.quiet().load(Width::W32, new, spill(over.spill));
+        self.noisy().alu_imm(Alu::And, Width::W32, new, mask);
+        self.noisy().alu(Alu::Or, Width::W32, reg, new);
+        self.quiet().store(Width::W64, translated!(flags_over), reg);
+        self.noisy().alu_imm(Alu::Or, Width::W32, translated!(flags_kind), mask << 16);
+        self.unlock(reg);
+        self.unlock(new);
+    }
+
+    /// CF of what memory says, for the recipe that left it there.
+    fn fetch_carry(&mut self) {
+        let recipe = self.recipe;
+        (self.recipe, self.stored) = (Recipe::MEMORY, false);
+        self.put_carry_aside();
+        self.recipe = Recipe { y: Src::Spill(CARRY_SPILL), ..recipe };
+        self.host = 0;
     }
 
     fn remember_operand(&mut self, to: super::Mem, src: Src) {
@@ -302,6 +340,7 @@ impl Emitter<'_> {
                 self.quiet().store(Width::W64, to, host);
             }
             Src::Reg(reg) if reg & slot::HIGH == 0 => self.copy(to, Width::W64, place(reg)),
+            Src::Memory => unreachable!("it was fetched"),
             Src::Reg(high) => {
                 let reg = self.temp();
                 self.load_guest(reg, Width::W8, high);
@@ -363,9 +402,25 @@ impl Emitter<'_> {
         let Op::Bin(op @ (Bin::Add | Bin::Sub), w, middle, carry) = self.ops()[r.index()] else {
             return None;
         };
-        let Op::Bin(inner, _, a, b) = self.ops()[middle.index()] else { return None };
-        let is_carry = matches!(self.ops()[carry.index()], Op::Flag(Flag::Cf));
-        (is_carry && inner == op && self.body == 0).then_some(Carries {
+        if !matches!(self.ops()[carry.index()], Op::Flag(Flag::Cf)) || self.body != 0 {
+            return None;
+        }
+        let (inner, a, b) = match self.ops()[middle.index()] {
+            Op::Bin(inner, _, a, b) if inner == op => (inner, a, b),
+            // Nothing was added but the carry, and the addition of nothing folded.
+            _ => {
+                let nothing = self.ops().iter().find_map(|op| match *op {
+                    Op::SetFlags(_, Setter::Add { a, b, r: of } | Setter::Sub { a, b, r: of })
+                        if of == r && a == middle =>
+                    {
+                        Some(b)
+                    }
+                    _ => None,
+                });
+                (op, middle, nothing?)
+            }
+        };
+        (inner == op).then_some(Carries {
             w,
             a,
             b,
@@ -403,7 +458,9 @@ impl Emitter<'_> {
                     _ => recipe(Kind::Sub, at_a, at_b, [a, b]),
                 }
             }
-            Setter::Add { a, b, r } | Setter::Sub { a, b, r } if self.carries(r).is_some() => {
+            Setter::Add { a, b, r } | Setter::Sub { a, b, r }
+                if self.carries(r).is_some_and(|c| self.fused_carry(c.carry.index())) =>
+            {
                 let [at_a, at_b, at_r] = [a, b, r].map(|v| self.lasting(v, w));
                 let (whole, part) = match setter {
                     Setter::Add { .. } => (Kind::AddCarry, Kind::SumCarry),
@@ -559,13 +616,17 @@ impl Emitter<'_> {
             self.put_aside(r, RECIPE_SPILLS);
         }
         let x = x.unwrap_or(Src::Spill(RECIPE_SPILLS));
-        self.next_recipe = Some(Recipe { kind, w, x, y: Src::Spill(CARRY_SPILL), over: None });
+        let y = if self.carry_in_memory { Src::Memory } else { Src::Spill(CARRY_SPILL) };
+        self.next_recipe = Some(Recipe { kind, w, x, y, over: None });
     }
 
     /// Before the first operation of a step with INC or DEC: puts CF aside, if it is looked at.
     pub(super) fn save_carry(&mut self, stops: bool) {
         let Recipe { kind, y, over, .. } = self.recipe;
-        if matches!(kind, Kind::Inc | Kind::Dec) && y == Src::Spill(CARRY_SPILL) && over.is_none() {
+        let counted = matches!(kind, Kind::Inc | Kind::Dec) && over.is_none();
+        let unknown = self.recipe.is_memory() && self.host & rflags::CF == 0;
+        self.carry_in_memory = unknown || counted && y == Src::Memory;
+        if counted || unknown {
             return;
         }
         // If the step stops, the old recipe still wants the old carry.
@@ -614,11 +675,6 @@ impl Emitter<'_> {
     fn some_flags(&mut self, mask: u64, bits: Gpr) {
         if self.body != 0 {
             return self.masked_flags(mask, bits);
-        }
-        if self.recipe.kind == Kind::Memory && !self.stored {
-            self.quiet().store(Width::W64, spill(HELPER_SPILLS), bits);
-            self.call_image();
-            self.quiet().load(Width::W64, bits, spill(HELPER_SPILLS));
         }
         let old = self.recipe.over.map_or(0, |over| u64::from(over.mask));
         let kept = old & !mask;

@@ -125,6 +125,7 @@ impl Emitter<'_> {
         for (m, op) in self.ops().iter().enumerate() {
             match *op {
                 Op::SetFlags(..) => {}
+                Op::Commit(_, _, v) => others |= v == c.carry || v == c.middle,
                 ref op => op.uses(|v| {
                     others |= v == c.carry && m != r || v == c.middle && m != r;
                 }),
