@@ -189,7 +189,9 @@ impl<T: Tier> InterpVcpu<T> {
             self.blocks_entered += 1;
             match flow {
                 Flow::Branched => {
-                    let again = x.core.rip == start
+                    // A tier wants to know how often a block is entered.
+                    let again = self.tier.heat() == 0
+                        && x.core.rip == start
                         && x.core.retired < end
                         && !x.core.leave_block
                         && !self.kicker.is_raised()

@@ -182,14 +182,18 @@ impl Cache {
         self.generation.load(Ordering::SeqCst)
     }
 
-    /// The code for RIP, which lies at `offset` in RAM, and the number of the state.
+    /// The number of a state, if anything was made for it.
     #[must_use]
-    pub fn find(&self, core: &Core, offset: u64) -> Option<(usize, u8)> {
+    pub fn state(&self, state: State) -> Option<u8> {
+        self.contents().states.iter().position(|s| *s == state).map(|n| n as u8)
+    }
+
+    /// The code for `ip`, which lies at `offset` in RAM, in the state of that number.
+    #[must_use]
+    pub fn find(&self, ip: u64, state: u8, offset: u64) -> Option<usize> {
         let mut c = self.contents();
-        let state = c.states.iter().position(|s| *s == State::of(core))? as u8;
-        let number = *c.found.get(&Key { offset, ip: core.rip, state })?;
-        let entry = c.fresh(&self.ram, number)?;
-        Some((entry, state))
+        let number = *c.found.get(&Key { offset, ip, state })?;
+        c.fresh(&self.ram, number)
     }
 
     /// Whether RIP has been looked at, and nothing could be made of it, in the page as it is.
@@ -208,7 +212,7 @@ impl Cache {
     /// True if there is something to run.
     pub fn translate(
         &self,
-        core: &mut Core,
+        core: &Core,
         decoder: &Decoder,
         offset: u64,
         steps: usize,

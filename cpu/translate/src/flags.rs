@@ -8,6 +8,8 @@
 
 use trine_x86::{Core, Width, rflags};
 
+use crate::ir::Bin;
+
 /// From what the flags follow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -30,10 +32,30 @@ pub enum Kind {
     Inc,
     /// x was decremented to; y is CF.
     Dec,
+    /// x + y + the carry that was put aside ([`CARRY_SPILL`]).
+    AddCarry,
+    /// x is the sum of y, that carry and something.
+    SumCarry,
+    /// x - y - that carry.
+    SubCarry,
+    /// x is what remained of something less y and that carry.
+    DifferenceCarry,
+    /// x was shifted left by y, which is not 0.
+    Shl,
+    /// x was shifted right by y.
+    Shr,
+    /// x was shifted right by y with its sign.
+    Sar,
+    /// The result x; CF and OF are bits 0 and 1 of y; AF is 0.
+    Result,
 }
 
+/// The word of [`trine_x86::Translated::spill`] with a carry or borrow that went into the last
+/// operation.
+pub const CARRY_SPILL: u8 = 18;
+
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 17] = [
         Self::Memory,
         Self::Add,
         Self::Sum,
@@ -43,6 +65,14 @@ impl Kind {
         Self::Logic,
         Self::Inc,
         Self::Dec,
+        Self::AddCarry,
+        Self::SumCarry,
+        Self::SubCarry,
+        Self::DifferenceCarry,
+        Self::Shl,
+        Self::Shr,
+        Self::Sar,
+        Self::Result,
     ];
 }
 
@@ -55,6 +85,8 @@ pub enum Src {
     Imm(u64),
     /// In a word of [`trine_x86::Translated::spill`].
     Spill(u8),
+    /// CF as memory says: only as second operand of [`Kind::Inc`] and [`Kind::Dec`].
+    Memory,
 }
 
 /// How to compute the flags.
@@ -68,33 +100,69 @@ pub struct Recipe {
     pub x: Src,
     /// The second.
     pub y: Src,
+    /// Flags that were set since.
+    pub over: Option<Over>,
+}
+
+/// Some flags that do not follow from what the others follow from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Over {
+    /// Which.
+    pub mask: u16,
+    /// The word of [`trine_x86::Translated::spill`] that has them at their places in RFLAGS.
+    pub spill: u8,
 }
 
 impl Recipe {
     /// Memory says how.
     pub const MEMORY: Self =
-        Self { kind: Kind::Memory, w: Width::W64, x: Src::Imm(0), y: Src::Imm(0) };
+        Self { kind: Kind::Memory, w: Width::W64, x: Src::Imm(0), y: Src::Imm(0), over: None };
+
+    /// Whether memory says all that there is to say.
+    #[must_use]
+    pub fn is_memory(&self) -> bool {
+        self.kind == Kind::Memory && self.over.is_none()
+    }
 
     /// What [`trine_x86::Translated::flags_kind`] is for it.
     #[must_use]
     pub fn number(&self) -> u32 {
-        self.kind as u32 | (self.w as u32) << 8
+        let over = self.over.map_or(0, |over| u32::from(over.mask));
+        self.kind as u32 | (self.w as u32) << 8 | over << 16
     }
 
     /// Writes it to memory, for the registers as they are in `core`.
     pub fn remember(&self, core: &mut Core) {
-        if self.kind == Kind::Memory {
+        if self.is_memory() {
             return;
         }
+        if self.kind == Kind::Memory {
+            return self.remember_over(core);
+        }
+        let carry = self.y == Src::Memory && {
+            settle(core);
+            core.flags.cf()
+        };
         let get = |src| match src {
             Src::Reg(reg) => core.get(self.w, reg),
             Src::Imm(value) => value,
             Src::Spill(n) => core.translated.spill[usize::from(n)] & self.w.mask(),
+            Src::Memory => u64::from(carry),
         };
         let (x, y) = (get(self.x), get(self.y));
-        core.translated.flags_kind = self.number();
+        core.translated.flags_kind = Self { over: None, ..*self }.number();
         core.translated.flags_x = x;
         core.translated.flags_y = y;
+        self.remember_over(core);
+    }
+
+    /// Adds what was set since to what memory says.
+    fn remember_over(&self, core: &mut Core) {
+        if let Some(over) = self.over {
+            let (mask, t) = (u64::from(over.mask), &mut core.translated);
+            t.flags_over = t.flags_over & !mask | t.spill[usize::from(over.spill)] & mask;
+            t.flags_kind |= u32::from(over.mask) << 16;
+        }
     }
 }
 
@@ -106,6 +174,8 @@ pub fn settle(core: &mut Core) {
     let w = [Width::W8, Width::W16, Width::W32, Width::W64][(number >> 8 & 3) as usize];
     let mask = w.mask();
     let (x, y) = (t.flags_x & mask, t.flags_y & mask);
+    let carry = t.spill[usize::from(CARRY_SPILL)] & 1;
+    let (over, bits) = (u64::from(number >> 16), t.flags_over);
     let flags = &mut core.flags;
     match kind {
         Kind::Memory => {}
@@ -119,5 +189,26 @@ pub fn settle(core: &mut Core) {
             flags.set_bits(if y & 1 != 0 { rflags::CF } else { 0 });
             if kind == Kind::Inc { flags.inc(w, x) } else { flags.dec(w, x) }
         }
+        Kind::AddCarry => flags.add(w, x, y, x.wrapping_add(y).wrapping_add(carry) & mask),
+        Kind::SumCarry => flags.add(w, x.wrapping_sub(y).wrapping_sub(carry) & mask, y, x),
+        Kind::SubCarry => flags.sub(w, x, y, x.wrapping_sub(y).wrapping_sub(carry) & mask),
+        Kind::DifferenceCarry => flags.sub(w, x.wrapping_add(y).wrapping_add(carry) & mask, y, x),
+        Kind::Shl => {
+            let cf = Bin::Shr.eval(w, x, u64::from(w.bits()).wrapping_sub(y)) & 1;
+            let of = (x ^ x << 1) & w.sign() != 0;
+            flags.shift(w, Bin::Shl.eval(w, x, y), cf != 0, of);
+        }
+        Kind::Shr => {
+            let cf = Bin::Shr.eval(w, x, y.wrapping_sub(1)) & 1;
+            flags.shift(w, Bin::Shr.eval(w, x, y), cf != 0, x & w.sign() != 0);
+        }
+        Kind::Sar => {
+            let cf = Bin::Sar.eval(w, x, y.wrapping_sub(1)) & 1;
+            flags.shift(w, Bin::Sar.eval(w, x, y), cf != 0, false);
+        }
+        Kind::Result => flags.shift(w, x, y & 1 != 0, y & 2 != 0),
+    }
+    if over != 0 {
+        core.flags.set_masked(over, bits);
     }
 }

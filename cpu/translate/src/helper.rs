@@ -157,8 +157,6 @@ fn try_fill(core: &mut Core, lin: u64, bytes: u64, write: bool) -> bool {
     if !plain.is_some_and(|spot| core.ram.mark_dirty(spot.offset)) {
         return false;
     }
-    if core.translate(class, lin, intent).is_err() {
-        core.raised = None;
-    }
+    core.tlb.set_quiet(class, lin);
     hits(core)
 }

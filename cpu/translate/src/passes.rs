@@ -9,7 +9,9 @@
 
 use trine_x86::rflags::ARITHMETIC;
 
-use crate::ir::{End, Op, Region, Step, Work, flags_of_condition};
+#[cfg(doc)]
+use crate::ir::Block;
+use crate::ir::{Op, Region, Step, Work, flags_of_condition};
 
 /// All passes.
 pub fn optimise(region: &mut Region) {
@@ -20,33 +22,20 @@ pub fn optimise(region: &mut Region) {
     }
 }
 
-/// Fills in [`Step::live`].
+/// Fills in [`Step::live`] and [`Block::live_in`].
+///
+/// Between two blocks the budget may end, and then everybody may look at the flags.
 fn flags(region: &mut Region) {
-    let mut live_in = vec![0; region.blocks.len()];
-    loop {
-        let mut changed = false;
-        for n in (0..region.blocks.len()).rev() {
-            let block = &region.blocks[n];
-            let way = |k: usize| block.inside[k].map_or(ARITHMETIC, |to| live_in[to]);
-            let mut live = match block.end {
-                End::Next => way(0),
-                End::Branch => way(0) | way(1),
-                End::Jump | End::Cold | End::Stop => ARITHMETIC,
-            };
-            for s in block.steps.clone().rev() {
-                region.steps[s].live = live;
-                let step = &region.steps[s];
-                let (reads, sets) = effects(region.ops_of(step));
-                let stops = step.stops || matches!(step.work, Work::Cold { .. });
-                live = live & !sets | reads | if stops { ARITHMETIC } else { 0 };
-            }
-            changed |= live_in[n] != live;
-            live_in[n] = live;
-            region.blocks[n].live_in = live;
+    for block in &mut region.blocks {
+        let mut live = ARITHMETIC;
+        for s in block.steps.clone().rev() {
+            region.steps[s].live = live;
+            let step = &region.steps[s];
+            let (reads, sets) = effects(&region.ops[step.ops.clone()]);
+            let stops = step.stops || matches!(step.work, Work::Cold { .. });
+            live = live & !sets | reads | if stops { ARITHMETIC } else { 0 };
         }
-        if !changed {
-            return;
-        }
+        block.live_in = live;
     }
 }
 

@@ -7,10 +7,10 @@ use std::sync::{
 
 use trine_engine::Stats;
 use trine_interp::{Above, Tier};
-use trine_x86::{Core, Decoder, Intent, Seg, is_canonical};
+use trine_x86::{Core, Decoder, Seg, is_canonical};
 
 use crate::{
-    cache::Cache,
+    cache::{Cache, State},
     code::{JUMPS, Jump, NO_JUMP, Reason, jump_index, jump_tag},
     flags::settle,
 };
@@ -50,6 +50,9 @@ pub(crate) struct Translator {
     tuning: Tuning,
     /// For what the jumps are right: the TLB's epoch, the cache's generation, the base of CS.
     known: (u32, u32, u64),
+    /// The last state that was looked for, and its number.
+    state: Option<State>,
+    key: u8,
     dirty_epoch: u32,
     entered: u64,
     missed: u64,
@@ -70,6 +73,8 @@ impl Translator {
             jumps,
             tuning,
             known: (0, 0, 0),
+            state: None,
+            key: 0,
             dirty_epoch: 0,
             entered: 0,
             missed: 0,
@@ -80,7 +85,7 @@ impl Translator {
         if self.mailbox.waiting.load(Ordering::SeqCst) {
             let mut pages = self.mailbox.pages.lock().unwrap_or_else(PoisonError::into_inner);
             for page in pages.drain(..) {
-                core.tlb.forget_writes(page);
+                core.tlb.set_loud(page);
             }
             self.mailbox.waiting.store(false, Ordering::SeqCst);
         }
@@ -92,36 +97,45 @@ impl Translator {
         let now = (core.tlb.epoch(), self.cache.generation(), base);
         if self.known != now {
             self.known = now;
+            self.state = None;
             self.jumps.fill(NO_JUMP);
         }
     }
 
-    /// The code for RIP.
-    fn find(&mut self, core: &mut Core) -> Option<usize> {
+    /// The code for RIP: what was there when it was last looked for, or the cache's.
+    fn find(&mut self, core: &Core) -> Option<usize> {
+        let state = State::of(core);
+        if self.state != Some(state) {
+            self.key = self.cache.state(state)?;
+            self.state = Some(state);
+        }
+        let known = self.jumps[jump_index(core.rip)];
+        if known.tag == jump_tag(core.rip, self.key) {
+            return Some(known.code as usize);
+        }
+        self.look_up(core)
+    }
+
+    #[cold]
+    fn look_up(&mut self, core: &Core) -> Option<usize> {
         let lin = match core.mode.is_64() {
             true => core.rip,
             false => self.known.2.wrapping_add(core.rip) & 0xffff_ffff,
         };
         // Instructions are fetched as what the CPU is, whatever EFLAGS.AC allows data.
         let class = if core.cpl == 3 { trine_x86::Class::User } else { trine_x86::Class::Supervisor };
-        if !is_legal(core) {
+        let entry = core.tlb.entry(class, lin);
+        if entry.fetch != lin & !0xfff || !is_legal(core) {
             return None;
         }
-        let entry = core.tlb.entry(class, lin);
-        let offset = if entry.fetch == lin & !0xfff {
-            entry.offset(lin)
-        } else {
-            let Ok(at) = core.translate(class, lin, Intent::Fetch) else {
-                // The interpreter will meet it again.
-                core.raised = None;
-                return None;
-            };
-            core.ram.spot(at)?.offset
-        };
-        let (code, key) = self.cache.find(core, offset)?;
-        self.jumps[jump_index(core.rip)] =
-            Jump { tag: jump_tag(core.rip, key), code: code as u64 };
+        let offset = entry.offset(lin);
+        let code = self.cache.find(core.rip, self.key, offset)?;
+        self.remember(core.rip, code);
         Some(code)
+    }
+
+    fn remember(&mut self, ip: u64, code: usize) {
+        self.jumps[jump_index(ip)] = Jump { tag: jump_tag(ip, self.key), code: code as u64 };
     }
 
     /// Enters code, and says why it came back, with a number.
@@ -215,20 +229,18 @@ impl Tier for Translator {
         let epoch = core.ram.dirty_epoch();
         if self.dirty_epoch != epoch {
             self.dirty_epoch = epoch;
-            core.tlb.forget_all_writes();
+            core.tlb.set_all_loud();
         }
     }
 
     fn run(&mut self, core: &mut Core, end: u64) -> Above {
         self.check_jumps(core);
-        let known = self.jumps[jump_index(core.rip)];
         self.mailbox.inside.store(true, Ordering::SeqCst);
         if self.mailbox.waiting.load(Ordering::SeqCst) {
             self.mailbox.inside.store(false, Ordering::SeqCst);
             self.read_mail(core);
             return Above::Ran;
         }
-        let _ = known;
         let generation = self.cache.enter();
         let found = if generation == self.known.1 { self.find(core) } else { None };
         let before = core.retired;
@@ -253,7 +265,21 @@ impl Tier for Translator {
         if self.cache.is_hopeless(core, offset) {
             return false;
         }
-        self.cache.translate(core, decoder, offset, self.tuning.steps)
+        let state = State::of(core);
+        let known = |cache: &Cache| {
+            let key = cache.state(state)?;
+            Some((key, cache.find(core.rip, key, offset)?))
+        };
+        let mut found = known(&self.cache);
+        if found.is_none() {
+            self.cache.translate(core, decoder, offset, self.tuning.steps);
+            found = known(&self.cache);
+        }
+        let Some((key, code)) = found else { return false };
+        self.check_jumps(core);
+        (self.state, self.key) = (Some(state), key);
+        self.remember(core.rip, code);
+        true
     }
 
     fn page_holds_code(&mut self, core: &mut Core, offset: u64) {

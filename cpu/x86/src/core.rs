@@ -43,8 +43,6 @@ pub struct Counters {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]
 pub struct Extent {
-    /// The base.
-    pub base: u64,
     /// The offset behind the last byte that may be read; 0 if none may, or if it is not that simple.
     pub read_end: u64,
     /// The same for writes.
@@ -66,12 +64,14 @@ pub struct Translated {
     pub flags_x: u64,
     /// Second operand.
     pub flags_y: u64,
+    /// Flags that were set one by one since.
+    pub flags_over: u64,
     /// Host address of RAM's first byte.
     pub ram: u64,
     /// Host address of the table of jump targets.
     pub jumps: u64,
     /// Words for values that found no register.
-    pub spill: [u64; 24],
+    pub spill: [u64; 32],
 }
 
 /// A CPU at work.
@@ -134,8 +134,8 @@ pub struct Core {
 
     /// What an engine that generates code keeps here.
     pub translated: Translated,
-    /// Pages get a write tag in the TLB only while a store to them has nothing to do but store
-    /// ([`Ram::is_quiet`]): generated code does not look at their marks.
+    /// A write tag in the TLB says that a store to the page has nothing to do but store
+    /// ([`Ram::is_quiet`]): generated code does not look at its marks.
     pub quiet_writes: bool,
     /// The software TLB.
     pub tlb: Tlb,
@@ -277,7 +277,7 @@ impl Core {
         self.paging = Paging::of(c);
         self.class = if self.cpl == 3 { Class::User } else { self.supervisor_class() };
         for seg in Seg::ALL {
-            self.extents[seg as usize] = self.extent(seg, alignment);
+            self.extents[seg as usize] = self.extent(seg);
         }
         self.renew_context();
     }
@@ -286,20 +286,25 @@ impl Core {
     pub fn mark_code(&mut self, offset: u64) -> bool {
         let first = self.ram.mark_code(offset);
         if first {
-            self.tlb.forget_writes(offset);
+            self.tlb.set_loud(offset);
         }
         first
     }
 
-    fn extent(&self, seg: Seg, alignment: bool) -> Extent {
+    fn extent(&self, seg: Seg) -> Extent {
         let s = &self.segments.seg[seg as usize];
         let end = |write| match () {
-            () if alignment || self.mode.is_64() || s.is_expand_down() => 0,
+            () if self.checks_alignment() || self.mode.is_64() || s.is_expand_down() => 0,
             () if !self.allows(seg, write) => 0,
             () if s.limit == u32::MAX => u64::MAX,
             () => u64::from(s.limit) + 1,
         };
-        Extent { base: s.base, read_end: end(false), write_end: end(true) }
+        Extent { read_end: end(false), write_end: end(true) }
+    }
+
+    /// Derives anew what depends on a segment register that has no part in the mode (FS, GS).
+    pub(crate) fn renew_extent(&mut self, seg: Seg) {
+        self.extents[seg as usize] = self.extent(seg);
     }
 
     pub(crate) fn renew_context(&mut self) {

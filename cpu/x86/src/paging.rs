@@ -100,20 +100,32 @@ impl Core {
     pub fn translate(&mut self, class: Class, lin: u64, intent: Intent) -> Result<Gpa, Raised> {
         let hit = {
             let entry = self.tlb.entry(class, lin);
-            let tag = match intent {
-                Intent::Read => entry.read,
-                Intent::Write => entry.write,
-                Intent::Fetch => entry.fetch,
+            let hit = match intent {
+                Intent::Read => entry.read == lin & !0xfff,
+                Intent::Write => entry.may_write(lin),
+                Intent::Fetch => entry.fetch == lin & !0xfff,
             };
-            (tag == lin & !0xfff).then(|| entry.offset(lin))
+            hit.then(|| entry.offset(lin))
         };
-        if let Some(gpa) = hit.and_then(|offset| self.gpa_of(offset)) {
+        if let Some(offset) = hit
+            && let Some(gpa) = self.gpa_of(offset)
+        {
+            if intent == Intent::Write && self.ram.is_quiet(offset, 1) {
+                self.tlb.set_quiet(class, lin);
+            }
             return Ok(gpa);
         }
         self.counters.tlb_misses += 1;
         if self.paging == Paging::Off {
             let gpa = Gpa(lin & self.a20_mask);
-            let rights = Rights { read: true, write: true, fetch: true, global: false, shift: 12 };
+            let rights = Rights {
+                read: true,
+                write: true,
+                quiet: true,
+                fetch: true,
+                global: false,
+                shift: 12,
+            };
             self.fill(class, lin, gpa, rights);
             return Ok(gpa);
         }
@@ -184,10 +196,10 @@ impl Core {
     fn fill(&mut self, class: Class, lin: u64, gpa: Gpa, rights: Rights) {
         let Some(Spot { offset, writable, .. }) = self.ram.spot(gpa.page()) else { return };
         let watched = self.page_is_watched(lin);
-        let writable = writable && (!self.quiet_writes || self.ram.is_quiet(offset, 1));
         let rights = Rights {
             read: rights.read && !watched,
             write: rights.write && writable && !watched,
+            quiet: !self.quiet_writes || self.ram.is_quiet(offset, 1),
             ..rights
         };
         self.tlb.fill(class, lin, offset, rights);
@@ -222,6 +234,7 @@ impl Core {
         Rights {
             read: read && !self.key_refuses(class, leaf, Intent::Read),
             write: write && !self.key_refuses(class, leaf, Intent::Write),
+            quiet: true,
             fetch,
             global: leaf.global && has(cr4::PGE),
             shift: leaf.shift,

@@ -24,6 +24,8 @@ const ENTRIES: usize = 1024;
 const CLASSES: usize = 4;
 /// No page: its low bits are not 0.
 const NONE: u64 = 1;
+/// In a write tag: the page may be written, but a store has more to do than to store.
+const LOUD: u64 = 1 << 11;
 
 /// Where a page lies, and for what it may be used.
 #[derive(Clone, Copy)]
@@ -31,7 +33,7 @@ const NONE: u64 = 1;
 pub struct Entry {
     /// The page's linear address if it may be read, else a number that is none.
     pub read: u64,
-    /// The same for writes.
+    /// The same for writes; with bit 11 set if stores may not be quiet ([`Tlb::set_quiet`]).
     pub write: u64,
     /// The same for instruction fetches.
     pub fetch: u64,
@@ -42,6 +44,13 @@ pub struct Entry {
 const EMPTY: Entry = Entry { read: NONE, write: NONE, fetch: NONE, addend: 0 };
 
 impl Entry {
+    /// Whether the page of `lin` may be written, quietly or not.
+    #[inline(always)]
+    #[must_use]
+    pub fn may_write(&self, lin: u64) -> bool {
+        self.write & !LOUD == lin & !0xfff
+    }
+
     /// The offset in RAM of linear address `lin` in this page.
     #[inline(always)]
     #[must_use]
@@ -57,6 +66,8 @@ pub struct Rights {
     pub read: bool,
     /// Writes, with the dirty bit already set.
     pub write: bool,
+    /// Stores have nothing to do but store.
+    pub quiet: bool,
     /// Instruction fetches.
     pub fetch: bool,
     /// The page stays over a change of CR3.
@@ -111,7 +122,7 @@ impl Tlb {
         let tag = |allowed: bool| if allowed { page } else { NONE };
         self.entries[n] = Entry {
             read: tag(rights.read),
-            write: tag(rights.write),
+            write: tag(rights.write) | if rights.quiet { 0 } else { LOUD },
             fetch: tag(rights.fetch),
             addend: offset.wrapping_sub(page),
         };
@@ -163,22 +174,30 @@ impl Tlb {
         }
     }
 
-    /// Forgets that the page at `offset` in RAM may be written, wherever it is mapped.
-    pub fn forget_writes(&mut self, offset: u64) {
+    /// From now on stores to the page at `offset` in RAM are not quiet, wherever it is mapped.
+    pub fn set_loud(&mut self, offset: u64) {
         let page = offset & !0xfff;
         for class in (0..3).filter(|class| self.filled[*class]) {
             for entry in &mut self.entries[class * ENTRIES..(class + 1) * ENTRIES] {
-                if entry.write != NONE && entry.offset(entry.write) == page {
-                    entry.write = NONE;
+                if entry.offset(entry.write & !0xfff) == page {
+                    entry.write |= LOUD;
                 }
             }
         }
     }
 
-    /// Forgets that any page may be written.
-    pub fn forget_all_writes(&mut self) {
+    /// From now on no stores are quiet.
+    pub fn set_all_loud(&mut self) {
         for entry in &mut self.entries {
-            entry.write = NONE;
+            entry.write |= LOUD;
+        }
+    }
+
+    /// If the page of `lin` may be written: from now on stores to it have nothing to do but store.
+    pub fn set_quiet(&mut self, class: Class, lin: u64) {
+        let entry = &mut self.entries[Self::index(class, lin)];
+        if entry.write == lin & !0xfff | LOUD {
+            entry.write &= !LOUD;
         }
     }
 
@@ -220,7 +239,7 @@ fn widen(old: u64, mask: u64, base: u64) -> (u64, u64) {
 mod tests {
     use super::*;
 
-    const RW: Rights = Rights { read: true, write: true, fetch: false, global: false, shift: 12 };
+    const RW: Rights = Rights { read: true, write: true, quiet: true, fetch: false, global: false, shift: 12 };
 
     #[test]
     fn a_crossing_access_never_hits() {

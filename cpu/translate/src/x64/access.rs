@@ -10,7 +10,7 @@ use super::{
     TLB_ADDEND, TLB_READ, TLB_WRITE,
     asm::{Alu, Gpr, Mem, R11, R15, RAX, RCX, RDX, Rm, Shift, Unary, cc},
     emit::{Emitter, Stub},
-    extent, slot, tlb,
+    base, extent, slot, tlb,
     values::{Loc, Operand},
 };
 use crate::{
@@ -53,7 +53,7 @@ impl Emitter<'_> {
 
     /// [`Op::Linear`].
     pub(super) fn linear(&mut self, n: usize, w: Width, seg: Seg, offset: Val, write: bool, long: bool) {
-        let base = extent(seg, offset_of!(Extent, base));
+        let base = base(seg);
         let to = self.temp();
         if long {
             self.move_clean(to, offset);

@@ -56,6 +56,10 @@ pub(super) struct Emitter<'a> {
     pub(super) host: u64,
     /// The operation whose flags the host's are.
     pub(super) made: Option<usize>,
+    /// The operands of this step's recipe were put aside before it.
+    pub(super) early: bool,
+    /// For the recipe of INC or DEC to come, CF stays where memory says.
+    pub(super) carry_in_memory: bool,
     pub(super) stubs: Vec<Stub>,
     pub(super) call: Label,
     step: usize,
@@ -87,6 +91,8 @@ pub(super) fn region(region: &Region, place: &Place) -> Emitted {
         stored: false,
         host: 0,
         made: None,
+        early: false,
+        carry_in_memory: false,
         stubs: Vec::new(),
         call,
         step: 0,
@@ -134,10 +140,28 @@ impl Emitter<'_> {
         self.asm.mov_imm(RCX, self.place.version as u64);
         self.asm.load(Width::W32, RDX, version);
         self.asm.alu_from(Alu::Cmp, Width::W32, RDX, Mem::at(RCX, 0));
-        let fresh = self.blocks[0];
+        let fresh = self.asm.label();
         self.asm.jcc(cc::E, fresh);
         self.asm.mov_imm(RAX, u64::from(self.place.region));
         self.leave(Reason::Stale);
+        self.asm.bind(fresh);
+        self.charge(0);
+    }
+
+    /// Takes the instructions of a block from what is left, or goes out before it.
+    fn charge(&mut self, to: usize) {
+        let block = &self.region.blocks[to];
+        let (ip, steps) = (block.ip, block.steps.len() as u32);
+        let label = self.asm.label();
+        self.asm.alu_imm(Alu::Sub, Width::W32, translated!(left), steps.cast_signed());
+        self.asm.jcc(cc::S, label);
+        self.stubs.push(Stub::Budget { label, ip, recipe: self.recipe, steps });
+        self.host = 0;
+    }
+
+    /// Whether several ways lead to a block, so that nothing is known of how the flags follow.
+    fn is_junction(&self, to: usize) -> bool {
+        to == 0 || self.region.blocks[to].ways != 1
     }
 
     fn block(&mut self, n: usize) {
@@ -147,14 +171,11 @@ impl Emitter<'_> {
         self.asm.bind(label);
         self.host = 0;
         (self.recipe, self.stored) = (Recipe::MEMORY, false);
-        if block.ways == 1 && n != 0 {
-            self.recipe = self.recipes[n];
-        }
         let steps = block.steps.len() as u32;
-        let out = self.asm.label();
-        self.asm.alu_imm(Alu::Sub, Width::W32, translated!(left), steps.cast_signed());
-        self.asm.jcc(cc::S, out);
-        self.stubs.push(Stub::Budget { label: out, ip: block.ip, recipe: self.recipe, steps });
+        if !self.is_junction(n) {
+            self.recipe = self.recipes[n];
+            self.charge(n);
+        }
         for (k, s) in block.steps.clone().enumerate() {
             self.step = s;
             self.left = steps - k as u32;
@@ -176,9 +197,11 @@ impl Emitter<'_> {
             }
             return;
         }
+        self.put_early(step);
         let mut values = std::mem::take(&mut self.values);
         values.begin(self.ops(), |at, setter, each| self.setter_uses(at, setter, each));
         self.values = values;
+        self.keep_for_carry();
         self.keep_recipe(step);
         for at in 0..self.ops.len() {
             self.now = at;
@@ -209,6 +232,55 @@ impl Emitter<'_> {
         self.host = 0;
     }
 
+    /// Puts operands of the recipe to come aside before the step, so that it may overwrite them in
+    /// place; if nobody wants the present recipe any more.
+    fn put_early(&mut self, step: &Step) {
+        self.early = false;
+        let mut setter = None;
+        for op in self.ops() {
+            match *op {
+                Op::SetFlags(w, s) if setter.is_none() => setter = self.recipe_for(w, s),
+                Op::SetFlags(..)
+                | Op::When(..)
+                | Op::Flag(_)
+                | Op::Flags
+                | Op::Condition(_) => return,
+                _ => {}
+            }
+        }
+        let Some((_, put)) = setter.filter(|_| !step.stops) else { return };
+        let reg_of = |v: crate::ir::Val| match self.ops()[v.index()] {
+            Op::Get(_, reg) if reg & trine_x86::slot::HIGH == 0 => Some(reg),
+            _ => None,
+        };
+        let regs = put.map(|v| v.map(reg_of));
+        if regs.contains(&Some(None)) || regs == [None, None] {
+            return;
+        }
+        for (n, reg) in regs.into_iter().enumerate() {
+            if let Some(Some(reg)) = reg {
+                let from = home(reg).unwrap_or_else(|| {
+                    self.asm.load(Width::W64, R11, place(reg));
+                    R11
+                });
+                self.asm.store(Width::W64, spill(RECIPE_SPILLS + n as u8), from);
+            }
+        }
+        self.early = true;
+    }
+
+    /// The operands of additions with carry are used where the sum is made.
+    fn keep_for_carry(&mut self) {
+        for n in 0..self.ops.len() {
+            if let Some(c) = self.carries(crate::ir::Val(n as u16)) {
+                for v in [c.a, c.b] {
+                    let last = &mut self.values.last[v.index()];
+                    *last = (*last).max(n);
+                }
+            }
+        }
+    }
+
     /// Puts operands of the recipe aside that this step overwrites, if they are still needed.
     fn keep_recipe(&mut self, step: &Step) {
         let (mut sets, mut odd, mut written) = (0, false, 0_u32);
@@ -231,13 +303,17 @@ impl Emitter<'_> {
         let counts = self.ops().iter().any(|op| {
             matches!(op, Op::SetFlags(_, Setter::Inc { .. } | Setter::Dec { .. }))
         });
+        self.carry_in_memory = false;
         if counts && step.live & trine_x86::rflags::CF != 0 {
-            self.save_carry();
+            self.save_carry(step.stops);
         }
         if step.live & !sets == 0 && !odd {
             return;
         }
         let Recipe { x, y, .. } = self.recipe;
+        if matches!(self.recipe.kind, crate::flags::Kind::Memory) {
+            return;
+        }
         self.recipe.x = self.keep_operand(x, RECIPE_SPILLS, written);
         self.recipe.y = self.keep_operand(y, RECIPE_SPILLS + 1, written);
     }
@@ -288,14 +364,23 @@ impl Emitter<'_> {
             Op::CompareExchange(w, at, expected, new) => {
                 self.compare_exchange(n, w, at, expected, new);
             }
-            Op::Bin(op, w, a, b) => self.bin(n, op, w, a, b),
+            Op::Bin(..) if self.is_fused(n) => {}
+            Op::Bin(op, w, a, b) => match self.carries(crate::ir::Val(n as u16)) {
+                Some(carries) if self.fused_carry(carries.carry.index()) => {
+                    self.with_carry(n, carries);
+                }
+                _ => self.bin(n, op, w, a, b),
+            },
             Op::Un(op, w, a) => self.un(n, op, w, a),
             Op::Truncate(w, a) => self.truncate(n, w, a),
             Op::SignExtend(from, to, a) => self.sign_extend(n, from, to, a),
             Op::Select(c, a, b) => self.select(n, c, a, b),
             Op::Pure(f, a, b) => self.pure(n, f, a, b),
             Op::SetFlags(w, setter) => self.set_flags(w, setter),
-            Op::Flag(flag) => self.flag(n, flag),
+            Op::Flag(flag) => match self.fused_carry(n) {
+                true => self.put_carry_aside(),
+                false => self.flag(n, flag),
+            },
             Op::Flags => {
                 self.call_image();
                 self.defined(n, RAX, Width::W16, true);
@@ -416,14 +501,14 @@ impl Emitter<'_> {
     /// Behind the last step of a block.
     fn goes_on(&mut self, block: &Block, n: usize) {
         match block.end {
-            End::Next => self.edge(block.next, block.inside[0], n),
+            End::Next => self.edge(block.next, block.inside[0], Some(n + 1)),
             End::Branch => self.branch(block, n),
             End::Jump => {
                 self.remember();
                 self.asm.jmp_to(jump_cell());
             }
             End::Cold => self.asm.ud2(),
-            End::Stop => self.edge(block.next, None, n),
+            End::Stop => self.edge(block.next, None, None),
         }
     }
 
@@ -434,47 +519,53 @@ impl Emitter<'_> {
             _ => None,
         });
         let Some(Some(condition)) = condition else {
-            return self.edge(block.taken, block.inside[1], n);
+            return self.edge(block.taken, block.inside[1], Some(n + 1));
         };
         if let Some(value) = self.constant(condition) {
             let (ip, inside) =
                 if value != 0 { (block.taken, block.inside[1]) } else { (block.next, block.inside[0]) };
-            return self.edge(ip, inside, n);
-        }
-        // What both ways may want, before the flags are looked at.
-        if block.inside.into_iter().flatten().any(|to| self.wants_memory(to)) {
-            self.remember();
+            return self.edge(ip, inside, Some(n + 1));
         }
         let code = self.test_value(condition);
-        let taken = match block.inside[1] {
+        match block.inside[1] {
+            // Those who come to a junction pay before they go.
+            Some(to) if self.is_junction(to) => {
+                let other = self.asm.label();
+                self.asm.jcc(code ^ 1, other);
+                // What is emitted for one way is not done on the other.
+                let known = (self.recipe, self.stored, self.host);
+                self.edge(block.taken, Some(to), None);
+                self.asm.bind(other);
+                (self.recipe, self.stored, self.host) = known;
+            }
             Some(to) => {
                 self.recipes[to] = self.recipe;
-                self.blocks[to]
+                let label = self.blocks[to];
+                self.asm.jcc(code, label);
             }
             None => {
                 let label = self.asm.label();
                 self.stubs.push(Stub::Out { label, ip: block.taken, recipe: self.recipe });
-                label
+                self.asm.jcc(code, label);
             }
-        };
-        self.asm.jcc(code, taken);
-        self.edge(block.next, block.inside[0], n);
-    }
-
-    /// Whether a block wants the flags as memory says.
-    fn wants_memory(&self, to: usize) -> bool {
-        let block = &self.region.blocks[to];
-        (block.ways != 1 || to == 0) && block.live_in != 0
-    }
-
-    /// Goes to a place, which may be a block of the region; `n` is the one that ends here.
-    fn edge(&mut self, ip: u64, inside: Option<usize>, n: usize) {
-        let Some(to) = inside else { return self.go_out(ip) };
-        if self.wants_memory(to) {
-            self.remember();
         }
-        self.recipes[to] = self.recipe;
-        if to != n + 1 {
+        self.edge(block.next, block.inside[0], Some(n + 1));
+    }
+
+    /// Goes to a place, which may be a block of the region; `next` is the one that is emitted next.
+    fn edge(&mut self, ip: u64, inside: Option<usize>, next: Option<usize>) {
+        // No value is wanted any more.
+        self.values.begin(&[], |_, _, _| {});
+        let Some(to) = inside else { return self.go_out(ip) };
+        if self.is_junction(to) {
+            self.charge(to);
+            if self.region.blocks[to].live_in != 0 {
+                self.remember();
+            }
+        } else {
+            self.recipes[to] = self.recipe;
+        }
+        if next != Some(to) {
             let label = self.blocks[to];
             self.asm.jmp(label);
         }

@@ -7,14 +7,14 @@
 use trine_x86::{Flag, Width, rflags, slot};
 
 use super::{
-    HELPER_SPILLS, RECIPE_SPILLS,
+    HELPER_SPILLS, OVER_SPILL, RECIPE_SPILLS,
     asm::{Alu, Gpr, R11, RAX, RBP, RCX, RDX, Shift, cc},
     emit::Emitter,
     flags_carries, flags_result, home, place, spill, translated,
     values::{Loc, Operand},
 };
 use crate::{
-    flags::{Kind, Recipe, Src},
+    flags::{CARRY_SPILL, Kind, Over, Recipe, Src},
     helper,
     ir::{Bin, Op, Setter, Val, flags_of_condition},
 };
@@ -22,6 +22,17 @@ use crate::{
 const ZSP: u64 = rflags::ZF | rflags::SF | rflags::PF;
 /// All that conditions look at.
 const SHOWN: u64 = ZSP | rflags::CF | rflags::OF;
+
+/// An addition or subtraction with carry.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Carries {
+    pub(super) w: Width,
+    pub(super) a: Val,
+    pub(super) b: Val,
+    pub(super) middle: Val,
+    pub(super) carry: Val,
+    pub(super) subtract: bool,
+}
 
 impl Emitter<'_> {
     /// The operand of a recipe as an instruction's, of width `w`; high bytes come by a temporary.
@@ -32,6 +43,7 @@ impl Emitter<'_> {
                 Err(_) => Operand::Rm(self.recipe_reg(src, w).into()),
             },
             Src::Spill(n) => Operand::Rm(spill(n).into()),
+            Src::Memory => unreachable!("it was fetched"),
             Src::Reg(reg) if reg & slot::HIGH == 0 => Operand::Rm(place(reg)),
             Src::Reg(_) => Operand::Rm(self.recipe_reg(src, w).into()),
         }
@@ -43,6 +55,7 @@ impl Emitter<'_> {
         match src {
             Src::Imm(value) => self.quiet().mov_imm(to, value),
             Src::Spill(n) => self.quiet().load(Width::W64, to, spill(n)),
+            Src::Memory => unreachable!("it was fetched"),
             Src::Reg(reg) => self.load_guest(to, w, reg),
         }
         to
@@ -57,13 +70,52 @@ impl Emitter<'_> {
 
     /// Makes the host's flags hold these of the guest's.
     pub(super) fn ensure(&mut self, wanted: u64) {
-        if self.host & wanted == wanted {
+        if self.host & wanted != wanted {
+            let locks = self.values.locks();
+            self.make(wanted);
+            self.values.set_locks(locks);
+        }
+    }
+
+    fn make(&mut self, wanted: u64) {
+        let Recipe { kind, w, x, y, over } = self.recipe;
+        let over = over.map_or(0, |over| u64::from(over.mask));
+        if wanted & over != 0 {
+            if wanted == rflags::CF {
+                self.noisy().bt_imm(Width::W32, spill(OVER_SPILL), 0);
+                self.host = rflags::CF;
+            } else {
+                self.ensure_from_image();
+            }
             return;
         }
-        let Recipe { kind, w, x, y } = self.recipe;
         let only_zsp = wanted & !ZSP == 0;
         let held = match kind {
             Kind::Memory => return self.ensure_from_memory(wanted),
+            Kind::AddCarry | Kind::SubCarry => {
+                let (a, b) = (self.recipe_reg(x, w), self.recipe_operand(y, w));
+                self.alu_with_carry(kind == Kind::SubCarry, w, a, b);
+                SHOWN
+            }
+            Kind::SumCarry | Kind::DifferenceCarry if only_zsp => {
+                self.compare_with_zero(w, x);
+                ZSP
+            }
+            Kind::SumCarry | Kind::DifferenceCarry => {
+                let (a, b) = (self.recipe_reg(x, w), self.recipe_operand(y, w));
+                self.alu_with_carry(kind == Kind::SumCarry, w, a, b);
+                self.alu_with_carry(kind != Kind::SumCarry, w, a, b);
+                SHOWN
+            }
+            Kind::Result if only_zsp => {
+                self.compare_with_zero(w, x);
+                ZSP
+            }
+            Kind::Shl | Kind::Shr | Kind::Sar if wanted & rflags::OF == 0 => {
+                self.shift_again(kind, w, x, y);
+                ZSP | rflags::CF
+            }
+            Kind::Result | Kind::Shl | Kind::Shr | Kind::Sar => return self.ensure_from_image(),
             Kind::Logic => {
                 self.compare_with_zero(w, x);
                 SHOWN
@@ -102,7 +154,10 @@ impl Emitter<'_> {
                 SHOWN
             }
             Kind::Inc | Kind::Dec => {
-                let down = kind == Kind::Dec;
+                if y == Src::Memory {
+                    self.fetch_carry();
+                }
+                let (down, y) = (kind == Kind::Dec, self.recipe.y);
                 let r = self.recipe_reg(x, w);
                 self.noisy().step(!down, w, r);
                 let carry = self.recipe_reg(y, Width::W64);
@@ -111,7 +166,24 @@ impl Emitter<'_> {
                 SHOWN
             }
         };
-        self.host = held;
+        self.host = held & !over;
+    }
+
+    /// ADC or SBB with the carry that was put aside.
+    fn alu_with_carry(&mut self, subtract: bool, w: Width, a: Gpr, b: Operand) {
+        self.noisy().bt_imm(Width::W32, spill(CARRY_SPILL), 0);
+        self.alu_operand(if subtract { Alu::Sbb } else { Alu::Adc }, w, a, b);
+    }
+
+    fn shift_again(&mut self, kind: Kind, w: Width, x: Src, y: Src) {
+        let op = match kind {
+            Kind::Shl => Shift::Shl,
+            Kind::Shr => Shift::Shr,
+            _ => Shift::Sar,
+        };
+        let Src::Imm(by) = y else { unreachable!("only constant counts have such recipes") };
+        let a = self.recipe_reg(x, w);
+        self.noisy().shift(op, w, a, by as u8);
     }
 
     fn compare_with_zero(&mut self, w: Width, x: Src) {
@@ -147,11 +219,15 @@ impl Emitter<'_> {
             self.noisy().bt_imm(Width::W64, flags_carries(), 63);
             self.host = rflags::CF;
         } else {
-            self.call_image();
-            self.noisy().push(RAX);
-            self.quiet().popf();
-            self.host = SHOWN;
+            self.ensure_from_image();
         }
+    }
+
+    fn ensure_from_image(&mut self) {
+        self.call_image();
+        self.noisy().push(RAX);
+        self.quiet().popf();
+        self.host = SHOWN;
     }
 
     /// RAX = the flags as in RFLAGS; from now on they are in the core.
@@ -204,16 +280,49 @@ impl Emitter<'_> {
 
     /// Writes the recipe to memory, if it is not there.
     pub(super) fn remember(&mut self) {
-        let Recipe { kind, x, y, .. } = self.recipe;
-        if kind == Kind::Memory {
+        let Recipe { kind, x, y, over, .. } = self.recipe;
+        if self.recipe.is_memory() {
             return;
+        }
+        if let (Kind::Memory, Some(over)) = (kind, over) {
+            return self.remember_over(over);
+        }
+        if y == Src::Memory {
+            self.fetch_carry();
         }
         self.remember_operand(translated!(flags_x), x);
         if kind != Kind::Logic {
-            self.remember_operand(translated!(flags_y), y);
+            self.remember_operand(translated!(flags_y), self.recipe.y);
+        }
+        if over.is_some() {
+            self.copy(translated!(flags_over), Width::W64, spill(OVER_SPILL).into());
         }
         let number = self.recipe.number().cast_signed();
         self.quiet().store_imm(Width::W32, translated!(flags_kind), number);
+    }
+
+    /// Adds what was set since to what memory says.
+    fn remember_over(&mut self, over: Over) {
+        let (mask, reg) = (i32::from(over.mask), self.temp());
+        let new = self.temp();
+        self.quiet().load(Width::W32, reg, translated!(flags_over));
+        self.noisy().alu_imm(Alu::And, Width::W32, reg, !mask);
+        self.quiet().load(Width::W32, new, spill(over.spill));
+        self.noisy().alu_imm(Alu::And, Width::W32, new, mask);
+        self.noisy().alu(Alu::Or, Width::W32, reg, new);
+        self.quiet().store(Width::W64, translated!(flags_over), reg);
+        self.noisy().alu_imm(Alu::Or, Width::W32, translated!(flags_kind), mask << 16);
+        self.unlock(reg);
+        self.unlock(new);
+    }
+
+    /// CF of what memory says, for the recipe that left it there.
+    fn fetch_carry(&mut self) {
+        let recipe = self.recipe;
+        (self.recipe, self.stored) = (Recipe::MEMORY, false);
+        self.put_carry_aside();
+        self.recipe = Recipe { y: Src::Spill(CARRY_SPILL), ..recipe };
+        self.host = 0;
     }
 
     fn remember_operand(&mut self, to: super::Mem, src: Src) {
@@ -231,6 +340,7 @@ impl Emitter<'_> {
                 self.quiet().store(Width::W64, to, host);
             }
             Src::Reg(reg) if reg & slot::HIGH == 0 => self.copy(to, Width::W64, place(reg)),
+            Src::Memory => unreachable!("it was fetched"),
             Src::Reg(high) => {
                 let reg = self.temp();
                 self.load_guest(reg, Width::W8, high);
@@ -286,6 +396,40 @@ impl Emitter<'_> {
         }
     }
 
+    /// If a value is the sum or difference of two and CF: which two, whether it is a difference, and
+    /// the operations in between.
+    pub(super) fn carries(&self, r: Val) -> Option<Carries> {
+        let Op::Bin(op @ (Bin::Add | Bin::Sub), w, middle, carry) = self.ops()[r.index()] else {
+            return None;
+        };
+        if !matches!(self.ops()[carry.index()], Op::Flag(Flag::Cf)) || self.body != 0 {
+            return None;
+        }
+        let (inner, a, b) = match self.ops()[middle.index()] {
+            Op::Bin(inner, _, a, b) if inner == op => (inner, a, b),
+            // Nothing was added but the carry, and the addition of nothing folded.
+            _ => {
+                let nothing = self.ops().iter().find_map(|op| match *op {
+                    Op::SetFlags(_, Setter::Add { a, b, r: of } | Setter::Sub { a, b, r: of })
+                        if of == r && a == middle =>
+                    {
+                        Some(b)
+                    }
+                    _ => None,
+                });
+                (op, middle, nothing?)
+            }
+        };
+        (inner == op).then_some(Carries {
+            w,
+            a,
+            b,
+            middle,
+            carry,
+            subtract: op == Bin::Sub,
+        })
+    }
+
     /// The recipe for a setter's flags, with the values that have to be put aside for it; `None` if
     /// there is none.
     pub(super) fn recipe_for(&self, w: Width, setter: Setter) -> Option<(Recipe, [Option<Val>; 2])> {
@@ -293,7 +437,7 @@ impl Emitter<'_> {
             let put = [x.is_none().then_some(vals[0]), y.is_none().then_some(vals[1])];
             let x = x.unwrap_or(Src::Spill(RECIPE_SPILLS));
             let y = y.unwrap_or(Src::Spill(RECIPE_SPILLS + 1));
-            Some((Recipe { kind, w, x, y }, put))
+            Some((Recipe { kind, w, x, y, over: None }, put))
         };
         match setter {
             Setter::Add { a, b, r } if self.is_plain(Bin::Add, w, [a, b, r]) => {
@@ -314,6 +458,36 @@ impl Emitter<'_> {
                     _ => recipe(Kind::Sub, at_a, at_b, [a, b]),
                 }
             }
+            Setter::Add { a, b, r } | Setter::Sub { a, b, r }
+                if self.carries(r).is_some_and(|c| self.fused_carry(c.carry.index())) =>
+            {
+                let [at_a, at_b, at_r] = [a, b, r].map(|v| self.lasting(v, w));
+                let (whole, part) = match setter {
+                    Setter::Add { .. } => (Kind::AddCarry, Kind::SumCarry),
+                    _ => (Kind::SubCarry, Kind::DifferenceCarry),
+                };
+                match (at_a, at_b, at_r) {
+                    (None, Some(_), Some(_)) => recipe(part, at_r, at_b, [r, b]),
+                    _ => recipe(whole, at_a, at_b, [a, b]),
+                }
+            }
+            Setter::Shift { r, cf, of } => match self.ops()[r.index()] {
+                Op::Bin(op @ (Bin::Shl | Bin::Shr | Bin::Sar), ws, a, n)
+                    if ws == w
+                        && matches!(self.ops()[n.index()], Op::Imm(n) if n != 0 && n < u64::from(w.bits())) =>
+                {
+                    let kind = match op {
+                        Bin::Shl => Kind::Shl,
+                        Bin::Shr => Kind::Shr,
+                        _ => Kind::Sar,
+                    };
+                    recipe(kind, self.lasting(a, w), self.lasting(n, Width::W8), [a, n])
+                }
+                _ => {
+                    let _ = (cf, of);
+                    None
+                }
+            },
             Setter::Logic { r } => {
                 recipe(Kind::Logic, self.lasting(r, w), Some(Src::Imm(0)), [r, r])
             }
@@ -324,6 +498,7 @@ impl Emitter<'_> {
     /// The operands of a setter that are used when it is reached.
     pub(super) fn setter_uses(&self, _: usize, setter: Setter, each: &mut dyn FnMut(Val)) {
         match self.recipe_for(self.setter_width(setter), setter) {
+            Some(_) if self.early => {}
             Some((_, put)) => put.into_iter().flatten().for_each(each),
             None => setter.uses(each),
         }
@@ -342,7 +517,7 @@ impl Emitter<'_> {
         if let Some((recipe, put)) = self.recipe_for(w, setter).filter(|_| self.body == 0) {
             let held = self.held_after(setter);
             for (n, v) in put.into_iter().enumerate() {
-                if let Some(v) = v {
+                if let Some(v) = v.filter(|_| !self.early) {
                     self.put_aside(v, RECIPE_SPILLS + n as u8);
                 }
             }
@@ -360,18 +535,26 @@ impl Emitter<'_> {
                 return;
             }
             Setter::Shift { r, cf, of } => self.shift_flags(w, r, cf, of),
-            Setter::Rotate { cf, of } => self.rotate_flags(cf, of),
-            Setter::One { flag: Flag::Cf, value } => self.set_carry(value),
+            Setter::Rotate { cf, of } => {
+                let (to, high) = (self.temp(), self.temp());
+                self.move_clean(to, cf);
+                self.move_clean(high, of);
+                self.noisy().shift(Shift::Shl, Width::W32, high, Flag::Of as u8);
+                self.noisy().alu(Alu::Or, Width::W32, to, high);
+                self.some_flags(rflags::CF | rflags::OF, to);
+            }
             Setter::One { flag, value } => {
                 let to = self.temp();
                 self.move_clean(to, value);
-                self.noisy().shift(Shift::Shl, Width::W32, to, flag as u8);
-                self.masked_flags(flag.bit(), to);
+                if flag != Flag::Cf {
+                    self.noisy().shift(Shift::Shl, Width::W32, to, flag as u8);
+                }
+                self.some_flags(flag.bit(), to);
             }
             Setter::Masked { mask, bits } => {
                 let to = self.temp();
                 self.move_clean(to, bits);
-                self.masked_flags(mask, to);
+                self.some_flags(mask & rflags::ARITHMETIC, to);
             }
             // As an addition of nothing to nothing.
             Setter::Logic { r } => self.carry_flags(w, [r, r, r], false),
@@ -393,6 +576,7 @@ impl Emitter<'_> {
             Setter::Inc { r } | Setter::Dec { r } if self.made == Some(r.index()) => {
                 ZSP | rflags::OF
             }
+            Setter::Shift { r, .. } if self.made == Some(r.index()) => ZSP | rflags::CF,
             _ => 0,
         }
     }
@@ -432,21 +616,39 @@ impl Emitter<'_> {
             self.put_aside(r, RECIPE_SPILLS);
         }
         let x = x.unwrap_or(Src::Spill(RECIPE_SPILLS));
-        self.next_recipe = Some(Recipe { kind, w, x, y: Src::Spill(RECIPE_SPILLS + 2) });
+        let y = if self.carry_in_memory { Src::Memory } else { Src::Spill(CARRY_SPILL) };
+        self.next_recipe = Some(Recipe { kind, w, x, y, over: None });
     }
 
     /// Before the first operation of a step with INC or DEC: puts CF aside, if it is looked at.
-    pub(super) fn save_carry(&mut self) {
-        if self.recipe.kind == Kind::Inc || self.recipe.kind == Kind::Dec {
-            if self.recipe.y == Src::Spill(RECIPE_SPILLS + 2) {
-                return;
-            }
+    pub(super) fn save_carry(&mut self, stops: bool) {
+        let Recipe { kind, y, over, .. } = self.recipe;
+        let counted = matches!(kind, Kind::Inc | Kind::Dec) && over.is_none();
+        let unknown = self.recipe.is_memory() && self.host & rflags::CF == 0;
+        self.carry_in_memory = unknown || counted && y == Src::Memory;
+        if counted || unknown {
+            return;
         }
+        // If the step stops, the old recipe still wants the old carry.
+        let wants_old = matches!(
+            kind,
+            Kind::AddCarry
+                | Kind::SumCarry
+                | Kind::SubCarry
+                | Kind::DifferenceCarry
+                | Kind::Inc
+                | Kind::Dec
+        );
+        if wants_old && stops {
+            self.settle();
+        }
+        self.put_carry_aside();
+    }
+
+    /// CF to its word.
+    pub(super) fn put_carry_aside(&mut self) {
         self.ensure(rflags::CF);
-        let to = self.temp();
-        self.quiet().setcc(cc::B, to);
-        self.quiet().store(Width::W8, spill(RECIPE_SPILLS + 2), to);
-        self.unlock(to);
+        self.quiet().setcc(cc::B, spill(CARRY_SPILL));
     }
 
     /// [`trine_x86::Flags::shift`], inline.
@@ -469,49 +671,26 @@ impl Emitter<'_> {
         self.flags_are_stored();
     }
 
-    /// [`trine_x86::Flags::rotate`], inline.
-    fn rotate_flags(&mut self, cf: Val, of: Val) {
-        if !self.is_stored() {
-            let to = self.temp();
-            self.move_clean(to, cf);
-            let high = self.temp();
-            self.move_clean(high, of);
-            self.noisy().shift(Shift::Shl, Width::W32, high, Flag::Of as u8);
-            self.noisy().alu(Alu::Or, Width::W32, to, high);
-            return self.masked_flags(rflags::CF | rflags::OF, to);
+    /// Sets the flags of a mask from their places in a register.
+    fn some_flags(&mut self, mask: u64, bits: Gpr) {
+        if self.body != 0 {
+            return self.masked_flags(mask, bits);
         }
-        let (to, high) = (self.temp(), self.temp());
-        self.move_clean(to, cf);
-        self.move_clean(high, of);
-        self.noisy().alu(Alu::Xor, Width::W32, high, to);
-        self.noisy().alu(Alu::Add, Width::W32, to, to);
-        self.noisy().alu(Alu::Or, Width::W32, to, high);
-        self.noisy().shift(Shift::Shl, Width::W64, to, 62);
-        self.quiet().load(Width::W64, high, flags_carries());
-        self.noisy().shift(Shift::Shl, Width::W64, high, 2);
-        self.noisy().shift(Shift::Shr, Width::W64, high, 2);
-        self.noisy().alu(Alu::Or, Width::W64, to, high);
-        self.quiet().store(Width::W64, flags_carries(), to);
-    }
-
-    /// CF alone, inline: if it changes, the bit below it changes, too, so that OF stays.
-    fn set_carry(&mut self, value: Val) {
-        let to = self.temp();
-        self.move_clean(to, value);
-        if !self.is_stored() {
-            return self.masked_flags(rflags::CF, to);
+        let old = self.recipe.over.map_or(0, |over| u64::from(over.mask));
+        let kept = old & !mask;
+        if kept != 0 {
+            let low = self.temp();
+            self.quiet().load(Width::W64, low, spill(OVER_SPILL));
+            self.noisy().alu_imm(Alu::And, Width::W32, low, kept as i32);
+            self.noisy().alu_imm(Alu::And, Width::W32, bits, mask as i32);
+            self.noisy().alu(Alu::Or, Width::W32, bits, low);
         }
-        let old = self.temp();
-        self.quiet().load(Width::W64, old, flags_carries());
-        self.noisy().shift(Shift::Shr, Width::W64, old, 63);
-        self.noisy().alu(Alu::Xor, Width::W32, to, old);
-        self.quiet().lea(Width::W32, to, super::Mem { index: Some((to, 1)), ..super::Mem::at(to, 0) });
-        self.noisy().shift(Shift::Shl, Width::W64, to, 62);
-        self.noisy().alu(Alu::Xor, Width::W64, flags_carries(), to);
+        self.quiet().store(Width::W64, spill(OVER_SPILL), bits);
+        self.recipe.over = Some(Over { mask: (old | mask) as u16, spill: OVER_SPILL });
     }
 
     fn is_stored(&self) -> bool {
-        self.stored && self.recipe.kind == Kind::Memory
+        self.stored && self.recipe.is_memory()
     }
 
     fn masked_flags(&mut self, mask: u64, bits: Gpr) {

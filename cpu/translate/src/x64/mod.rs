@@ -15,7 +15,7 @@ mod values;
 use std::mem::offset_of;
 
 use asm::{Gpr, Mem, R8, R9, R10, R11, R12, R13, R14, RAX, RBP, RBX, RCX, RDI, RDX, RSI, Rm};
-use trine_x86::{Core, Entry, Extent, Flags, Seg, Translated};
+use trine_x86::{Core, Entry, Extent, Flags, Seg, Segment, Segments, Translated};
 
 use crate::{
     code::{Backend, Emitted, Place, Runtime},
@@ -95,8 +95,10 @@ const RECIPE_SPILLS: u8 = 16;
 const HIGH_SPILL: u8 = 19;
 /// ... where a jump goes, ...
 const JUMP_SPILL: u8 = 20;
+/// ... flags that were set one by one, ...
+const OVER_SPILL: u8 = 21;
 /// ... and what helpers are handed.
-const HELPER_SPILLS: u8 = 21;
+const HELPER_SPILLS: u8 = 29;
 
 /// [`Flags::result`] and [`Flags::carries`] of the core.
 fn flags_result() -> Mem {
@@ -107,6 +109,13 @@ fn flags_carries() -> Mem {
     field(offset_of!(Core, flags) + offset_of!(Flags, carries))
 }
 
+/// The base of a segment register.
+fn base(seg: Seg) -> Mem {
+    let at = offset_of!(Core, segments) + offset_of!(Segments, seg);
+    field(at + size_of::<Segment>() * seg as usize + offset_of!(Segment, base))
+}
+
+/// A part of a segment register's [`Extent`].
 fn extent(seg: Seg, part: usize) -> Mem {
     field(offset_of!(Core, extents) + size_of::<Extent>() * seg as usize + part)
 }

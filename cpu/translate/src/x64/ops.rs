@@ -116,6 +116,56 @@ impl Emitter<'_> {
         self.defined(n, dst, w, w >= Width::W32);
     }
 
+    /// Whether CF, operation `n`, is used for one addition or subtraction with carry alone.
+    pub(super) fn fused_carry(&self, n: usize) -> bool {
+        let user = (n + 1..self.ops().len())
+            .find_map(|r| self.carries(Val(r as u16)).filter(|c| c.carry.index() == n).map(|c| (r, c)));
+        let Some((r, c)) = user else { return false };
+        let mut others = false;
+        for (m, op) in self.ops().iter().enumerate() {
+            match *op {
+                Op::SetFlags(..) => {}
+                Op::Commit(_, _, v) => others |= v == c.carry || v == c.middle,
+                ref op => op.uses(|v| {
+                    others |= v == c.carry && m != r || v == c.middle && m != r;
+                }),
+            }
+        }
+        !others && c.w >= Width::W8
+    }
+
+    /// Whether operation `n` is a part of one with carry.
+    pub(super) fn is_fused(&self, n: usize) -> bool {
+        (n + 1..self.ops().len()).any(|r| {
+            self.carries(Val(r as u16))
+                .is_some_and(|c| c.middle.index() == n && self.fused_carry(c.carry.index()))
+        })
+    }
+
+    /// ADC and SBB. CF is where it was put aside.
+    pub(super) fn with_carry(&mut self, n: usize, c: super::flags::Carries) {
+        let (w, a, b) = (c.w, c.a, c.b);
+        let mut dst = self.two_operand(n, w, a);
+        if self.is_in(b, dst) && !self.is_in(a, dst) {
+            self.unlock_unless_used(dst, b);
+            dst = self.temp();
+        }
+        if !self.stands_in(a, dst, w) {
+            self.move_to(dst, a, w);
+        }
+        let operand = self.operand(b, w);
+        if self.host & rflags::CF == 0 {
+            self.noisy().bt_imm(Width::W32, super::spill(crate::flags::CARRY_SPILL), 0);
+        }
+        let op = if c.subtract { Alu::Sbb } else { Alu::Adc };
+        match operand {
+            Operand::Imm(imm) => self.noisy().alu_imm(op, w, dst, imm),
+            Operand::Rm(rm) => self.noisy().alu_from(op, w, dst, rm),
+        }
+        self.made = Some(n);
+        self.defined(n, dst, w, w >= Width::W32);
+    }
+
     fn unlock_unless_used(&mut self, reg: Gpr, v: Val) {
         if !matches!(self.loc(v), Loc::Scratch(r, _) if r == reg) {
             self.unlock(reg);
@@ -199,7 +249,10 @@ impl Emitter<'_> {
         };
         self.widened(dst, op, w, a);
         match count {
-            Some(count) => self.noisy().shift(op, wide, dst, count.min(limit) as u8),
+            Some(count) => {
+                self.noisy().shift(op, wide, dst, count.min(limit) as u8);
+                self.made = (w == wide && count != 0 && count <= limit).then_some(n);
+            }
             None => self.noisy().shift_cl(op, wide, dst),
         }
         if w < Width::W32 && op != Shift::Shr {

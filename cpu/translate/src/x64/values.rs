@@ -49,6 +49,16 @@ pub(super) struct Values {
 }
 
 impl Values {
+    /// Which registers are locked.
+    pub(super) fn locks(&self) -> u16 {
+        self.locked
+    }
+
+    /// Unlocks what was locked since.
+    pub(super) fn set_locks(&mut self, locks: u16) {
+        self.locked = locks;
+    }
+
     /// For the operations of a step, of which `real` says whether a setter's operands count.
     pub(super) fn begin(&mut self, ops: &[Op], setter_uses: impl Fn(usize, Setter, &mut dyn FnMut(Val))) {
         self.locs.clear();

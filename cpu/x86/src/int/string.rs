@@ -247,9 +247,9 @@ fn plain(core: &mut Core, seg: Seg, offset: u64, bytes: u64, write: bool) -> Opt
         return None;
     };
     let entry = core.tlb.entry(core.class, lin);
-    let tag = if write { entry.write } else { entry.read };
-    let last = lin.wrapping_add(bytes.wrapping_sub(1)) & !0xfff;
-    (tag == last && tag == lin & !0xfff).then(|| entry.offset(lin))
+    let last = lin.wrapping_add(bytes.wrapping_sub(1));
+    let allows = |at: u64| if write { entry.may_write(at) } else { entry.read == at & !0xfff };
+    (allows(lin) && allows(last)).then(|| entry.offset(lin))
 }
 
 fn copy(core: &mut Core, mut from: u64, mut to: u64, mut bytes: u64, chunk: u64) {

@@ -156,6 +156,8 @@ impl Core {
         self.segments.seg[seg as usize] = loaded;
         if (seg as u8) < Seg::Fs as u8 {
             self.refresh();
+        } else {
+            self.renew_extent(seg);
         }
         Ok(())
     }
