@@ -10,6 +10,7 @@ use trine_x86::{Extent, Rmw, Seg, Width};
 use super::{
     RAM, T0, T1, T2, TLB, TLB_ADDEND, TLB_READ, TLB_WRITE, access,
     asm::{Address, ArithmeticImm, Barrier, LogicalImm, Reg, Shift, Size},
+    base,
     emit::{Emitter, Stub},
     extent, home, size,
     values::Loc,
@@ -66,7 +67,7 @@ impl Emitter<'_> {
         write: bool,
         long: bool,
     ) {
-        let base = extent(seg, offset_of!(Extent, base));
+        let base = base(seg);
         let offset = self.clean_reg(at);
         let to = self.temp();
         if long {

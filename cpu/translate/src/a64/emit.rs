@@ -5,7 +5,7 @@ use std::ops::Range;
 use trine_x86::{Width, rflags::ARITHMETIC, slot};
 
 use super::{
-    JUMP_SPILL, RECIPE_SPILLS, T0, T1, T2, add_far,
+    JUMP_SPILL, LEFT, RECIPE_SPILLS, T0, T1, T2, add_far,
     asm::{Address, Asm, Cond, Label, LogicalImm, Reg, Shift, Size, X0, X1},
     far_b, far_bl,
     flags::Held,
@@ -27,7 +27,7 @@ pub(super) enum Stub {
     /// Goes to a place outside of the region.
     Out { label: Label, ip: u64, recipe: Recipe },
     /// Too few instructions left for a block.
-    Budget { label: Label, ip: u64, recipe: Recipe },
+    Budget { label: Label, ip: u64, recipe: Recipe, steps: u64 },
     /// The jump cache does not know a direct target.
     Unknown { label: Label, exit: u32 },
     /// The page is not what was translated.
@@ -132,6 +132,22 @@ impl Emitter<'_> {
         let label = self.asm.label();
         self.asm.cbnz(Size::W, T0, label);
         self.stubs.push(Stub::Stale { label });
+        self.charge(0);
+    }
+
+    /// Takes the instructions of a block from what is left, or goes out before it.
+    fn charge(&mut self, to: usize) {
+        let block = &self.region.blocks[to];
+        let (ip, steps) = (block.ip, block.steps.len() as u64);
+        let label = self.asm.label();
+        self.noisy().subs_imm(Size::W, LEFT, LEFT, super::twelve(steps));
+        self.asm.b_cond(Cond::Mi, label);
+        self.stubs.push(Stub::Budget { label, ip, recipe: self.recipe, steps });
+    }
+
+    /// Whether several ways lead to a block, so that nothing is known of how the flags follow.
+    fn is_junction(&self, to: usize) -> bool {
+        to == 0 || self.region.blocks[to].ways != 1
     }
 
     fn block(&mut self, n: usize) {
@@ -141,17 +157,11 @@ impl Emitter<'_> {
         self.asm.bind(label);
         self.host.flags = 0;
         (self.recipe, self.stored) = (Recipe::MEMORY, false);
-        if block.ways == 1 && n != 0 {
-            self.recipe = self.recipes[n];
-        }
         let steps = block.steps.len() as u32;
-        let out = self.asm.label();
-        let charged = super::twelve(u64::from(steps));
-        self.asm.ldr(Size::W, T0, translated!(left));
-        self.asm.subs_imm(Size::W, T0, T0, charged);
-        self.asm.b_cond(Cond::Mi, out);
-        self.asm.str(Size::W, T0, translated!(left));
-        self.stubs.push(Stub::Budget { label: out, ip: block.ip, recipe: self.recipe });
+        if !self.is_junction(n) {
+            self.recipe = self.recipes[n];
+            self.charge(n);
+        }
         for (k, s) in block.steps.clone().enumerate() {
             self.step = s;
             self.left = steps - k as u32;
@@ -398,7 +408,7 @@ impl Emitter<'_> {
     /// Behind the last step of a block.
     fn goes_on(&mut self, block: &Block, n: usize) {
         match block.end {
-            End::Next => self.edge(block.next, block.inside[0], n),
+            End::Next => self.edge(block.next, block.inside[0], Some(n + 1)),
             End::Branch => self.branch(block, n),
             End::Jump => {
                 self.remember();
@@ -406,7 +416,7 @@ impl Emitter<'_> {
                 self.asm.br(T0);
             }
             End::Cold => self.asm.udf(0),
-            End::Stop => self.edge(block.next, None, n),
+            End::Stop => self.edge(block.next, None, None),
         }
     }
 
@@ -417,49 +427,52 @@ impl Emitter<'_> {
             _ => None,
         });
         let Some(Some(condition)) = condition else {
-            return self.edge(block.taken, block.inside[1], n);
+            return self.edge(block.taken, block.inside[1], Some(n + 1));
         };
         if let Some(value) = self.constant(condition) {
-            let (ip, inside) = if value != 0 {
-                (block.taken, block.inside[1])
-            } else {
-                (block.next, block.inside[0])
+            let (ip, inside) = match value != 0 {
+                true => (block.taken, block.inside[1]),
+                false => (block.next, block.inside[0]),
             };
-            return self.edge(ip, inside, n);
+            return self.edge(ip, inside, Some(n + 1));
         }
-        // What both ways may want, before the flags are looked at.
-        if block.inside.into_iter().flatten().any(|to| self.wants_memory(to)) {
-            self.remember();
-        }
-        let taken = match block.inside[1] {
+        match block.inside[1] {
+            // Those who come to a junction pay before they go.
+            Some(to) if self.is_junction(to) => {
+                let other = self.asm.label();
+                self.branch_if(condition, false, other);
+                // What is emitted for one way is not done on the other.
+                let known = (self.recipe, self.stored, self.host);
+                self.edge(block.taken, Some(to), None);
+                self.asm.bind(other);
+                (self.recipe, self.stored, self.host) = known;
+            }
             Some(to) => {
+                let label = self.blocks[to];
+                self.branch_if(condition, true, label);
                 self.recipes[to] = self.recipe;
-                self.blocks[to]
             }
             None => {
                 let label = self.asm.label();
+                self.branch_if(condition, true, label);
                 self.stubs.push(Stub::Out { label, ip: block.taken, recipe: self.recipe });
-                label
             }
-        };
-        self.branch_if(condition, true, taken);
-        self.edge(block.next, block.inside[0], n);
-    }
-
-    /// Whether a block wants the flags as memory says.
-    fn wants_memory(&self, to: usize) -> bool {
-        let block = &self.region.blocks[to];
-        (block.ways != 1 || to == 0) && block.live_in != 0
-    }
-
-    /// Goes to a place, which may be a block of the region; `n` is the one that ends here.
-    fn edge(&mut self, ip: u64, inside: Option<usize>, n: usize) {
-        let Some(to) = inside else { return self.go_out(ip) };
-        if self.wants_memory(to) {
-            self.remember();
         }
-        self.recipes[to] = self.recipe;
-        if to != n + 1 {
+        self.edge(block.next, block.inside[0], Some(n + 1));
+    }
+
+    /// Goes to a place, which may be a block of the region; `next` is the one that is emitted next.
+    fn edge(&mut self, ip: u64, inside: Option<usize>, next: Option<usize>) {
+        let Some(to) = inside else { return self.go_out(ip) };
+        if self.is_junction(to) {
+            self.charge(to);
+            if self.region.blocks[to].live_in != 0 {
+                self.remember();
+            }
+        } else {
+            self.recipes[to] = self.recipe;
+        }
+        if next != Some(to) {
             let label = self.blocks[to];
             self.asm.b(label);
         }
@@ -519,8 +532,9 @@ impl Emitter<'_> {
                 self.recipe = recipe;
                 self.go_out(ip);
             }
-            Stub::Budget { label, ip, recipe } => {
+            Stub::Budget { label, ip, recipe, steps } => {
                 self.asm.bind(label);
+                self.asm.add_imm(Size::W, LEFT, LEFT, super::twelve(steps));
                 self.recipe = recipe;
                 self.remember();
                 let exit = self.place.exits + self.out.exits.len() as u32;

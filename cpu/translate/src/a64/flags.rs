@@ -19,7 +19,7 @@ use super::{
     flags_carries, flags_result, home, sign_extend, size, spill, translated,
 };
 use crate::{
-    flags::{Kind, Recipe, Src},
+    flags::{CARRY_SPILL, Kind, Recipe, Src},
     helper,
     ir::{Bin, Op, Setter, Val, flags_of_condition},
 };
@@ -63,6 +63,7 @@ impl Emitter<'_> {
         match src {
             Src::Imm(value) => self.quiet().mov_imm(Size::X, into, value),
             Src::Spill(n) => self.quiet().ldr(Size::X, into, spill(n)),
+            Src::Memory => unreachable!("it is put aside"),
             Src::Reg(reg) if reg & slot::HIGH == 0 => return home(reg),
             Src::Reg(reg) => self.quiet().ubfx(Size::W, into, home(reg), 8, 8),
         }
@@ -113,7 +114,7 @@ impl Emitter<'_> {
     }
 
     /// An addition or subtraction again, or what it was from what remains of it.
-    fn sum_again(&mut self, Recipe { kind, w, x, y }: Recipe) -> Carry {
+    fn sum_again(&mut self, Recipe { kind, w, x, y, .. }: Recipe) -> Carry {
         if kind == Kind::Sub && self.compare_imm(w, x, y) {
             return Carry::Inverted;
         }
@@ -163,7 +164,7 @@ impl Emitter<'_> {
     }
 
     /// INC or DEC again; CF is where it was put aside.
-    fn count_again(&mut self, Recipe { kind, w, x, y }: Recipe, wanted: u64) {
+    fn count_again(&mut self, Recipe { kind, w, x, y, .. }: Recipe, wanted: u64) {
         if wanted == rflags::CF {
             let carry = self.recipe_reg(y, T0);
             let a = self.quiet();
@@ -408,7 +409,7 @@ impl Emitter<'_> {
             let put = [x.is_none().then_some(vals[0]), y.is_none().then_some(vals[1])];
             let x = x.unwrap_or(Src::Spill(RECIPE_SPILLS));
             let y = y.unwrap_or(Src::Spill(RECIPE_SPILLS + 1));
-            Some((Recipe { kind, w, x, y }, put))
+            Some((Recipe { kind, w, x, y, over: None }, put))
         };
         match setter {
             Setter::Add { a, b, r } if self.is_plain(Bin::Add, w, [a, b, r]) => {
@@ -546,19 +547,19 @@ impl Emitter<'_> {
             self.put_aside(r, w, RECIPE_SPILLS);
         }
         let x = x.unwrap_or(Src::Spill(RECIPE_SPILLS));
-        self.next_recipe = Some(Recipe { kind, w, x, y: Src::Spill(RECIPE_SPILLS + 2) });
+        self.next_recipe = Some(Recipe { kind, w, x, y: Src::Spill(CARRY_SPILL), over: None });
     }
 
     /// Before the first operation of a step with INC or DEC: puts CF aside, if it is looked at.
     pub(super) fn save_carry(&mut self) {
         let counted = matches!(self.recipe.kind, Kind::Inc | Kind::Dec);
-        if counted && self.recipe.y == Src::Spill(RECIPE_SPILLS + 2) {
+        if counted && self.recipe.y == Src::Spill(CARRY_SPILL) {
             return;
         }
         self.ensure(rflags::CF);
         let condition = self.condition_of(2);
         self.quiet().cset(Size::X, T0, condition);
-        self.quiet().str(Size::X, T0, spill(RECIPE_SPILLS + 2));
+        self.quiet().str(Size::X, T0, spill(CARRY_SPILL));
     }
 
     /// X16 = CF and OF as [`trine_x86::Flags::carries`] has them.

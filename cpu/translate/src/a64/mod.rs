@@ -2,7 +2,7 @@
 //!
 //! All of the guest's general registers live in host registers ([`HOMES`]). [`CORE`] points to
 //! [`Core::regs`], [`TLB`] to the TLB's entries of the class of data accesses, [`RAM`] to the first
-//! byte of RAM. X0 to X7 hold values within an instruction, X16, X17 and X30 within an operation.
+//! byte of RAM; [`LEFT`] counts. X0 to X6 hold values within an instruction, X16, X17 and X30 within an operation.
 //! X18 belongs to the platform.
 //!
 //! x86 promises that loads are not reordered with loads, nor stores with stores, nor a load with a
@@ -27,7 +27,7 @@ use asm::{
     Access, Address, ArithmeticImm, Asm, Reg, Size, X0, X1, X2, X3, X4, X5, X6, X7, X8, X9, X10,
     X11, X12, X13, X14, X15, X16, X17, X19, X20, X21, X22, X23, X24, X25, X26, X27, X28, X29, X30,
 };
-use trine_x86::{Core, Entry, Extent, Flags, Seg, Translated, Width};
+use trine_x86::{Core, Entry, Extent, Flags, Seg, Segment, Segments, Translated, Width};
 
 use crate::{
     code::{Backend, Emitted, Place, Runtime},
@@ -48,7 +48,10 @@ impl Backend for A64 {
 }
 
 /// Registers for values.
-const SCRATCH: [Reg; 8] = [X0, X1, X2, X3, X4, X5, X6, X7];
+const SCRATCH: [Reg; 7] = [X0, X1, X2, X3, X4, X5, X6];
+
+/// Instructions that may still be executed; [`Translated::left`] while a cold one is.
+const LEFT: Reg = X7;
 
 /// Where RAX to R15 live: half of them where calls leave them alone.
 const HOMES: [Reg; 16] =
@@ -122,6 +125,13 @@ fn flags_carries() -> Address {
     field(offset_of!(Core, flags) + offset_of!(Flags, carries))
 }
 
+/// The base of a segment register.
+fn base(seg: Seg) -> Address {
+    let at = offset_of!(Core, segments) + offset_of!(Segments, seg);
+    field(at + size_of::<Segment>() * seg as usize + offset_of!(Segment, base))
+}
+
+/// A part of a segment register's [`Extent`].
 fn extent(seg: Seg, part: usize) -> Address {
     field(offset_of!(Core, extents) + size_of::<Extent>() * seg as usize + part)
 }

@@ -7,10 +7,10 @@ use std::mem::offset_of;
 use trine_x86::{Core, Tlb};
 
 use super::{
-    CORE, HOMES, RAM, T0, T1, T2, TLB, add_far,
+    CORE, HOMES, LEFT, RAM, T0, T1, T2, TLB, add_far,
     asm::{
-        Address, Asm, LR, Label, OrSp, Reg, SP, Shift, Size, SystemRegister, X0, X1, X2, X8, X19,
-        X20, X21, X22, X23, X24, X25, X26, X27, X28, X29, X30,
+        Address, Asm, LR, Label, Reg, SP, Shift, Size, SystemRegister, X0, X1, X2, X8, X19, X20,
+        X21, X22, X23, X24, X25, X26, X27, X28, X29, X30,
     },
     core_pointer, field, finish, slot, translated,
 };
@@ -39,6 +39,7 @@ pub(super) fn emit(base: usize) -> (Vec<u8>, Runtime) {
         a.b(out);
     }
     a.bind(out);
+    a.str(Size::W, LEFT, translated!(left));
     store_homes(&mut a);
     let restored = a.bound();
     a.orr(Size::X, X0, X0, X1);
@@ -70,6 +71,7 @@ fn enter(a: &mut Asm) {
     a.add_shifted(Size::X, TLB, TLB, T0, Shift::Lsl(class));
     a.ldr(Size::X, RAM, translated!(ram));
     load_homes(a);
+    a.ldr(Size::W, LEFT, translated!(left));
     a.br(X1);
 }
 
@@ -120,15 +122,17 @@ fn miss(a: &mut Asm) {
 /// X16: the [`crate::code::ColdCall`], W17: the site.
 fn cold(a: &mut Asm, restored: Label) {
     store_homes(a);
-    a.stp(Size::X, T1, LR, Address::PreIndex(OrSp::from(SP), -16));
+    a.str(Size::W, LEFT, translated!(left));
+    a.stp(Size::X, T1, LR, Address::PreIndex(SP, -16));
     a.mov(Size::X, X1, T0);
     core_pointer(a, X0);
     a.mov_imm(Size::X, T0, helper::cold as *const () as u64);
     a.blr(T0);
-    a.ldp(Size::X, T1, LR, Address::PostIndex(OrSp::from(SP), 16));
+    a.ldp(Size::X, T1, LR, Address::PostIndex(SP, 16));
     let leaves = a.label();
     a.tbz(X0, 31, leaves);
     load_homes(a);
+    a.ldr(Size::W, LEFT, translated!(left));
     a.ret(LR);
     a.bind(leaves);
     // The reason above the site.
@@ -142,9 +146,9 @@ fn call(a: &mut Asm) {
     const FRAME: u64 = 80;
     a.sub_imm(Size::X, SP, SP, super::twelve(FRAME));
     pairs(a, false, X8.number(), 8);
-    a.str(Size::X, LR, Address::offset(SP, 64));
+    a.stp(Size::X, LEFT, LR, Address::offset(SP, 64));
     a.blr(T0);
-    a.ldr(Size::X, LR, Address::offset(SP, 64));
+    a.ldp(Size::X, LEFT, LR, Address::offset(SP, 64));
     pairs(a, true, X8.number(), 8);
     a.add_imm(Size::X, SP, SP, super::twelve(FRAME));
     a.ret(LR);
