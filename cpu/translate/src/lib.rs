@@ -71,7 +71,7 @@ fn backend() -> Option<Box<dyn code::Backend>> {
 #[cfg(target_arch = "aarch64")]
 #[expect(clippy::unnecessary_wraps, reason = "other hosts have none")]
 fn backend() -> Option<Box<dyn code::Backend>> {
-    Some(Box::new(a64::A64))
+    Some(Box::new(a64::A64::of_host()))
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]

@@ -9,7 +9,7 @@ use trine_x86::{Extent, Rmw, Seg, Width};
 
 use super::{
     RAM, T0, T1, T2, TLB, TLB_ADDEND, TLB_READ, TLB_WRITE, access,
-    asm::{Address, ArithmeticImm, Barrier, LogicalImm, Reg, Shift, Size},
+    asm::{Address, ArithmeticImm, Barrier, LogicalImm, Order, Reg, Shift, Size},
     base,
     emit::{Emitter, Stub},
     extent, home, size,
@@ -200,10 +200,56 @@ impl Emitter<'_> {
         let by = self.any_reg(operand, w);
         self.find_aligned(w, at);
         let old = self.temp();
-        let again = self.asm.label();
         let view = size(w);
         let a = self.quiet();
-        a.bind(again);
+        let by = match carry {
+            Some(carry) => {
+                a.add(view, T1, by, carry);
+                T1
+            }
+            None => by,
+        };
+        if !self.atomics || !self.update_at_once(w, op, by, old) {
+            self.update_loop(w, op, by, old);
+        }
+        self.defined(n, old, w, true);
+    }
+
+    /// One instruction of `FEAT_LSE` that is a full barrier, too; false if there is none. X16: the
+    /// place.
+    fn update_at_once(&mut self, w: Width, op: Rmw, by: Reg, old: Reg) -> bool {
+        let a = &mut self.asm;
+        let (view, access, order) = (size(w), access(w), Order::AcquireRelease);
+        match op {
+            Rmw::Xchg => a.swp(access, order, by, old, T0),
+            Rmw::Add | Rmw::Adc => a.ldadd(access, order, by, old, T0),
+            Rmw::Sub | Rmw::Sbb => {
+                a.neg(view, T1, by);
+                a.ldadd(access, order, T1, old, T0);
+            }
+            Rmw::And => {
+                a.mvn(view, T1, by);
+                a.ldclr(access, order, T1, old, T0);
+            }
+            Rmw::Or => a.ldset(access, order, by, old, T0),
+            Rmw::Xor => a.ldeor(access, order, by, old, T0),
+            Rmw::Neg => return false,
+        }
+        true
+    }
+
+    /// The same by exclusive accesses. `by` may be X17.
+    fn update_loop(&mut self, w: Width, op: Rmw, by: Reg, old: Reg) {
+        let by = if by == T1 {
+            let kept = self.temp();
+            self.quiet().mov(Size::X, kept, T1);
+            kept
+        } else {
+            by
+        };
+        let again = self.asm.bound();
+        let a = &mut self.asm;
+        let view = size(w);
         a.ldaxr(access(w), old, T0);
         match op {
             Rmw::Xchg => a.mov(view, T1, by),
@@ -214,15 +260,9 @@ impl Emitter<'_> {
             Rmw::Xor => a.eor(view, T1, old, by),
             Rmw::Neg => a.neg(view, T1, old),
         }
-        match carry {
-            Some(carry) if op == Rmw::Adc => a.add(view, T1, T1, carry),
-            Some(carry) => a.sub(view, T1, T1, carry),
-            None => {}
-        }
         a.stlxr(access(w), T2, T1, T0);
         a.cbnz(Size::W, T2, again);
         a.dmb(Barrier::Ish);
-        self.defined(n, old, w, true);
     }
 
     /// [`Op::CompareExchange`].
@@ -238,14 +278,21 @@ impl Emitter<'_> {
         self.find_aligned(w, at);
         let old = self.temp();
         let (again, differs) = (self.asm.label(), self.asm.label());
+        let atomics = self.atomics;
         let a = self.quiet();
-        a.bind(again);
-        a.ldaxr(access(w), old, T0);
-        a.eor(Size::X, T1, old, expected);
-        a.cbnz(Size::X, T1, differs);
-        a.stlxr(access(w), T2, new, T0);
-        a.cbnz(Size::W, T2, again);
-        a.bind(differs);
+        if atomics {
+            a.mov(Size::X, old, expected);
+            a.cas(access(w), Order::AcquireRelease, old, new, T0);
+        } else {
+            a.bind(again);
+            a.ldaxr(access(w), old, T0);
+            a.eor(Size::X, T1, old, expected);
+            a.cbnz(Size::X, T1, differs);
+            a.stlxr(access(w), T2, new, T0);
+            a.cbnz(Size::W, T2, again);
+            a.bind(differs);
+        }
+        // Where nothing was stored, nothing was released.
         a.dmb(Barrier::Ish);
         self.defined(n, old, w, true);
     }

@@ -39,6 +39,8 @@ pub(super) struct Emitter<'a> {
     pub(super) asm: Asm,
     pub(super) region: &'a Region,
     pub(super) place: &'a Place,
+    /// The host has `FEAT_LSE`.
+    pub(super) atomics: bool,
     pub(super) values: Values,
     /// The operations of the present step.
     pub(super) ops: Range<usize>,
@@ -69,13 +71,14 @@ pub(super) struct Emitter<'a> {
 }
 
 /// Code for `region`.
-pub(super) fn region(region: &Region, place: &Place) -> Emitted {
+pub(super) fn region(region: &Region, place: &Place, atomics: bool) -> Emitted {
     let mut asm = Asm::new();
     let blocks = region.blocks.iter().map(|_| asm.label()).collect();
     let mut e = Emitter {
         asm,
         region,
         place,
+        atomics,
         values: Values::default(),
         ops: 0..0,
         now: 0,

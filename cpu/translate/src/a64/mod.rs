@@ -35,7 +35,19 @@ use crate::{
 };
 
 /// The backend.
-pub struct A64;
+pub struct A64 {
+    /// The host has `FEAT_LSE`.
+    atomics: bool,
+}
+
+impl A64 {
+    /// For the host's CPU.
+    #[cfg(target_arch = "aarch64")]
+    #[must_use]
+    pub fn of_host() -> Self {
+        Self { atomics: std::arch::is_aarch64_feature_detected!("lse") }
+    }
+}
 
 impl Backend for A64 {
     fn runtime(&self, base: usize) -> (Vec<u8>, Runtime) {
@@ -43,7 +55,7 @@ impl Backend for A64 {
     }
 
     fn emit(&self, region: &Region, place: &Place) -> Emitted {
-        emit::region(region, place)
+        emit::region(region, place, self.atomics)
     }
 }
 

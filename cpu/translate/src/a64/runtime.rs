@@ -59,6 +59,9 @@ pub(super) fn emit(base: usize) -> (Vec<u8>, Runtime) {
 }
 
 /// X0: the core, X1: the code.
+///
+/// Code may be new that another CPU has written and announced: ISB forgets what this one fetched
+/// there before (Arm ARM, B2.2.5).
 fn enter(a: &mut Asm) {
     a.sub_imm(Size::X, SP, SP, super::twelve(16 * SAVED.len() as u64));
     for (n, (first, second)) in SAVED.into_iter().enumerate() {
@@ -72,6 +75,7 @@ fn enter(a: &mut Asm) {
     a.ldr(Size::X, RAM, translated!(ram));
     load_homes(a);
     a.ldr(Size::W, LEFT, translated!(left));
+    a.isb();
     a.br(X1);
 }
 
