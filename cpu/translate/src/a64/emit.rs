@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     code::{ColdCall, Emitted, Exit, JUMPS, Jump, Place, Reason, Site, jump_index, jump_tag},
-    flags::{Recipe, Src},
-    ir::{Block, End, Op, Region, Setter, Step, Work},
+    flags::{Kind, Recipe, Src},
+    ir::{Block, End, Op, Region, Setter, Step, Val, Work},
 };
 
 /// What is emitted behind the region.
@@ -60,6 +60,10 @@ pub(super) struct Emitter<'a> {
     pub(super) host: Held,
     /// The operation whose flags the host's are.
     pub(super) made: Option<usize>,
+    /// The operands of this step's recipe were put aside before it.
+    pub(super) early: bool,
+    /// For the recipe of INC or DEC to come, CF stays where memory says.
+    pub(super) carry_in_memory: bool,
     pub(super) stubs: Vec<Stub>,
     step: usize,
     /// Steps of the block from this one on.
@@ -89,6 +93,8 @@ pub(super) fn region(region: &Region, place: &Place, atomics: bool) -> Emitted {
         stored: false,
         host: Held::default(),
         made: None,
+        early: false,
+        carry_in_memory: false,
         stubs: Vec::new(),
         step: 0,
         left: 0,
@@ -186,6 +192,7 @@ impl Emitter<'_> {
             }
             return;
         }
+        self.put_early(step);
         let mut values = std::mem::take(&mut self.values);
         values.begin(self.ops(), |setter, w, each| self.setter_uses(setter, w, each));
         self.values = values;
@@ -202,7 +209,9 @@ impl Emitter<'_> {
             self.leave_body();
         }
         if let Some(recipe) = self.next_recipe.take() {
-            (self.recipe, self.stored) = (recipe, false);
+            // What memory says may still be a part of it.
+            self.stored &= recipe.y == Src::Memory;
+            self.recipe = recipe;
         }
         if last {
             self.goes_on(block, n);
@@ -217,6 +226,37 @@ impl Emitter<'_> {
         }
         self.body = 0;
         self.host.flags = 0;
+    }
+
+    /// Puts operands of the recipe to come aside before the step, so that it may overwrite them in
+    /// place; if nobody wants the present recipe any more.
+    fn put_early(&mut self, step: &Step) {
+        self.early = false;
+        let mut setter = None;
+        for op in self.ops() {
+            match *op {
+                Op::SetFlags(w, s) if setter.is_none() => setter = self.recipe_for(w, s),
+                Op::SetFlags(..) | Op::When(..) | Op::Flag(_) | Op::Flags | Op::Condition(_) => {
+                    return;
+                }
+                _ => {}
+            }
+        }
+        let Some((_, put)) = setter.filter(|_| !step.stops) else { return };
+        let reg_of = |v: Val| match self.ops()[v.index()] {
+            Op::Get(_, reg) if reg & slot::HIGH == 0 => Some(reg),
+            _ => None,
+        };
+        let regs = put.map(|v| v.map(reg_of));
+        if regs.contains(&Some(None)) || regs == [None, None] {
+            return;
+        }
+        for (n, reg) in regs.into_iter().enumerate() {
+            if let Some(Some(reg)) = reg {
+                self.asm.str(Size::X, home(reg), spill(RECIPE_SPILLS + n as u8));
+            }
+        }
+        self.early = true;
     }
 
     /// Puts operands of the recipe aside that this step overwrites, if they are still needed.
@@ -242,10 +282,11 @@ impl Emitter<'_> {
             .ops()
             .iter()
             .any(|op| matches!(op, Op::SetFlags(_, Setter::Inc { .. } | Setter::Dec { .. })));
+        self.carry_in_memory = false;
         if counts && step.live & trine_x86::rflags::CF != 0 {
-            self.save_carry();
+            self.save_carry(step.stops);
         }
-        if step.live & !sets == 0 && !odd {
+        if step.live & !sets == 0 && !odd || self.recipe.kind == Kind::Memory {
             return;
         }
         let Recipe { x, y, .. } = self.recipe;
@@ -335,7 +376,7 @@ impl Emitter<'_> {
         }
     }
 
-    fn when(&mut self, condition: crate::ir::Val, end: usize) {
+    fn when(&mut self, condition: Val, end: usize) {
         self.settle();
         self.evict_all();
         let skip = self.asm.label();
@@ -388,7 +429,7 @@ impl Emitter<'_> {
     }
 
     /// [`Op::Jump`]: the step stops unless code is known for the target, and notes where it is.
-    fn look_up(&mut self, v: crate::ir::Val) {
+    fn look_up(&mut self, v: Val) {
         let target = self.clean_reg(v);
         let bail = self.bail();
         let key = jump_tag(0, self.place.key);
@@ -466,6 +507,8 @@ impl Emitter<'_> {
 
     /// Goes to a place, which may be a block of the region; `next` is the one that is emitted next.
     fn edge(&mut self, ip: u64, inside: Option<usize>, next: Option<usize>) {
+        // No value is wanted any more.
+        self.values.begin(&[], |_, _, _| {});
         let Some(to) = inside else { return self.go_out(ip) };
         if self.is_junction(to) {
             self.charge(to);
@@ -515,6 +558,7 @@ impl Emitter<'_> {
     }
 
     fn stub(&mut self, stub: &Stub) {
+        (self.stored, self.host) = (false, Held::default());
         match *stub {
             Stub::Miss { label, retry, lin, access, site } => {
                 self.asm.bind(label);

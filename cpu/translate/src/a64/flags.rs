@@ -10,7 +10,7 @@
 use trine_x86::{Flag, Width, rflags, slot};
 
 use super::{
-    RECIPE_SPILLS, T0, T1, T2,
+    OVER_SPILL, RECIPE_SPILLS, T0, T1, T2,
     asm::{
         Address, ArithmeticImm, Cond, LogicalImm, Reg, Shift, Size, SystemRegister, X0, X1, X2, ZR,
     },
@@ -19,9 +19,9 @@ use super::{
     flags_carries, flags_result, home, sign_extend, size, spill, translated,
 };
 use crate::{
-    flags::{CARRY_SPILL, Kind, Recipe, Src},
+    flags::{CARRY_SPILL, Kind, Over, Recipe, Src},
     helper,
-    ir::{Bin, Op, Setter, Val, flags_of_condition},
+    ir::{Setter, Val, flags_of_condition},
 };
 
 const ZS: u64 = rflags::ZF | rflags::SF;
@@ -76,37 +76,80 @@ impl Emitter<'_> {
             return;
         }
         let recipe = self.recipe;
-        if recipe.kind == Kind::Memory {
+        let over = recipe.over.map_or(0, |over| u64::from(over.mask));
+        if wanted == rflags::CF && over & wanted != 0 {
+            return self.carry_from(Src::Spill(OVER_SPILL));
+        }
+        if wanted & over != 0 || recipe.kind == Kind::Memory {
             return self.ensure_from_memory(wanted);
         }
-        if wanted == rflags::PF {
-            return self.ensure_parity(recipe);
-        }
-        let only_zs = wanted & !ZS == 0;
         self.noisy();
-        let carry = match recipe.kind {
+        match wanted {
+            rflags::PF => self.ensure_parity(recipe),
+            _ if wanted & !ZS == 0 => self.ensure_sign(recipe),
+            _ => self.ensure_all(recipe, wanted),
+        }
+        self.host.flags &= !over;
+    }
+
+    /// ZF and SF.
+    fn ensure_sign(&mut self, recipe: Recipe) {
+        let Recipe { kind, w, x, y, .. } = recipe;
+        let result = match kind {
+            Kind::Logic | Kind::Sum | Kind::Difference | Kind::Inc | Kind::Dec => x,
+            Kind::Remainder => y,
+            Kind::Shl | Kind::Shr | Kind::Sar => {
+                self.shift_again(kind, w, x, y);
+                self.compare_with_zero(w, T0);
+                return self.host.flags = ZS;
+            }
+            _ => return self.ensure_all(recipe, ZS),
+        };
+        let result = self.recipe_reg(result, T0);
+        self.compare_with_zero(w, result);
+        self.host.flags = ZS;
+    }
+
+    /// The operation again, for flags of any kind.
+    fn ensure_all(&mut self, recipe: Recipe, wanted: u64) {
+        self.host.carry = match recipe.kind {
             Kind::Logic => {
-                self.compare_with_zero(recipe.w, recipe.x);
+                let result = self.recipe_reg(recipe.x, T0);
+                self.compare_with_zero(recipe.w, result);
                 Carry::Clear
             }
-            Kind::Sum | Kind::Difference | Kind::Inc | Kind::Dec if only_zs => {
-                self.compare_with_zero(recipe.w, recipe.x);
-                return self.host.flags = ZS;
-            }
-            Kind::Remainder if only_zs => {
-                self.compare_with_zero(recipe.w, recipe.y);
-                return self.host.flags = ZS;
-            }
             Kind::Inc | Kind::Dec => return self.count_again(recipe, wanted),
-            _ => self.sum_again(recipe),
+            Kind::Add | Kind::Sum | Kind::Sub | Kind::Difference | Kind::Remainder => {
+                self.sum_again(recipe)
+            }
+            _ => return self.ensure_from_memory(wanted),
         };
         self.host.flags = SHOWN;
-        self.host.carry = carry;
+    }
+
+    /// C = CF, which is bit 0 of an operand.
+    fn carry_from(&mut self, src: Src) {
+        let carry = self.recipe_reg(src, T0);
+        let a = self.noisy();
+        a.and_imm(Size::X, T0, carry, bits(1));
+        a.cmp_imm(Size::X, T0, super::twelve(1));
+        self.host = Held { flags: rflags::CF, carry: Carry::Direct };
+    }
+
+    /// X16 = what was shifted by a constant, with garbage above the width.
+    fn shift_again(&mut self, kind: Kind, w: Width, x: Src, y: Src) {
+        let Src::Imm(by) = y else { unreachable!("only constant counts have such recipes") };
+        let (by, width) = (by as u32, w.bits());
+        let x = self.recipe_reg(x, T0);
+        match kind {
+            Kind::Shl => self.quiet().lsl_imm(size(w), T0, x, by),
+            Kind::Shr => self.quiet().ubfx(size(w), T0, x, by, width - by),
+            _ => self.quiet().sbfx(size(w), T0, x, by, width - by),
+        }
     }
 
     /// N and Z of a value, C and V clear.
-    fn compare_with_zero(&mut self, w: Width, x: Src) {
-        let x = self.recipe_reg(x, T0);
+    fn compare_with_zero(&mut self, w: Width, x: Reg) {
         match w {
             Width::W32 | Width::W64 => self.quiet().tst(size(w), x, x),
             _ => self.quiet().adds_shifted(Size::W, ZR, ZR, x, Shift::Lsl(32 - w.bits())),
@@ -165,13 +208,13 @@ impl Emitter<'_> {
 
     /// INC or DEC again; CF is where it was put aside.
     fn count_again(&mut self, Recipe { kind, w, x, y, .. }: Recipe, wanted: u64) {
+        let wants_carry = wanted & rflags::CF != 0;
+        let y = match y {
+            Src::Memory if wants_carry => self.fetch_carry(),
+            y => y,
+        };
         if wanted == rflags::CF {
-            let carry = self.recipe_reg(y, T0);
-            let a = self.quiet();
-            a.and_imm(Size::X, T0, carry, bits(1));
-            a.cmp_imm(Size::X, T0, super::twelve(1));
-            self.host = Held { flags: rflags::CF, carry: Carry::Direct };
-            return;
+            return self.carry_from(y);
         }
         let view = size(w);
         let x = self.recipe_reg(x, T0);
@@ -187,7 +230,7 @@ impl Emitter<'_> {
             a.subs(view, ZR, T0, T1);
         }
         self.host.flags = ZSO;
-        if wanted & rflags::CF != 0 {
+        if wants_carry {
             let carry = self.recipe_reg(y, T1);
             let a = self.quiet();
             a.mrs(T0, SystemRegister::Nzcv);
@@ -199,7 +242,7 @@ impl Emitter<'_> {
     }
 
     /// Z = PF.
-    fn ensure_parity(&mut self, Recipe { kind, x, y, .. }: Recipe) {
+    fn ensure_parity(&mut self, Recipe { kind, w, x, y, .. }: Recipe) {
         let result = match kind {
             Kind::Add | Kind::Sub => {
                 let (x, y) = (self.recipe_reg(x, T0), self.recipe_reg(y, T1));
@@ -210,7 +253,14 @@ impl Emitter<'_> {
                 T0
             }
             Kind::Remainder => self.recipe_reg(y, T0),
-            _ => self.recipe_reg(x, T0),
+            Kind::Logic | Kind::Sum | Kind::Difference | Kind::Inc | Kind::Dec => {
+                self.recipe_reg(x, T0)
+            }
+            Kind::Shl | Kind::Shr | Kind::Sar => {
+                self.shift_again(kind, w, x, y);
+                T0
+            }
+            _ => return self.ensure_from_memory(rflags::PF),
         };
         self.parity_of(result);
     }
@@ -271,9 +321,20 @@ impl Emitter<'_> {
 
     /// The flags go to the core.
     pub(super) fn settle(&mut self) {
-        if !self.is_stored() {
-            self.call_image();
+        if self.is_stored() {
+            return;
         }
+        if !self.recipe.is_memory() {
+            return self.call_image();
+        }
+        // They may be there: memory says.
+        self.evict_all();
+        let there = self.asm.label();
+        let a = self.noisy();
+        a.ldr(Size::W, T0, translated!(flags_kind));
+        a.cbz(Size::W, T0, there);
+        self.call_image();
+        self.asm.bind(there);
     }
 
     /// Makes the host's flags show condition `code`; returns the host's condition.
@@ -336,17 +397,78 @@ impl Emitter<'_> {
 
     /// Writes the recipe to memory, if it is not there.
     pub(super) fn remember(&mut self) {
-        let Recipe { kind, x, y, .. } = self.recipe;
-        if kind == Kind::Memory {
+        let Recipe { kind, x, y, over, .. } = self.recipe;
+        if self.recipe.is_memory() {
             return;
         }
+        if let (Kind::Memory, Some(over)) = (kind, over) {
+            return self.remember_over(over);
+        }
+        let y = if y == Src::Memory { self.fetch_carry() } else { y };
         self.remember_operand(translated!(flags_x), x);
         if kind != Kind::Logic {
             self.remember_operand(translated!(flags_y), y);
         }
+        if over.is_some() {
+            self.remember_operand(translated!(flags_over), Src::Spill(OVER_SPILL));
+        }
         let number = u64::from(self.recipe.number());
         self.quiet().mov_imm(Size::W, T0, number);
         self.quiet().str(Size::W, T0, translated!(flags_kind));
+    }
+
+    /// Adds what was set since to what memory says.
+    fn remember_over(&mut self, over: Over) {
+        let mask = u64::from(over.mask);
+        let a = self.quiet();
+        a.ldr(Size::X, T0, translated!(flags_over));
+        a.ldr(Size::X, T1, spill(over.spill));
+        a.mov_imm(Size::X, T2, mask);
+        a.bic(Size::X, T0, T0, T2);
+        a.and(Size::X, T1, T1, T2);
+        a.orr(Size::X, T0, T0, T1);
+        a.str(Size::X, T0, translated!(flags_over));
+        a.ldr(Size::W, T0, translated!(flags_kind));
+        a.orr_shifted(Size::W, T0, T0, T2, Shift::Lsl(16));
+        a.str(Size::W, T0, translated!(flags_kind));
+    }
+
+    /// CF of what memory says goes to its word, for the recipe that left it in memory.
+    fn fetch_carry(&mut self) -> Src {
+        let recipe = self.recipe;
+        self.recipe = Recipe::MEMORY;
+        self.carry_from_memory();
+        self.quiet().str(Size::X, T0, spill(CARRY_SPILL));
+        let y = Src::Spill(CARRY_SPILL);
+        self.recipe = Recipe { y, ..recipe };
+        y
+    }
+
+    /// X16 = CF as memory says.
+    fn carry_from_memory(&mut self) {
+        let stored = self.stored;
+        let known = self.asm.label();
+        if !stored {
+            // Loops that count leave it as the second operand.
+            self.evict_all();
+            let others = self.asm.label();
+            let a = self.noisy();
+            a.ldr(Size::W, T0, translated!(flags_kind));
+            a.and_imm(Size::W, T0, T0, LogicalImm::new(Size::W, !0x300).expect("a run of ones"));
+            a.sub_imm(Size::W, T0, T0, super::twelve(Kind::Inc as u64));
+            a.cmp_imm(Size::W, T0, super::twelve(1));
+            a.b_cond(Cond::Hi, others);
+            a.ldr(Size::X, T0, translated!(flags_y));
+            a.and_imm(Size::X, T0, T0, bits(1));
+            a.b(known);
+            a.bind(others);
+            self.settle();
+        }
+        let a = self.quiet();
+        a.ldr(Size::X, T0, flags_carries());
+        a.lsr_imm(Size::X, T0, T0, 63);
+        a.bind(known);
+        self.stored = stored;
     }
 
     fn remember_operand(&mut self, to: Address, src: Src) {
@@ -359,98 +481,12 @@ impl Emitter<'_> {
         }
     }
 
-    /// Where a value will be when the step has ended, without being put aside.
-    fn lasting(&self, v: Val, w: Width) -> Option<Src> {
-        let ops = self.ops();
-        let last_set = |reg: u8| {
-            ops.iter().rev().find_map(|op| match *op {
-                Op::Set(ws, r, value) if r & 31 == reg & 31 => Some((ws, r, value)),
-                _ => None,
-            })
-        };
-        match ops[v.index()] {
-            Op::Imm(value) => return Some(Src::Imm(value & w.mask())),
-            Op::Get(held, reg) if held >= w && last_set(reg).is_none() => {
-                return Some(Src::Reg(reg));
-            }
-            _ => {}
-        }
-        ops.iter().find_map(|op| match *op {
-            Op::Set(ws, reg, value)
-                if value == v && ws >= w && last_set(reg) == Some((ws, reg, v)) =>
-            {
-                Some(Src::Reg(reg))
-            }
-            _ => None,
-        })
-    }
-
-    /// Whether `r` is just a + b or a - b.
-    fn is_plain(&self, op: Bin, w: Width, [a, b, r]: [Val; 3]) -> bool {
-        match self.ops()[r.index()] {
-            Op::Bin(o, _, x, y) => o == op && x == a && y == b,
-            // Folded: a + 0, or two constants.
-            Op::Imm(r) => match (self.ops()[a.index()], self.ops()[b.index()]) {
-                (Op::Imm(x), Op::Imm(y)) => r == op.eval(w, x, y),
-                _ => false,
-            },
-            _ => r == a && matches!(self.ops()[b.index()], Op::Imm(0)),
-        }
-    }
-
-    /// The recipe for a setter's flags, with the values that have to be put aside for it; `None` if
-    /// there is none.
-    pub(super) fn recipe_for(
-        &self,
-        w: Width,
-        setter: Setter,
-    ) -> Option<(Recipe, [Option<Val>; 2])> {
-        let recipe = |kind, x: Option<Src>, y: Option<Src>, vals: [Val; 2]| {
-            let put = [x.is_none().then_some(vals[0]), y.is_none().then_some(vals[1])];
-            let x = x.unwrap_or(Src::Spill(RECIPE_SPILLS));
-            let y = y.unwrap_or(Src::Spill(RECIPE_SPILLS + 1));
-            Some((Recipe { kind, w, x, y, over: None }, put))
-        };
-        match setter {
-            Setter::Add { a, b, r } if self.is_plain(Bin::Add, w, [a, b, r]) => {
-                let [at_a, at_b, at_r] = [a, b, r].map(|v| self.lasting(v, w));
-                match (at_a, at_b, at_r) {
-                    (Some(_), Some(_), _) => recipe(Kind::Add, at_a, at_b, [a, b]),
-                    (_, Some(_), Some(_)) => recipe(Kind::Sum, at_r, at_b, [r, b]),
-                    (Some(_), _, Some(_)) => recipe(Kind::Sum, at_r, at_a, [r, a]),
-                    _ => recipe(Kind::Add, at_a, at_b, [a, b]),
-                }
-            }
-            Setter::Sub { a, b, r } if self.is_plain(Bin::Sub, w, [a, b, r]) => {
-                let [at_a, at_b, at_r] = [a, b, r].map(|v| self.lasting(v, w));
-                match (at_a, at_b, at_r) {
-                    (Some(_), Some(_), _) => recipe(Kind::Sub, at_a, at_b, [a, b]),
-                    (_, Some(_), Some(_)) => recipe(Kind::Difference, at_r, at_b, [r, b]),
-                    (Some(_), _, Some(_)) => recipe(Kind::Remainder, at_a, at_r, [a, r]),
-                    _ => recipe(Kind::Sub, at_a, at_b, [a, b]),
-                }
-            }
-            Setter::Logic { r } => {
-                recipe(Kind::Logic, self.lasting(r, w), Some(Src::Imm(0)), [r, r])
-            }
-            _ => None,
-        }
-    }
-
-    /// The operands of a setter that are used when it is reached.
-    pub(super) fn setter_uses(&self, setter: Setter, w: Width, each: &mut dyn FnMut(Val)) {
-        match self.recipe_for(w, setter) {
-            Some((_, put)) => put.into_iter().flatten().for_each(each),
-            None => setter.uses(each),
-        }
-    }
-
     /// [`Op::SetFlags`], whose flags somebody may look at.
     pub(super) fn set_flags(&mut self, w: Width, setter: Setter) {
         if let Some((recipe, put)) = self.recipe_for(w, setter).filter(|_| self.body == 0) {
             let held = self.held_after(setter);
             for (n, v) in put.into_iter().enumerate() {
-                if let Some(v) = v {
+                if let Some(v) = v.filter(|_| !self.early) {
                     self.put_aside(v, w, RECIPE_SPILLS + n as u8);
                 }
             }
@@ -468,8 +504,8 @@ impl Emitter<'_> {
                 return;
             }
             Setter::Shift { r, cf, of } => self.shift_flags(w, r, cf, of),
-            Setter::Rotate { cf, of } => self.rotate_flags(cf, of),
-            Setter::One { flag: Flag::Cf, value } => self.set_carry(value),
+            Setter::Rotate { cf, of } => return self.rotate_flags(cf, of),
+            Setter::One { flag: Flag::Cf, value } => return self.set_carry(value),
             Setter::One { flag, value } => {
                 self.masked_flags(flag.bit(), value, flag.bit().trailing_zeros());
             }
@@ -547,14 +583,24 @@ impl Emitter<'_> {
             self.put_aside(r, w, RECIPE_SPILLS);
         }
         let x = x.unwrap_or(Src::Spill(RECIPE_SPILLS));
-        self.next_recipe = Some(Recipe { kind, w, x, y: Src::Spill(CARRY_SPILL), over: None });
+        let y = if self.carry_in_memory { Src::Memory } else { Src::Spill(CARRY_SPILL) };
+        self.next_recipe = Some(Recipe { kind, w, x, y, over: None });
     }
 
-    /// Before the first operation of a step with INC or DEC: puts CF aside, if it is looked at.
-    pub(super) fn save_carry(&mut self) {
-        let counted = matches!(self.recipe.kind, Kind::Inc | Kind::Dec);
-        if counted && self.recipe.y == Src::Spill(CARRY_SPILL) {
+    /// Before the first operation of a step with INC or DEC: puts CF aside, if it is looked at, or
+    /// leaves it in memory.
+    pub(super) fn save_carry(&mut self, stops: bool) {
+        let Recipe { kind, y, over, .. } = self.recipe;
+        let counts = matches!(kind, Kind::Inc | Kind::Dec);
+        let counted = counts && over.is_none();
+        let unknown = self.recipe.is_memory() && self.host.flags & rflags::CF == 0;
+        self.carry_in_memory = unknown || counted && y == Src::Memory;
+        if counted || unknown {
             return;
+        }
+        // If the step stops, the old recipe still wants the old carry.
+        if counts && stops {
+            self.settle();
         }
         self.ensure(rflags::CF);
         let condition = self.condition_of(2);
@@ -581,30 +627,52 @@ impl Emitter<'_> {
 
     /// [`trine_x86::Flags::rotate`], inline.
     fn rotate_flags(&mut self, cf: Val, of: Val) {
-        self.settle();
+        if !self.is_stored() {
+            let (cf, of) = (self.clean_reg(cf), self.clean_reg(of));
+            let up = Shift::Lsl(rflags::OF.trailing_zeros());
+            self.quiet().orr_shifted(Size::X, T0, cf, of, up);
+            return self.set_over(rflags::CF | rflags::OF);
+        }
         self.carries_of(cf, of);
-        let a = self.quiet();
+        let a = self.noisy();
         a.ldr(Size::X, T1, flags_carries());
         a.bfi(Size::X, T0, T1, 0, 62);
         a.str(Size::X, T0, flags_carries());
-        self.flags_are_stored();
     }
 
     /// CF alone, inline: if it changes, the bit below it changes, too, so that OF stays.
     fn set_carry(&mut self, value: Val) {
-        self.settle();
         let value = self.clean_reg(value);
-        let a = self.quiet();
+        if !self.is_stored() {
+            self.quiet().mov(Size::X, T0, value);
+            return self.set_over(rflags::CF);
+        }
+        let a = self.noisy();
         a.ldr(Size::X, T1, flags_carries());
         a.eor_shifted(Size::X, T0, value, T1, Shift::Lsr(63));
         a.orr_shifted(Size::X, T0, T0, T0, Shift::Lsl(1));
         a.eor_shifted(Size::X, T1, T1, T0, Shift::Lsl(62));
         a.str(Size::X, T1, flags_carries());
-        self.flags_are_stored();
+    }
+
+    /// The flags of a mask are those of X16, whatever the others follow from.
+    fn set_over(&mut self, mask: u64) {
+        let old = self.recipe.over.map_or(0, |over| u64::from(over.mask));
+        let kept = old & !mask;
+        let a = self.noisy();
+        if kept != 0 {
+            a.ldr(Size::X, T1, spill(OVER_SPILL));
+            a.mov_imm(Size::X, T2, kept);
+            a.and(Size::X, T1, T1, T2);
+            a.bic(Size::X, T0, T0, T2);
+            a.orr(Size::X, T0, T0, T1);
+        }
+        a.str(Size::X, T0, spill(OVER_SPILL));
+        self.recipe.over = Some(Over { mask: (old | mask) as u16, spill: OVER_SPILL });
     }
 
     fn is_stored(&self) -> bool {
-        self.stored && self.recipe.kind == Kind::Memory
+        self.stored && self.recipe.is_memory()
     }
 
     /// The flags in `mask` become the bits of a value that is shifted left by so many.

@@ -16,6 +16,7 @@ pub mod asm;
 mod emit;
 mod flags;
 mod ops;
+mod recipe;
 mod runtime;
 #[cfg(test)]
 mod tests;
@@ -125,8 +126,10 @@ fn spill(n: u8) -> Address {
 const STEP_SPILLS: u8 = 16;
 /// ... then the operands of a recipe and CF, ...
 const RECIPE_SPILLS: u8 = 16;
-/// ... and where a jump goes.
+/// ... where a jump goes, ...
 const JUMP_SPILL: u8 = 20;
+/// ... and flags that were set one by one.
+const OVER_SPILL: u8 = 21;
 
 /// [`Flags::result`] and [`Flags::carries`] of the core.
 fn flags_result() -> Address {
