@@ -215,7 +215,9 @@ impl Emitter<'_> {
             self.leave_body();
         }
         if let Some(recipe) = self.next_recipe.take() {
-            (self.recipe, self.stored) = (recipe, false);
+            // What memory says may still be a part of it.
+            self.stored &= recipe.y == Src::Memory;
+            self.recipe = recipe;
         }
         if last {
             self.goes_on(block, n);

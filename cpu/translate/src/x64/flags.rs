@@ -319,7 +319,7 @@ impl Emitter<'_> {
     /// CF of what memory says, for the recipe that left it there.
     fn fetch_carry(&mut self) {
         let recipe = self.recipe;
-        (self.recipe, self.stored) = (Recipe::MEMORY, false);
+        self.recipe = Recipe::MEMORY;
         self.put_carry_aside();
         self.recipe = Recipe { y: Src::Spill(CARRY_SPILL), ..recipe };
         self.host = 0;
