@@ -70,11 +70,15 @@ pub(crate) struct Translator {
     key: u8,
     dirty_epoch: u32,
     entered: u64,
-    missed: u64,
 }
 
 impl Translator {
-    pub(crate) fn new(cache: Arc<Cache>, peers: Arc<Peers>, core: &mut Core, tuning: Tuning) -> Self {
+    pub(crate) fn new(
+        cache: Arc<Cache>,
+        peers: Arc<Peers>,
+        core: &mut Core,
+        tuning: Tuning,
+    ) -> Self {
         let mailbox = Arc::new(Mailbox::default());
         peers.add(&mailbox);
         let jumps = vec![NO_JUMP; JUMPS].into_boxed_slice();
@@ -92,7 +96,6 @@ impl Translator {
             key: 0,
             dirty_epoch: 0,
             entered: 0,
-            missed: 0,
         }
     }
 
@@ -139,7 +142,8 @@ impl Translator {
             false => self.known.2.wrapping_add(core.rip) & 0xffff_ffff,
         };
         // Instructions are fetched as what the CPU is, whatever EFLAGS.AC allows data.
-        let class = if core.cpl == 3 { trine_x86::Class::User } else { trine_x86::Class::Supervisor };
+        let class =
+            if core.cpl == 3 { trine_x86::Class::User } else { trine_x86::Class::Supervisor };
         let entry = core.tlb.entry(class, lin);
         if entry.fetch != lin & !0xfff || !is_legal(core) {
             return None;
@@ -187,7 +191,6 @@ impl Translator {
     /// Runs what there is for RIP.
     fn run_inside(&mut self, core: &mut Core, end: u64) -> Above {
         let Some(code) = self.find(core) else {
-            self.missed += 1;
             return Above::Cold;
         };
         let before = core.retired;
@@ -346,6 +349,10 @@ impl Tier for Translator {
     }
 
     fn stats(&self, stats: Stats) -> Stats {
-        Stats { blocks_entered: stats.blocks_entered + self.entered, ..stats }
+        Stats {
+            blocks_entered: stats.blocks_entered + self.entered,
+            code_bytes: self.cache.code_bytes(),
+            ..stats
+        }
     }
 }
