@@ -256,15 +256,18 @@ impl Ram {
     /// If it does not lie in the mapping.
     pub fn load_bytes(&self, offset: u64, data: &mut [u8]) {
         self.check(offset, data.len() as u64);
-        let mut at = offset;
         let mut words = data.chunks_exact_mut(8);
-        for word in &mut words {
-            word.copy_from_slice(&self.load::<u64>(at).to_le_bytes());
-            at += 8;
-        }
-        for byte in words.into_remainder() {
-            *byte = self.load(at);
-            at += 1;
+        // SAFETY: `check` has bounded the whole; `Word::load` allows any alignment and races.
+        unsafe {
+            let mut at = self.map.as_ptr().add(offset as usize);
+            for word in &mut words {
+                word.copy_from_slice(&u64::load(at).to_le_bytes());
+                at = at.add(8);
+            }
+            for byte in words.into_remainder() {
+                *byte = u8::load(at);
+                at = at.add(1);
+            }
         }
     }
 
@@ -274,16 +277,29 @@ impl Ram {
     /// If it does not lie in the mapping.
     pub fn store_bytes(&self, offset: u64, data: &[u8]) -> bool {
         self.check(offset, data.len() as u64);
-        let (mut at, mut code) = (offset, false);
-        let mut words = data.chunks_exact(8);
-        for word in &mut words {
-            let word = word.try_into().map_or(0, u64::from_le_bytes);
-            code |= self.store(at, word);
-            at += 8;
+        if data.is_empty() {
+            return false;
         }
-        for byte in words.remainder() {
-            code |= self.store(at, *byte);
-            at += 1;
+        let words = data.chunks_exact(8);
+        // SAFETY: `check` has bounded the whole; `Word::store` allows any alignment and races.
+        unsafe {
+            let mut at = self.map.as_mut_ptr().add(offset as usize);
+            let rest = words.remainder();
+            for word in words {
+                u64::store(at, word.try_into().map_or(0, u64::from_le_bytes));
+                at = at.add(8);
+            }
+            for byte in rest {
+                u8::store(at, *byte);
+                at = at.add(1);
+            }
+        }
+        // Marks are kept for whole pages: once for each.
+        let (mut at, mut left, mut code) = (offset, data.len() as u64, false);
+        while left != 0 {
+            let part = (PAGE_SIZE - at % PAGE_SIZE).min(left);
+            code |= self.touch(at, part);
+            (at, left) = (at + part, left - part);
         }
         code
     }

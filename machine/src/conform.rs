@@ -1,12 +1,12 @@
 //! `trine conform`: opens a suite, runs it on the engines of this host, reports.
 
 use std::{
-    sync::Arc,
     fmt::Write as _,
     fs::File,
     io::{IsTerminal, Write as _},
     num::{NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use clap::{Args, ValueEnum};
@@ -25,7 +25,7 @@ use trine_testsuites::{
     vectors::Vectors,
 };
 use trine_translate::Translate;
-use trine_x86::CpuModel;
+use trine_x86::{BLOCK_INSNS, CpuModel};
 
 use crate::{
     Capture, Config, Ending, EngineKind, Guest, Limits, Machine, cli::EngineChoice, create_engine,
@@ -167,7 +167,8 @@ impl SuiteKind {
 /// The streams of the arguments, held against the interpreter.
 fn streams(args: &ConformArgs) -> Result<Streams, String> {
     let streams = Streams::new(args.seed, args.cases.get().div_ceil(100))?;
-    Ok(streams.against(candidate(EngineKind::Interp)))
+    let interp = Candidate::new("interp", |ram| create_engine(EngineKind::Interp, ram));
+    Ok(streams.against(interp))
 }
 
 type Opened<'a> = Result<Box<dyn Suite + 'a>, String>;
@@ -175,16 +176,40 @@ type Opened<'a> = Result<Box<dyn Suite + 'a>, String>;
 /// The engines of this host, as candidates.
 #[must_use]
 pub fn candidates() -> Vec<Candidate> {
-    EngineKind::ALL.into_iter().filter(|kind| kind.missing().is_none()).map(candidate).collect()
+    EngineKind::ALL
+        .into_iter()
+        .filter(|kind| kind.missing().is_none())
+        .rev()
+        .flat_map(tried)
+        .collect()
 }
 
-/// The translator translates all that it sees at once, in short blocks: cases are short, too.
-fn candidate(kind: EngineKind) -> Candidate {
-    let steps = std::env::var("TRINE_BLOCK").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
-    Candidate::new(kind.name(), move |ram| match kind {
-        EngineKind::Translate => Ok(Arc::new(Translate::new(ram)?.eager(steps))),
-        _ => create_engine(kind, ram),
-    })
+/// Those that fit a suite: a PC has each engine once, as its users have it.
+fn of_suite<'a>(suite: &dyn Suite, candidates: &'a [Candidate]) -> &'a [Candidate] {
+    let on_pc = [SuiteKind::Test386.name(), SuiteKind::KvmUnitTests.name()];
+    match candidates.split_last() {
+        Some((last, rest)) if on_pc.iter().any(|name| name == suite.name()) && last.name == ONE => {
+            rest
+        }
+        _ => candidates,
+    }
+}
+
+/// The translator with a block for each instruction.
+const ONE: &str = "translate-1";
+
+/// How an engine is tried. Cases are short: the translator translates all that it sees at once, in
+/// whole blocks (`translate`) and with a block for each instruction (`translate-1`).
+fn tried(kind: EngineKind) -> Vec<Candidate> {
+    let eager = |name, steps| {
+        Candidate::new(name, move |ram| Ok(Arc::new(Translate::new(ram)?.eager(steps))))
+    };
+    match kind {
+        EngineKind::Translate => {
+            vec![eager("translate", BLOCK_INSNS), eager(ONE, 1)]
+        }
+        _ => vec![Candidate::new(kind.name(), move |ram| create_engine(kind, ram))],
+    }
 }
 
 /// Runs what was asked for. Its report goes to standard output; true if all is as it should be.
@@ -202,7 +227,7 @@ pub fn conform(
     let candidates = match args.engine.named() {
         None => candidates(),
         Some(kind) => match kind.missing() {
-            None => vec![candidate(kind)],
+            None => tried(kind),
             Some(why) => return Err(format!("the {} engine is not available: {why}", kind.name())),
         },
     };
@@ -219,7 +244,7 @@ pub fn conform(
         if kind == SuiteKind::All && std::io::stderr().is_terminal() {
             eprintln!("trine: {}", suite.name());
         }
-        report.append(trine_testsuites::run(&*suite, &candidates, &options));
+        report.append(trine_testsuites::run(&*suite, of_suite(&*suite, &candidates), &options));
     }
     if report.groups.is_empty() && options.shard == Shard::ALL {
         let filter = args.filter.as_deref().unwrap_or_default();

@@ -9,17 +9,21 @@ use std::{
 use syn::{spanned::Spanned, visit::Visit};
 
 /// Which of our crates each of our crates may depend on, tests apart.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     ("guest", &[]),
     ("softfloat", &[]),
     ("x86", &["softfloat", "guest"]),
     ("engine", &["x86", "guest"]),
     ("interp", &["engine", "x86", "guest"]),
+    ("translate", &["interp", "engine", "x86", "guest"]),
     ("devices", &["guest"]),
     ("firmware", &["guest"]),
     ("native", &[]),
     ("testsuites", &["guest", "softfloat", "x86", "engine", "native"]),
-    ("machine", &["guest", "x86", "engine", "interp", "devices", "firmware", "testsuites"]),
+    (
+        "machine",
+        &["guest", "x86", "engine", "interp", "translate", "devices", "firmware", "testsuites"],
+    ),
     ("benches", &[]),
     (
         "tests",
@@ -29,6 +33,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
             "x86",
             "engine",
             "interp",
+            "translate",
             "devices",
             "firmware",
             "testsuites",
@@ -38,7 +43,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
 ];
 
 /// Folders of crates that may contain `unsafe`; all others forbid it.
-const UNSAFE: [&str; 2] = ["guest", "testsuites/native"];
+const UNSAFE: [&str; 3] = ["guest", "cpu/translate", "testsuites/native"];
 
 /// Lines of a file and of a function. Tables of equal rows are welcome beyond it: a file whose
 /// module documentation says that it is a table is exempt.

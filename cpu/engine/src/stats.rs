@@ -27,6 +27,8 @@ pub struct Stats {
     pub port_io: u64,
     /// Times the vCPU went idle.
     pub halts: u64,
+    /// Bytes of host code made, by all vCPUs of the machine together.
+    pub code_bytes: u64,
 }
 
 impl Stats {
@@ -45,6 +47,7 @@ impl Stats {
             mmio: self.mmio + other.mmio,
             port_io: self.port_io + other.port_io,
             halts: self.halts + other.halts,
+            code_bytes: self.code_bytes.max(other.code_bytes),
         }
     }
 }

@@ -585,6 +585,7 @@ impl<T: Tier> Vcpu for InterpVcpu<T> {
             mmio: c.mmio,
             port_io: c.port_io,
             halts: self.halts,
+            code_bytes: 0,
         };
         self.tier.stats(stats)
     }

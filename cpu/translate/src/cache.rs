@@ -9,7 +9,7 @@ use std::{
     io,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -80,20 +80,8 @@ struct Contents {
     found: HashMap<Key, u32>,
     sites: Vec<Site>,
     exits: Vec<Exit>,
+    #[expect(clippy::vec_box, reason = "code has their addresses")]
     colds: Vec<Box<ColdCall>>,
-}
-
-/// Counters of a cache.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct Figures {
-    /// Regions made.
-    pub regions: u64,
-    /// Guest instructions in them.
-    pub instructions: u64,
-    /// Bytes of host code.
-    pub bytes: u64,
-    /// Times that all went.
-    pub flushes: u64,
 }
 
 /// The cache.
@@ -111,7 +99,8 @@ pub struct Cache {
     /// Somebody wants to be alone, or is.
     emptying: AtomicBool,
     generation: AtomicU32,
-    figures: Mutex<Figures>,
+    /// Bytes of code made since the beginning.
+    code_bytes: AtomicU64,
 }
 
 impl Cache {
@@ -145,7 +134,7 @@ impl Cache {
             inside: AtomicU32::new(0),
             emptying: AtomicBool::new(false),
             generation: AtomicU32::new(0),
-            figures: Mutex::new(Figures::default()),
+            code_bytes: AtomicU64::new(0),
         })
     }
 
@@ -153,10 +142,10 @@ impl Cache {
         self.contents.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Counters.
+    /// Bytes of code made since the beginning.
     #[must_use]
-    pub fn figures(&self) -> Figures {
-        *self.figures.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    pub fn code_bytes(&self) -> u64 {
+        self.code_bytes.load(Ordering::Relaxed)
     }
 
     /// A vCPU goes inside. Returns the generation: whoever remembers code of an older one forgets it.
@@ -210,13 +199,7 @@ impl Cache {
 
     /// Makes code for RIP, which lies at `offset` in RAM, in blocks of at most so many instructions.
     /// True if there is something to run.
-    pub fn translate(
-        &self,
-        core: &Core,
-        decoder: &Decoder,
-        offset: u64,
-        steps: usize,
-    ) -> bool {
+    pub fn translate(&self, core: &Core, decoder: &Decoder, offset: u64, steps: usize) -> bool {
         let page = offset & !(PAGE_SIZE - 1);
         let version = self.ram.code_version(offset);
         let mut bytes = [0; PAGE_SIZE as usize];
@@ -305,10 +288,7 @@ impl Cache {
             c.sites.extend(emitted.sites);
             c.exits.extend(emitted.exits);
             c.colds.extend(emitted.colds);
-            let mut figures = self.figures.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            figures.regions += 1;
-            figures.instructions += region.steps.len() as u64;
-            figures.bytes += emitted.code.len() as u64;
+            self.code_bytes.fetch_add(emitted.code.len() as u64, Ordering::Relaxed);
         }
         let is_code = made.entry != 0;
         c.regions.push(made);
@@ -366,7 +346,6 @@ impl Cache {
         c.exits.clear();
         c.colds.clear();
         self.generation.fetch_add(1, Ordering::SeqCst);
-        self.figures.lock().unwrap_or_else(std::sync::PoisonError::into_inner).flushes += 1;
     }
 }
 

@@ -36,8 +36,6 @@ pub struct ColdCall {
     pub block_ip: u64,
     /// RIP behind it.
     pub next: u64,
-    /// Its site's number.
-    pub site: u32,
     /// Instructions charged for and not done, this one included.
     pub back: u32,
     /// It ends its block.
@@ -46,8 +44,9 @@ pub struct ColdCall {
 
 impl ColdCall {
     /// A call of `cold`.
-    pub fn new(cold: Cold, insn: Insn, block_ip: u64, site: u32, at: &Site, ends: bool) -> Self {
-        Self { run: cold.run, insn, block_ip, next: at.next, site, back: at.back, ends }
+    #[must_use]
+    pub fn new(cold: Cold, insn: Insn, block_ip: u64, at: &Site, ends: bool) -> Self {
+        Self { run: cold.run, insn, block_ip, next: at.next, back: at.back, ends }
     }
 }
 
@@ -61,6 +60,7 @@ pub struct Emitted {
     /// Its exits, from [`Place::exits`] on.
     pub exits: Vec<Exit>,
     /// The cold calls whose addresses are in the code.
+    #[expect(clippy::vec_box, reason = "they stay where they are")]
     pub colds: Vec<Box<ColdCall>>,
     /// How many data cells it uses, from [`Place::cells`] on.
     pub cells: usize,
@@ -132,15 +132,8 @@ impl Reason {
     /// How many there are.
     pub const COUNT: usize = 7;
     /// All of them, by number.
-    pub const ALL: [Self; Self::COUNT] = [
-        Self::Exit,
-        Self::Budget,
-        Self::Once,
-        Self::Faulted,
-        Self::Left,
-        Self::Ended,
-        Self::Stale,
-    ];
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::Exit, Self::Budget, Self::Once, Self::Faulted, Self::Left, Self::Ended, Self::Stale];
 }
 
 /// Makes host code.

@@ -25,7 +25,6 @@ impl Val {
 
 /// Two operands of a width, one result of that width.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[expect(missing_docs, reason = "as the primitives of `Sem` that they are")]
 pub enum Bin {
     Add,
     Sub,
@@ -44,7 +43,6 @@ pub enum Bin {
 
 /// One operand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[expect(missing_docs, reason = "as the primitives of `Sem` that they are")]
 pub enum Un {
     Not,
     ByteSwap,
@@ -55,7 +53,6 @@ pub enum Un {
 
 /// What the arithmetic flags become; see the primitives of the same names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[expect(missing_docs, reason = "as the primitives of `Sem` that they are")]
 pub enum Setter {
     Add { a: Val, b: Val, r: Val },
     Sub { a: Val, b: Val, r: Val },
@@ -220,14 +217,6 @@ pub struct Region {
     pub steps: Vec<Step>,
     /// The blocks; the first one is the entry.
     pub blocks: Vec<Block>,
-}
-
-impl Region {
-    /// The operations of a step.
-    #[must_use]
-    pub fn ops_of(&self, step: &Step) -> &[Op] {
-        &self.ops[step.ops.clone()]
-    }
 }
 
 impl Op {

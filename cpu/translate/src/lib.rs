@@ -45,8 +45,7 @@ impl Translate {
     /// # Errors
     /// If there is no backend for this host, or the host gives no memory for code.
     pub fn new(ram: Arc<Ram>) -> Result<Self, EngineError> {
-        let unavailable =
-            |reason: String| EngineError::Unavailable { engine: "translate", reason };
+        let unavailable = |reason: String| EngineError::Unavailable { engine: "translate", reason };
         let backend = backend().ok_or_else(|| unavailable("no code for this host".to_owned()))?;
         let tuning = Tuning { heat: 16, steps: BLOCK_INSNS };
         let cache = Cache::new(ram.clone(), backend, Way::of_host(), CODE_BYTES)

@@ -5,8 +5,8 @@
 use std::convert::Infallible;
 
 use trine_x86::{
-    BLOCK_BYTES, BLOCK_INSNS, Cold, Decoded, Decoder, Flag, Insn, Mode, Pick, Pure, Reach, Rmw, Seg,
-    Sem, Semantics, Width, is_canonical, pick, slot,
+    BLOCK_BYTES, BLOCK_INSNS, Cold, Decoded, Decoder, Flag, Insn, Mode, Pick, Pure, Reach, Rmw,
+    Seg, Sem, Semantics, Width, is_canonical, pick, slot,
 };
 
 use crate::ir::{Bin, Block, End, Op, Region, Setter, Step, Un, Val, Work, width_of};
@@ -107,7 +107,8 @@ fn block(source: &Source, ip: u64, region: &mut Region) -> Option<Block> {
     let room = (source.limit.wrapping_sub(ip)).saturating_add(1);
     let room = if source.mode.is_64() { u64::MAX } else { room };
     let bytes = &source.page[start..];
-    let bytes = &bytes[..bytes.len().min(BLOCK_BYTES).min(usize::try_from(room).unwrap_or(BLOCK_BYTES))];
+    let bytes =
+        &bytes[..bytes.len().min(BLOCK_BYTES).min(usize::try_from(room).unwrap_or(BLOCK_BYTES))];
     let first = region.steps.len();
     let (mut len, mut end, mut taken) = (0, End::Next, 0);
     while region.steps.len() - first < source.steps.min(BLOCK_INSNS) && len < bytes.len() {
@@ -153,8 +154,15 @@ impl Pick for Lift<'_> {
 
     fn pick<T: Semantics>(self) -> Lifted {
         let start = self.ops.len();
-        let mut lifter =
-            Lifter { ops: self.ops, start, ip: self.ip, source: self.source, end: None, taken: 0, cold: None };
+        let mut lifter = Lifter {
+            ops: self.ops,
+            start,
+            ip: self.ip,
+            source: self.source,
+            end: None,
+            taken: 0,
+            cold: None,
+        };
         let Ok(()) = T::exec(&mut lifter, self.insn);
         let Lifter { ops, end, taken, cold, .. } = lifter;
         let stops = ops[start..].iter().any(Op::stops);

@@ -9,7 +9,11 @@
 //! On macOS the same is asked of `MAP_JIT` and `pthread_jit_write_protect_np`, which is a third way
 //! yet to be added here, and nowhere else.
 
-use std::{fs::File, io, sync::atomic::{AtomicU64, Ordering}};
+use std::{
+    fs::File,
+    io,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use memmap2::{Mmap, MmapOptions, MmapRaw};
 

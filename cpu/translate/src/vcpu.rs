@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex, PoisonError, Weak,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use trine_engine::Stats;
@@ -39,7 +39,22 @@ struct Mailbox {
 
 /// All vCPUs of a machine.
 #[derive(Default)]
-pub(crate) struct Peers(Mutex<Vec<Weak<Mailbox>>>);
+pub(crate) struct Peers {
+    boxes: Mutex<Vec<Weak<Mailbox>>>,
+    count: AtomicUsize,
+}
+
+impl Peers {
+    fn add(&self, mailbox: &Arc<Mailbox>) {
+        self.boxes.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(mailbox));
+        self.count.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Whether there is but one vCPU. All are made before any runs.
+    fn are_alone(&self) -> bool {
+        self.count.load(Ordering::Relaxed) < 2
+    }
+}
 
 /// The tier above one vCPU's interpreter.
 pub(crate) struct Translator {
@@ -50,18 +65,22 @@ pub(crate) struct Translator {
     tuning: Tuning,
     /// For what the jumps are right: the TLB's epoch, the cache's generation, the base of CS.
     known: (u32, u32, u64),
-    /// The last state that was looked for, and its number.
-    state: Option<State>,
+    /// The states that were looked for last, and their numbers; the first is the present one's.
+    states: [(Option<State>, u8); 4],
     key: u8,
     dirty_epoch: u32,
     entered: u64,
-    missed: u64,
 }
 
 impl Translator {
-    pub(crate) fn new(cache: Arc<Cache>, peers: Arc<Peers>, core: &mut Core, tuning: Tuning) -> Self {
+    pub(crate) fn new(
+        cache: Arc<Cache>,
+        peers: Arc<Peers>,
+        core: &mut Core,
+        tuning: Tuning,
+    ) -> Self {
         let mailbox = Arc::new(Mailbox::default());
-        peers.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&mailbox));
+        peers.add(&mailbox);
         let jumps = vec![NO_JUMP; JUMPS].into_boxed_slice();
         let jumps = jumps.try_into().unwrap_or_else(|_| unreachable!("of that length"));
         core.quiet_writes = true;
@@ -73,11 +92,10 @@ impl Translator {
             jumps,
             tuning,
             known: (0, 0, 0),
-            state: None,
+            states: [(None, 0); 4],
             key: 0,
             dirty_epoch: 0,
             entered: 0,
-            missed: 0,
         }
     }
 
@@ -96,8 +114,10 @@ impl Translator {
         let base = if core.mode.is_64() { 0 } else { core.segments.seg[Seg::Cs as usize].base };
         let now = (core.tlb.epoch(), self.cache.generation(), base);
         if self.known != now {
+            if self.known.1 != now.1 {
+                self.states = [(None, 0); 4];
+            }
             self.known = now;
-            self.state = None;
             self.jumps.fill(NO_JUMP);
         }
     }
@@ -105,9 +125,8 @@ impl Translator {
     /// The code for RIP: what was there when it was last looked for, or the cache's.
     fn find(&mut self, core: &Core) -> Option<usize> {
         let state = State::of(core);
-        if self.state != Some(state) {
-            self.key = self.cache.state(state)?;
-            self.state = Some(state);
+        if self.states[0].0 != Some(state) {
+            self.change_state(state)?;
         }
         let known = self.jumps[jump_index(core.rip)];
         if known.tag == jump_tag(core.rip, self.key) {
@@ -123,7 +142,8 @@ impl Translator {
             false => self.known.2.wrapping_add(core.rip) & 0xffff_ffff,
         };
         // Instructions are fetched as what the CPU is, whatever EFLAGS.AC allows data.
-        let class = if core.cpl == 3 { trine_x86::Class::User } else { trine_x86::Class::Supervisor };
+        let class =
+            if core.cpl == 3 { trine_x86::Class::User } else { trine_x86::Class::Supervisor };
         let entry = core.tlb.entry(class, lin);
         if entry.fetch != lin & !0xfff || !is_legal(core) {
             return None;
@@ -132,6 +152,20 @@ impl Translator {
         let code = self.cache.find(core.rip, self.key, offset)?;
         self.remember(core.rip, code);
         Some(code)
+    }
+
+    /// Finds the number of another state: it is often one of the last few (user, kernel).
+    fn change_state(&mut self, state: State) -> Option<()> {
+        match self.states.iter().position(|(s, _)| *s == Some(state)) {
+            Some(n) => self.states.swap(0, n),
+            None => {
+                let key = self.cache.state(state)?;
+                self.states.rotate_right(1);
+                self.states[0] = (Some(state), key);
+            }
+        }
+        self.key = self.states[0].1;
+        Some(())
     }
 
     fn remember(&mut self, ip: u64, code: usize) {
@@ -152,6 +186,20 @@ impl Translator {
         let why = unsafe { enter(std::ptr::from_mut(core), code) };
         let reason = Reason::ALL[(why >> 32) as usize % Reason::COUNT];
         (reason, why as u32)
+    }
+
+    /// Runs what there is for RIP.
+    fn run_inside(&mut self, core: &mut Core, end: u64) -> Above {
+        let Some(code) = self.find(core) else {
+            return Above::Cold;
+        };
+        let before = core.retired;
+        let (reason, number) = self.enter(core, code, end);
+        match self.after(core, reason, number) {
+            // Fewer instructions are left than the first block has.
+            Above::Ran if reason == Reason::Budget && core.retired == before => Above::Once,
+            above => above,
+        }
     }
 
     /// Brings the core in order after code came back.
@@ -235,6 +283,10 @@ impl Tier for Translator {
 
     fn run(&mut self, core: &mut Core, end: u64) -> Above {
         self.check_jumps(core);
+        // Nobody waits for the only vCPU of a machine.
+        if self.peers.are_alone() {
+            return self.run_inside(core, end);
+        }
         self.mailbox.inside.store(true, Ordering::SeqCst);
         if self.mailbox.waiting.load(Ordering::SeqCst) {
             self.mailbox.inside.store(false, Ordering::SeqCst);
@@ -242,22 +294,12 @@ impl Tier for Translator {
             return Above::Ran;
         }
         let generation = self.cache.enter();
-        let found = if generation == self.known.1 { self.find(core) } else { None };
-        let before = core.retired;
-        let back = found.map(|code| self.enter(core, code, end));
-        self.mailbox.inside.store(false, Ordering::SeqCst);
-        let above = match back {
-            None => {
-                self.missed += 1;
-                Above::Cold
-            }
-            Some((reason, number)) => match self.after(core, reason, number) {
-                // Fewer instructions are left than the first block has.
-                Above::Ran if reason == Reason::Budget && core.retired == before => Above::Once,
-                above => above,
-            },
+        let above = match generation == self.known.1 {
+            true => self.run_inside(core, end),
+            false => Above::Cold,
         };
         self.cache.leave();
+        self.mailbox.inside.store(false, Ordering::SeqCst);
         above
     }
 
@@ -277,13 +319,17 @@ impl Tier for Translator {
         }
         let Some((key, code)) = found else { return false };
         self.check_jumps(core);
-        (self.state, self.key) = (Some(state), key);
+        if self.states[0].0 != Some(state) {
+            self.states.rotate_right(1);
+            self.states[0] = (Some(state), key);
+            self.key = key;
+        }
         self.remember(core.rip, code);
         true
     }
 
     fn page_holds_code(&mut self, core: &mut Core, offset: u64) {
-        let peers = self.peers.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let peers = self.peers.boxes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for peer in peers.iter().filter_map(Weak::upgrade) {
             if Arc::ptr_eq(&peer, &self.mailbox) {
                 continue;
@@ -303,6 +349,10 @@ impl Tier for Translator {
     }
 
     fn stats(&self, stats: Stats) -> Stats {
-        Stats { blocks_entered: stats.blocks_entered + self.entered, ..stats }
+        Stats {
+            blocks_entered: stats.blocks_entered + self.entered,
+            code_bytes: self.cache.code_bytes(),
+            ..stats
+        }
     }
 }

@@ -276,8 +276,12 @@ impl Core {
         self.mode = Mode::new(code, stack, flat, protected_enabled && !vm86);
         self.paging = Paging::of(c);
         self.class = if self.cpl == 3 { Class::User } else { self.supervisor_class() };
-        for seg in Seg::ALL {
-            self.extents[seg as usize] = self.extent(seg);
+        if code == Width::W64 {
+            self.extents = [Extent::default(); 6];
+        } else {
+            for seg in Seg::ALL {
+                self.extents[seg as usize] = self.extent(seg);
+            }
         }
         self.renew_context();
     }

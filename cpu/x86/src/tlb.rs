@@ -239,7 +239,8 @@ fn widen(old: u64, mask: u64, base: u64) -> (u64, u64) {
 mod tests {
     use super::*;
 
-    const RW: Rights = Rights { read: true, write: true, quiet: true, fetch: false, global: false, shift: 12 };
+    const RW: Rights =
+        Rights { read: true, write: true, quiet: true, fetch: false, global: false, shift: 12 };
 
     #[test]
     fn a_crossing_access_never_hits() {

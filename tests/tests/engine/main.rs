@@ -29,8 +29,16 @@ const RSP: usize = 4;
 
 type Make = fn(Arc<Ram>) -> Box<dyn Engine>;
 
-/// Every engine.
-const ENGINES: [Make; 1] = [|ram| Box::new(trine_interp::Interp::new(ram))];
+/// Every engine; the translator with whole blocks and with a block for each instruction.
+const ENGINES: [Make; 3] = [
+    |ram| Box::new(trine_interp::Interp::new(ram)),
+    |ram| Box::new(translate(ram).eager(trine_x86::BLOCK_INSNS)),
+    |ram| Box::new(translate(ram).eager(1)),
+];
+
+fn translate(ram: Arc<Ram>) -> trine_translate::Translate {
+    trine_translate::Translate::new(ram).expect("it makes code for this host")
+}
 
 /// Pins, and a record of accesses. Its clock moves each time that somebody looks.
 #[derive(Default)]

@@ -419,7 +419,7 @@ impl Emitter<'_> {
         self.recipe = Recipe::MEMORY;
         let site = self.site();
         let at = self.out.sites[(site - self.place.sites) as usize];
-        let call = Box::new(ColdCall::new(cold, step.insn, block.ip, site, &at, ends));
+        let call = Box::new(ColdCall::new(cold, step.insn, block.ip, &at, ends));
         self.asm.mov_imm(Size::X, T0, std::ptr::from_ref(&*call) as u64);
         self.number(T1, site);
         far_bl(&mut self.asm, self.place.code, self.place.runtime.cold);

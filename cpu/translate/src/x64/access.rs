@@ -9,8 +9,9 @@ use trine_x86::{Extent, Rmw, Seg, Width};
 use super::{
     TLB_ADDEND, TLB_READ, TLB_WRITE,
     asm::{Alu, Gpr, Mem, R11, R15, RAX, RCX, RDX, Rm, Shift, Unary, cc},
+    base,
     emit::{Emitter, Stub},
-    base, extent, slot, tlb,
+    extent, slot, tlb,
     values::{Loc, Operand},
 };
 use crate::{
@@ -52,7 +53,15 @@ impl Emitter<'_> {
     }
 
     /// [`Op::Linear`].
-    pub(super) fn linear(&mut self, n: usize, w: Width, seg: Seg, offset: Val, write: bool, long: bool) {
+    pub(super) fn linear(
+        &mut self,
+        n: usize,
+        w: Width,
+        seg: Seg,
+        offset: Val,
+        write: bool,
+        long: bool,
+    ) {
         let base = base(seg);
         let to = self.temp();
         if long {
@@ -156,7 +165,8 @@ impl Emitter<'_> {
         let place = self.ops.len();
         if self.values.last[place] > n && self.values.last[place] < place {
             // It stays in RCX, from now on as a value.
-            if let Some(v) = self.values.locs.iter().position(|l| matches!(l, Loc::Scratch(RCX, _))) {
+            if let Some(v) = self.values.locs.iter().position(|l| matches!(l, Loc::Scratch(RCX, _)))
+            {
                 self.values.locs[v] = Loc::None;
             }
             self.define(place, Loc::Scratch(RCX, true));
@@ -254,7 +264,14 @@ impl Emitter<'_> {
     }
 
     /// [`Op::CompareExchange`].
-    pub(super) fn compare_exchange(&mut self, n: usize, w: Width, at: Val, expected: Val, new: Val) {
+    pub(super) fn compare_exchange(
+        &mut self,
+        n: usize,
+        w: Width,
+        at: Val,
+        expected: Val,
+        new: Val,
+    ) {
         self.find(w, at, true);
         self.claim(RAX);
         self.claim(R11);

@@ -103,8 +103,6 @@ pub(crate) enum Unary {
     Neg = 3,
     Mul = 4,
     Imul = 5,
-    Div = 6,
-    Idiv = 7,
 }
 
 /// Conditions, by their number in the opcode.
@@ -262,13 +260,6 @@ impl Asm {
         self.sized(w, 0x84, reg.0, rm.into(), 0, false);
     }
 
-    /// TEST with an immediate.
-    pub(crate) fn test_imm(&mut self, w: Width, rm: impl Into<Rm>, imm: i32) {
-        let size = w.bytes().min(4) as usize;
-        self.sized(w, 0xf6, 0, rm.into(), size as u32, true);
-        self.code.extend_from_slice(&imm.to_le_bytes()[..size]);
-    }
-
     /// Stores the low `w` of a register.
     pub(crate) fn store(&mut self, w: Width, rm: impl Into<Rm>, reg: Gpr) {
         self.sized(w, 0x88, reg.0, rm.into(), 0, false);
@@ -351,7 +342,7 @@ impl Asm {
         self.sized(w, 0xd2, op as u8, rm.into(), 0, true);
     }
 
-    /// NOT, NEG; MUL to DIV of the accumulator.
+    /// NOT, NEG; MUL and IMUL of the accumulator.
     pub(crate) fn unary(&mut self, op: Unary, w: Width, rm: impl Into<Rm>) {
         self.sized(w, 0xf6, op as u8, rm.into(), 0, true);
     }
@@ -401,12 +392,6 @@ impl Asm {
     pub(crate) fn cmov(&mut self, cc: u8, w: Width, reg: Gpr, rm: impl Into<Rm>) {
         let opcode = [0x0f, 0x40 | cc];
         self.encode(Encoding::new(w, &opcode), reg.0, rm.into(), 0);
-    }
-
-    /// `lock` and a read-modify-write of memory by a register.
-    pub(crate) fn lock_alu(&mut self, op: Alu, w: Width, mem: Mem, reg: Gpr) {
-        self.byte(0xf0);
-        self.alu(op, w, mem, reg);
     }
 
     /// XCHG with memory.
@@ -561,7 +546,6 @@ mod tests {
         assert_eq!(text(|a| a.bswap(W64, R13)), "bswap r13");
         assert_eq!(text(|a| a.count(0xb8, W64, RAX, R9)), "popcnt rax,r9");
         assert_eq!(text(|a| a.imul(W32, RBX, R9)), "imul ebx,r9d");
-        assert_eq!(text(|a| a.test_imm(W8, RDI, 1)), "test dil,1");
         assert_eq!(text(|a| a.mov_low(W8, RSI, R9)), "mov sil,r9b");
     }
 
@@ -580,10 +564,7 @@ mod tests {
         let absolute = Mem { base: None, index: Some((RBX, 3)), disp: 0x10 };
         assert_eq!(text(|a| a.lea(W64, RAX, absolute)), "lea rax,[rbx*8+10h]");
         assert_eq!(text(|a| a.store_imm(W16, Mem::at(RBP, 0x80), 7)), "mov word ptr [rbp+80h],7");
-        assert_eq!(
-            text(|a| a.lock_cmpxchg(W8, Mem::at(RCX, 0), RDI)),
-            "lock cmpxchg [rcx],dil"
-        );
+        assert_eq!(text(|a| a.lock_cmpxchg(W8, Mem::at(RCX, 0), RDI)), "lock cmpxchg [rcx],dil");
         assert_eq!(text(|a| a.xchg(W64, Mem::at(RCX, 0), R9)), "xchg [rcx],r9");
         assert_eq!(text(|a| a.bt_imm(W64, Mem::at(RBP, 8), 63)), "bt qword ptr [rbp+8],3Fh");
     }
@@ -601,9 +582,6 @@ mod tests {
             a.bind(down);
             a.alu_imm(Alu::Cmp, Width::W32, Rm::Rip(up), 0x100);
         });
-        assert_eq!(
-            jumps,
-            "je 000000000000000Bh; jmp 0; cmp dword ptr [0],100h"
-        );
+        assert_eq!(jumps, "je 000000000000000Bh; jmp 0; cmp dword ptr [0],100h");
     }
 }

@@ -215,7 +215,9 @@ impl Emitter<'_> {
             self.leave_body();
         }
         if let Some(recipe) = self.next_recipe.take() {
-            (self.recipe, self.stored) = (recipe, false);
+            // What memory says may still be a part of it.
+            self.stored &= recipe.y == Src::Memory;
+            self.recipe = recipe;
         }
         if last {
             self.goes_on(block, n);
@@ -240,11 +242,9 @@ impl Emitter<'_> {
         for op in self.ops() {
             match *op {
                 Op::SetFlags(w, s) if setter.is_none() => setter = self.recipe_for(w, s),
-                Op::SetFlags(..)
-                | Op::When(..)
-                | Op::Flag(_)
-                | Op::Flags
-                | Op::Condition(_) => return,
+                Op::SetFlags(..) | Op::When(..) | Op::Flag(_) | Op::Flags | Op::Condition(_) => {
+                    return;
+                }
                 _ => {}
             }
         }
@@ -300,9 +300,10 @@ impl Emitter<'_> {
                 _ => {}
             }
         }
-        let counts = self.ops().iter().any(|op| {
-            matches!(op, Op::SetFlags(_, Setter::Inc { .. } | Setter::Dec { .. }))
-        });
+        let counts = self
+            .ops()
+            .iter()
+            .any(|op| matches!(op, Op::SetFlags(_, Setter::Inc { .. } | Setter::Dec { .. })));
         self.carry_in_memory = false;
         if counts && step.live & trine_x86::rflags::CF != 0 {
             self.save_carry(step.stops);
@@ -436,7 +437,8 @@ impl Emitter<'_> {
             return site;
         }
         let insn = &self.region.steps[self.step].insn;
-        let start = self.region.blocks.iter().find(|b| b.steps.contains(&self.step)).map_or(0, |b| b.ip);
+        let start =
+            self.region.blocks.iter().find(|b| b.steps.contains(&self.step)).map_or(0, |b| b.ip);
         let mask = if insn.mode.is_64() { u64::MAX } else { 0xffff_ffff };
         let site = Site {
             ip: start.wrapping_add(u64::from(insn.start())) & mask,
@@ -463,7 +465,7 @@ impl Emitter<'_> {
         self.recipe = Recipe::MEMORY;
         let site = self.site();
         let at = self.out.sites[(site - self.place.sites) as usize];
-        let call = Box::new(ColdCall::new(cold, step.insn, block.ip, site, &at, ends));
+        let call = Box::new(ColdCall::new(cold, step.insn, block.ip, &at, ends));
         self.asm.mov_imm(RDX, std::ptr::from_ref(&*call) as u64);
         self.asm.mov_imm(RAX, u64::from(site));
         let to = self.far(self.place.runtime.cold);
@@ -522,8 +524,11 @@ impl Emitter<'_> {
             return self.edge(block.taken, block.inside[1], Some(n + 1));
         };
         if let Some(value) = self.constant(condition) {
-            let (ip, inside) =
-                if value != 0 { (block.taken, block.inside[1]) } else { (block.next, block.inside[0]) };
+            let (ip, inside) = if value != 0 {
+                (block.taken, block.inside[1])
+            } else {
+                (block.next, block.inside[0])
+            };
             return self.edge(ip, inside, Some(n + 1));
         }
         let code = self.test_value(condition);

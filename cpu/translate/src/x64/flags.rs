@@ -319,7 +319,7 @@ impl Emitter<'_> {
     /// CF of what memory says, for the recipe that left it there.
     fn fetch_carry(&mut self) {
         let recipe = self.recipe;
-        (self.recipe, self.stored) = (Recipe::MEMORY, false);
+        self.recipe = Recipe::MEMORY;
         self.put_carry_aside();
         self.recipe = Recipe { y: Src::Spill(CARRY_SPILL), ..recipe };
         self.host = 0;
@@ -376,7 +376,9 @@ impl Emitter<'_> {
             _ => {}
         }
         ops.iter().find_map(|op| match *op {
-            Op::Set(ws, reg, value) if value == v && ws >= w && last_set(reg) == Some((ws, reg, v)) => {
+            Op::Set(ws, reg, value)
+                if value == v && ws >= w && last_set(reg) == Some((ws, reg, v)) =>
+            {
                 Some(Src::Reg(reg))
             }
             _ => None,
@@ -420,19 +422,16 @@ impl Emitter<'_> {
                 (op, middle, nothing?)
             }
         };
-        (inner == op).then_some(Carries {
-            w,
-            a,
-            b,
-            middle,
-            carry,
-            subtract: op == Bin::Sub,
-        })
+        (inner == op).then_some(Carries { w, a, b, middle, carry, subtract: op == Bin::Sub })
     }
 
     /// The recipe for a setter's flags, with the values that have to be put aside for it; `None` if
     /// there is none.
-    pub(super) fn recipe_for(&self, w: Width, setter: Setter) -> Option<(Recipe, [Option<Val>; 2])> {
+    pub(super) fn recipe_for(
+        &self,
+        w: Width,
+        setter: Setter,
+    ) -> Option<(Recipe, [Option<Val>; 2])> {
         let recipe = |kind, x: Option<Src>, y: Option<Src>, vals: [Val; 2]| {
             let put = [x.is_none().then_some(vals[0]), y.is_none().then_some(vals[1])];
             let x = x.unwrap_or(Src::Spill(RECIPE_SPILLS));

@@ -4,8 +4,8 @@
 //! in [`Core::regs`]. RBP points to the [`Core`], R15 to the first byte of RAM; RAX, RCX, RDX and R11
 //! hold values within an instruction. The host's stack is aligned to 16 bytes.
 
-pub(crate) mod asm;
 mod access;
+pub(crate) mod asm;
 mod emit;
 mod flags;
 mod ops;
@@ -39,17 +39,8 @@ impl Backend for X64 {
 const SCRATCH: [Gpr; 4] = [RAX, RCX, RDX, R11];
 
 /// Guest registers that live in host registers, and where.
-const HOMES: [(u8, Gpr); 9] = [
-    (0, RBX),
-    (1, RSI),
-    (2, RDI),
-    (3, R8),
-    (4, R12),
-    (5, R13),
-    (6, R9),
-    (7, R10),
-    (8, R14),
-];
+const HOMES: [(u8, Gpr); 9] =
+    [(0, RBX), (1, RSI), (2, RDI), (3, R8), (4, R12), (5, R13), (6, R9), (7, R10), (8, R14)];
 
 /// The host register of a guest register, if it has one.
 fn home(reg: u8) -> Option<Gpr> {

@@ -13,6 +13,16 @@ use crate::{
     ir::{Bin, Op, Setter, Un, Val},
 };
 
+/// Whether the host counts bits in an instruction.
+fn counts(op: Un, w: Width) -> bool {
+    w >= Width::W32
+        && match op {
+            Un::CountOnes => std::is_x86_feature_detected!("popcnt"),
+            Un::TrailingZeros => std::is_x86_feature_detected!("bmi1"),
+            _ => std::is_x86_feature_detected!("lzcnt"),
+        }
+}
+
 impl Emitter<'_> {
     /// [`Op::Bin`].
     pub(super) fn bin(&mut self, n: usize, op: Bin, w: Width, a: Val, b: Val) {
@@ -39,9 +49,10 @@ impl Emitter<'_> {
     /// Whether somebody wants the host's flags of operation `n`, and it must be done at its width.
     fn wants_flags(&self, n: usize) -> bool {
         self.ops().iter().any(|op| match *op {
-            Op::SetFlags(_, Setter::Add { r, .. } | Setter::Sub { r, .. } | Setter::Logic { r }) => {
-                r.index() == n
-            }
+            Op::SetFlags(
+                _,
+                Setter::Add { r, .. } | Setter::Sub { r, .. } | Setter::Logic { r },
+            ) => r.index() == n,
             _ => false,
         })
     }
@@ -118,8 +129,9 @@ impl Emitter<'_> {
 
     /// Whether CF, operation `n`, is used for one addition or subtraction with carry alone.
     pub(super) fn fused_carry(&self, n: usize) -> bool {
-        let user = (n + 1..self.ops().len())
-            .find_map(|r| self.carries(Val(r as u16)).filter(|c| c.carry.index() == n).map(|c| (r, c)));
+        let user = (n + 1..self.ops().len()).find_map(|r| {
+            self.carries(Val(r as u16)).filter(|c| c.carry.index() == n).map(|c| (r, c))
+        });
         let Some((r, c)) = user else { return false };
         let mut others = false;
         for (m, op) in self.ops().iter().enumerate() {
@@ -127,7 +139,7 @@ impl Emitter<'_> {
                 Op::SetFlags(..) => {}
                 Op::Commit(_, _, v) => others |= v == c.carry || v == c.middle,
                 ref op => op.uses(|v| {
-                    others |= v == c.carry && m != r || v == c.middle && m != r;
+                    others |= m != r && (v == c.carry || v == c.middle);
                 }),
             }
         }
@@ -200,19 +212,22 @@ impl Emitter<'_> {
     /// An addition without flags, where it saves a move.
     fn lea_add(&mut self, n: usize, w: Width, a: Val, b: Val) -> bool {
         let host = |e: &Self, v: Val| match e.loc(v) {
-            Loc::Guest(held, reg) if held >= w && reg & trine_x86::slot::HIGH == 0 => super::home(reg),
+            Loc::Guest(held, reg) if held >= w && reg & trine_x86::slot::HIGH == 0 => {
+                super::home(reg)
+            }
             Loc::Scratch(reg, clean) if clean || e.width(v) >= w => Some(reg),
             _ => None,
         };
         let Some(base) = host(self, a) else { return false };
-        let mem = match self.constant(b).map(|value| i32::try_from(w.sign_extend(value).cast_signed())) {
-            Some(Ok(disp)) => Mem::at(base, disp),
-            Some(Err(_)) => return false,
-            None => match host(self, b) {
-                Some(index) => Mem::indexed(base, index, 0),
-                None => return false,
-            },
-        };
+        let mem =
+            match self.constant(b).map(|value| i32::try_from(w.sign_extend(value).cast_signed())) {
+                Some(Ok(disp)) => Mem::at(base, disp),
+                Some(Err(_)) => return false,
+                None => match host(self, b) {
+                    Some(index) => Mem::indexed(base, index, 0),
+                    None => return false,
+                },
+            };
         let dst = self.result(n, w);
         self.quiet().lea(w, dst, mem);
         self.defined(n, dst, w, true);
@@ -350,6 +365,17 @@ impl Emitter<'_> {
                 self.quiet().bswap(w, dst);
                 self.defined(n, dst, w, true);
             }
+            Un::CountOnes | Un::LeadingZeros | Un::TrailingZeros if counts(op, w) => {
+                let opcode = match op {
+                    Un::CountOnes => 0xb8,
+                    Un::TrailingZeros => 0xbc,
+                    _ => 0xbd,
+                };
+                let dst = self.result(n, w);
+                let from = self.clean_reg(a);
+                self.noisy().count(opcode, w, dst, from);
+                self.defined(n, dst, w, true);
+            }
             _ => {
                 let number = Un::ALL.iter().position(|o| *o == op).unwrap_or(0) as u64;
                 self.begin_call_with(a, None);
@@ -448,7 +474,11 @@ impl Emitter<'_> {
     /// [`Op::Direction`]: 1 - 2 * DF.
     pub(super) fn direction(&mut self, n: usize) {
         let to = self.temp();
-        self.quiet().load(Width::W64, to, field(std::mem::offset_of!(trine_x86::Core, system_flags)));
+        self.quiet().load(
+            Width::W64,
+            to,
+            field(std::mem::offset_of!(trine_x86::Core, system_flags)),
+        );
         let a = self.noisy();
         a.shift(Shift::Shr, Width::W32, to, rflags::DF.trailing_zeros() as u8 - 1);
         a.alu_imm(Alu::And, Width::W32, to, 2);
@@ -461,7 +491,9 @@ impl Emitter<'_> {
     pub(super) fn set(&mut self, n: usize, w: Width, reg: u8, v: Val) {
         self.release_guest(reg, n);
         let high = reg & trine_x86::slot::HIGH != 0;
-        if !high && matches!(self.loc(v), Loc::Guest(held, r) if r == reg && held <= w && self.is_written(v, w)) {
+        if !high
+            && matches!(self.loc(v), Loc::Guest(held, r) if r == reg && held <= w && self.is_written(v, w))
+        {
             return;
         }
         let to = super::place(reg);

@@ -6,7 +6,10 @@ use trine_x86::Width;
 
 use super::{
     HOMES, JUMP_SPILL,
-    asm::{Alu, Asm, Gpr, Label, R8, R9, R10, R11, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, cc},
+    asm::{
+        Alu, Asm, Gpr, Label, R8, R9, R10, R11, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX,
+        RSI, RSP, cc,
+    },
     slot, spill, translated,
 };
 use crate::{

@@ -60,7 +60,11 @@ impl Values {
     }
 
     /// For the operations of a step, of which `real` says whether a setter's operands count.
-    pub(super) fn begin(&mut self, ops: &[Op], setter_uses: impl Fn(usize, Setter, &mut dyn FnMut(Val))) {
+    pub(super) fn begin(
+        &mut self,
+        ops: &[Op],
+        setter_uses: impl Fn(usize, Setter, &mut dyn FnMut(Val)),
+    ) {
         self.locs.clear();
         self.locs.resize(ops.len() + 1, Loc::None);
         self.last.clear();
@@ -136,7 +140,8 @@ impl Emitter<'_> {
 
     /// A scratch register that holds nothing; locked.
     pub(super) fn temp(&mut self) -> Gpr {
-        let free = SCRATCH.into_iter().rev().find(|r| !self.is_locked(*r) && self.owner(*r).is_none());
+        let free =
+            SCRATCH.into_iter().rev().find(|r| !self.is_locked(*r) && self.owner(*r).is_none());
         let reg = free.unwrap_or_else(|| {
             let evict = SCRATCH
                 .into_iter()
@@ -370,7 +375,9 @@ impl Emitter<'_> {
                 }
                 ref op => op.uses(look),
             }
-            found || op.stops() || matches!(op, Op::When(..) | Op::Flag(_) | Op::Flags | Op::Condition(_))
+            found
+                || op.stops()
+                || matches!(op, Op::When(..) | Op::Flag(_) | Op::Flags | Op::Condition(_))
         };
         let behind = ops.iter().enumerate().skip(n + 1);
         let busy = behind.clone().any(|(m, op)| looks(m, op));

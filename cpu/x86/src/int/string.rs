@@ -12,7 +12,10 @@
 //! Source: SDM vol. 1, section 7.3.9; vol. 2, "REP/REPE/REPZ/REPNE/REPNZ".
 
 use super::{RAX, RCX, RDI, RSI};
-use crate::{Core, Insn, Raised, Seg, Width, rflags};
+use crate::{
+    Core, Insn, Raised, Seg, Width, rflags,
+    sem::{Reach, Sem, Size},
+};
 
 /// Which instruction.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,35 +41,108 @@ impl Kind {
     }
 }
 
-/// MOVS.
+/// REP MOVS.
 pub(crate) fn movs(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     string(core, i, Kind::Movs)
 }
 
-/// STOS.
+/// REP STOS.
 pub(crate) fn stos(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     string(core, i, Kind::Stos)
 }
 
-/// LODS.
+/// REP LODS.
 pub(crate) fn lods(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     string(core, i, Kind::Lods)
 }
 
-/// CMPS.
+/// REPE and REPNE CMPS.
 pub(crate) fn cmps(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     string(core, i, Kind::Cmps)
 }
 
-/// SCAS.
+/// REPE and REPNE SCAS.
 pub(crate) fn scas(core: &mut Core, i: &Insn) -> Result<(), Raised> {
     string(core, i, Kind::Scas)
 }
 
+/// Moves index register `reg`, which is `from`, by one element.
+#[inline(always)]
+fn step<S: Sem>(s: &mut S, i: &Insn, w: Width, reg: u8, from: S::Value) {
+    let aw = i.address_width();
+    let (direction, size) = (s.direction(), s.imm(u64::from(w.bytes().trailing_zeros())));
+    let by = s.shl(Width::W64, direction, size);
+    let by = s.truncate(aw, by);
+    let to = s.add(aw, from, by);
+    s.set(aw, reg, to);
+}
+
+/// MOVS without a repeat prefix; `M` reaches the source, `E` what ES holds.
+#[inline(always)]
+pub(crate) fn movs_once<S: Sem, W: Size, M: Reach, E: Reach>(
+    s: &mut S,
+    i: &Insn,
+) -> Result<(), S::Stop> {
+    let aw = i.address_width();
+    let (from, to) = (s.get(aw, RSI), s.get(aw, RDI));
+    let value = s.load::<M>(W::W, i, i.seg(), from)?;
+    s.store::<E>(W::W, i, Seg::Es, to, value)?;
+    step(s, i, W::W, RSI, from);
+    step(s, i, W::W, RDI, to);
+    Ok(())
+}
+
+/// STOS.
+#[inline(always)]
+pub(crate) fn stos_once<S: Sem, W: Size, E: Reach>(s: &mut S, i: &Insn) -> Result<(), S::Stop> {
+    let to = s.get(i.address_width(), RDI);
+    let value = s.get(W::W, RAX);
+    s.store::<E>(W::W, i, Seg::Es, to, value)?;
+    step(s, i, W::W, RDI, to);
+    Ok(())
+}
+
+/// LODS.
+#[inline(always)]
+pub(crate) fn lods_once<S: Sem, W: Size, M: Reach>(s: &mut S, i: &Insn) -> Result<(), S::Stop> {
+    let from = s.get(i.address_width(), RSI);
+    let value = s.load::<M>(W::W, i, i.seg(), from)?;
+    step(s, i, W::W, RSI, from);
+    s.set(W::W, RAX, value);
+    Ok(())
+}
+
+/// CMPS.
+#[inline(always)]
+pub(crate) fn cmps_once<S: Sem, W: Size, M: Reach, E: Reach>(
+    s: &mut S,
+    i: &Insn,
+) -> Result<(), S::Stop> {
+    let aw = i.address_width();
+    let (from, to) = (s.get(aw, RSI), s.get(aw, RDI));
+    // The order in which Intel's CPUs find faults.
+    let b = s.load::<E>(W::W, i, Seg::Es, to)?;
+    let a = s.load::<M>(W::W, i, i.seg(), from)?;
+    let r = s.sub(W::W, a, b);
+    s.flags_sub(W::W, a, b, r);
+    step(s, i, W::W, RSI, from);
+    step(s, i, W::W, RDI, to);
+    Ok(())
+}
+
+/// SCAS.
+#[inline(always)]
+pub(crate) fn scas_once<S: Sem, W: Size, E: Reach>(s: &mut S, i: &Insn) -> Result<(), S::Stop> {
+    let to = s.get(i.address_width(), RDI);
+    let b = s.load::<E>(W::W, i, Seg::Es, to)?;
+    let a = s.get(W::W, RAX);
+    let r = s.sub(W::W, a, b);
+    s.flags_sub(W::W, a, b, r);
+    step(s, i, W::W, RDI, to);
+    Ok(())
+}
+
 fn string(core: &mut Core, i: &Insn, kind: Kind) -> Result<(), Raised> {
-    if !i.rep() && !i.repne() {
-        return element(core, i, kind);
-    }
     let aw = i.address_width();
     let count = core.get(aw, RCX);
     if count == 0 {

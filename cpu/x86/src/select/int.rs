@@ -13,7 +13,7 @@ use crate::{
     },
     operand::{Imm, Mem, Reg, Target},
     sem::{
-        Pick,
+        Checked, Flat, Pick,
         size::{B8, B16, B32, B64},
     },
 };
@@ -205,9 +205,32 @@ macro_rules! vex {
     }};
 }
 
+/// String instructions: repeated ones are cold. `both`: they have a source and ES; `es`: only that;
+/// `source`: only a source.
 macro_rules! string {
-    ($p:expr, $i:expr, $f:ident) => {
-        if $i.rep() || $i.repne() { cold!($p, string::$f, ends) } else { cold!($p, string::$f) }
+    ($p:expr, $i:expr, $rep:ident, $once:ident, $stores:literal, $kind:ident) => {
+        if $i.rep() || $i.repne() {
+            cold!($p, string::$rep, ends)
+        } else {
+            width!($i, W => string!(@$kind $p, $i, $once, $stores, W))
+        }
+    };
+    (@both $p:expr, $i:expr, $once:ident, $stores:literal, $W:ident) => {
+        match ($i.flat(), $i.mode.flat()) {
+            (true, _) => hot!($p, false, $stores, string::$once::<S, $W, Flat, Flat>),
+            (_, true) => hot!($p, false, $stores, string::$once::<S, $W, Checked, Flat>),
+            _ => hot!($p, false, $stores, string::$once::<S, $W, Checked, Checked>),
+        }
+    };
+    (@es $p:expr, $i:expr, $once:ident, $stores:literal, $W:ident) => {
+        if $i.mode.flat() {
+            hot!($p, false, $stores, string::$once::<S, $W, Flat>)
+        } else {
+            hot!($p, false, $stores, string::$once::<S, $W, Checked>)
+        }
+    };
+    (@source $p:expr, $i:expr, $once:ident, $stores:literal, $W:ident) => {
+        reach!($i, R => hot!($p, false, $stores, string::$once::<S, $W, R>))
     };
 }
 
@@ -520,19 +543,19 @@ fn strings<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
     // By code: MOVSD and CMPSD are SSE instructions, too.
     Ok(match i.code {
         C::Movsb_m8_m8 | C::Movsw_m16_m16 | C::Movsd_m32_m32 | C::Movsq_m64_m64 => {
-            string!(p, i, movs)
+            string!(p, i, movs, movs_once, true, both)
         }
         C::Stosb_m8_AL | C::Stosw_m16_AX | C::Stosd_m32_EAX | C::Stosq_m64_RAX => {
-            string!(p, i, stos)
+            string!(p, i, stos, stos_once, true, es)
         }
         C::Lodsb_AL_m8 | C::Lodsw_AX_m16 | C::Lodsd_EAX_m32 | C::Lodsq_RAX_m64 => {
-            string!(p, i, lods)
+            string!(p, i, lods, lods_once, false, source)
         }
         C::Cmpsb_m8_m8 | C::Cmpsw_m16_m16 | C::Cmpsd_m32_m32 | C::Cmpsq_m64_m64 => {
-            string!(p, i, cmps)
+            string!(p, i, cmps, cmps_once, false, both)
         }
         C::Scasb_AL_m8 | C::Scasw_AX_m16 | C::Scasd_EAX_m32 | C::Scasq_RAX_m64 => {
-            string!(p, i, scas)
+            string!(p, i, scas, scas_once, false, es)
         }
         _ => return Err(p),
     })
