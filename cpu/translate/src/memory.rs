@@ -39,7 +39,9 @@ impl Way {
             [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]]
         }
         const LEN: usize = 1 << 16;
-        let Ok(mut memory) = CodeMemory::new(Self::Twice, LEN, LEN / 8) else { return Self::Switch };
+        let Ok(mut memory) = CodeMemory::new(Self::Twice, LEN, LEN / 8) else {
+            return Self::Switch;
+        };
         // SAFETY: what lies there keeps the C calling convention.
         let code = unsafe { std::mem::transmute::<usize, extern "C" fn() -> u32>(memory.base()) };
         let sees = |n| memory.write(0, &returns(n)).is_ok() && code() == n;

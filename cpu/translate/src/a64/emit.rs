@@ -605,6 +605,7 @@ impl Emitter<'_> {
 
 /// X17 and X30 = tag and code of the [`Jump`] at `at`.
 fn load_jump(a: &mut Asm, at: Reg) {
-    const { assert!(std::mem::offset_of!(Jump, tag) == 0 && std::mem::offset_of!(Jump, code) == 8) };
+    use std::mem::offset_of;
+    const { assert!(offset_of!(Jump, tag) == 0 && offset_of!(Jump, code) == 8) };
     a.ldp(Size::X, T1, T2, Address::from(at));
 }

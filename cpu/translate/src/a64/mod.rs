@@ -2,8 +2,8 @@
 //!
 //! All of the guest's general registers live in host registers ([`HOMES`]). [`CORE`] points to
 //! [`Core::regs`], [`TLB`] to the TLB's entries of the class of data accesses, [`RAM`] to the first
-//! byte of RAM; [`LEFT`] counts. X0 to X6 hold values within an instruction, X16, X17 and X30 within an operation.
-//! X18 belongs to the platform.
+//! byte of RAM; [`LEFT`] counts. X0 to X6 hold values within an instruction, X16, X17 and X30 within
+//! an operation. X18 belongs to the platform.
 //!
 //! x86 promises that loads are not reordered with loads, nor stores with stores, nor a load with a
 //! later store. Plain loads followed by DMB ISHLD and plain stores that follow a DMB ISHST keep
