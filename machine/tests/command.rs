@@ -34,6 +34,11 @@ fn temporary(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("trine-test-{}-{name}", std::process::id()))
 }
 
+/// The engine that `--engine auto` is.
+fn auto() -> &'static str {
+    trine_machine::EngineKind::best().0.name()
+}
+
 #[test]
 fn the_demonstration_ends_with_status_0_and_results_on_standard_output() {
     let output = trine(&[]);
@@ -49,13 +54,13 @@ fn standard_output_carries_the_guest_alone_and_statistics_go_to_a_file() {
     let output = trine(&["run", "--clock", "instructions", "--stats", &stats]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(text(&output.stdout).trim_start().starts_with("Hello."));
-    assert!(text(&output.stderr).starts_with("trine: using the interp engine"));
+    assert!(text(&output.stderr).starts_with(&format!("trine: using the {} engine", auto())));
     let json = fs::read_to_string(&path).expect("statistics");
     fs::remove_file(&path).expect("it is there");
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(json["schema"], 1);
     assert_eq!(json["status"], 0);
-    assert_eq!(json["engine"], "interp");
+    assert_eq!(json["engine"], auto());
     assert_eq!(json["clock"], "instructions");
     assert!(json["instructions"].as_u64().is_some_and(|n| n > 1_000_000));
     let com1 = json["chips"].as_array().and_then(|c| c.iter().find(|c| c["chip"] == "com1"));

@@ -43,33 +43,35 @@ const I686_PAE: Guest = Guest {
 };
 
 impl Guest {
-    /// Starts it in `folder` with more `options` and kernel arguments.
-    fn start(&self, folder: &Path, options: &[&str], append: &str) -> Console {
+    /// Starts it in `folder` on `engine` with more `options` and kernel arguments.
+    fn start(&self, folder: &Path, engine: &str, options: &[&str], append: &str) -> Console {
         let kernel = folder.join(self.kernel).display().to_string();
         let initrd = folder.join(self.initrd).display().to_string();
         let append = format!("console=ttyS0 {append}");
-        let mut arguments = vec!["run", "--engine", "interp", "--memory", "512M", "--kernel"];
+        let mut arguments = vec!["run", "--engine", engine, "--memory", "512M", "--kernel"];
         arguments.extend([kernel.as_str(), "--initrd", &initrd, "--append", &append]);
         arguments.extend(options);
         Console::start(&arguments)
     }
 
-    /// Boots it to the shell, tries the shell, and switches it off.
+    /// Boots it to the shell on each engine, tries the shell, and switches it off.
     fn answers(&self, options: &[&str], cpus: u32) {
         let Some(folder) = guests() else { return };
-        let mut console = self.start(&folder, options, "");
-        if let Err(silence) = self.talk(&mut console, cpus) {
-            panic!("{silence}");
+        for engine in engines() {
+            let mut console = self.start(&folder, engine, options, "");
+            if let Err(silence) = self.talk(&mut console, cpus) {
+                panic!("on {engine}: {silence}");
+            }
+            console.type_text("poweroff -f\n");
+            let ending = console.finish().unwrap_or_else(|silence| panic!("{engine}: {silence}"));
+            assert_eq!(ending.status.code(), Some(0), "{engine}: {}", ending.stderr);
         }
-        console.type_text("poweroff -f\n");
-        let ending = console.finish().unwrap_or_else(|silence| panic!("{silence}"));
-        assert_eq!(ending.status.code(), Some(0), "{}", ending.stderr);
     }
 
     /// Boots it to the shell and suspends it to RAM until the clock's alarm wakes it.
-    fn wakes(&self, options: &[&str], cpus: u32) -> Result<(), Silence> {
+    fn wakes(&self, engine: &str, options: &[&str], cpus: u32) -> Result<(), Silence> {
         let Some(folder) = guests() else { return Ok(()) };
-        let mut console = self.start(&folder, options, "quiet");
+        let mut console = self.start(&folder, engine, options, "quiet");
         console.wait_for("READY")?;
         console.wait_for("/ #")?;
         console.ask("mount -t proc p /proc; mount -t sysfs s /sys; dmesg -n 1")?;
@@ -120,17 +122,27 @@ impl Guest {
     }
 
     /// Runs `command` in it without typing, with a counted clock.
-    fn counted(&self, folder: &Path, command: &str, run: u32) -> (Ending, serde_json::Value) {
+    fn counted(&self, folder: &Path, engine: &str, command: &str, run: usize) -> Counted {
         let name = format!("trine-boot-{}-{run}.json", std::process::id());
         let file = std::env::temp_dir().join(name);
         let stats = file.display().to_string();
         let options = ["--clock", "instructions", "--stats", &stats];
-        let console = self.start(folder, &options, &format!("run={command}"));
+        let console = self.start(folder, engine, &options, &format!("run={command}"));
         let ending = console.finish().unwrap_or_else(|silence| panic!("{silence}"));
         let text = std::fs::read_to_string(&file).expect("there are statistics");
         std::fs::remove_file(&file).expect("the file can be removed");
         (ending, serde_json::from_str(&text).expect("they are JSON"))
     }
+}
+
+/// How a run ended, and its statistics.
+type Counted = (Ending, serde_json::Value);
+
+/// The software engines of this host.
+fn engines() -> Vec<&'static str> {
+    use trine_machine::EngineKind::{Interp, Translate};
+    let there = |kind: &trine_machine::EngineKind| kind.missing().is_none();
+    [Interp, Translate].into_iter().filter(there).map(|kind| kind.name()).collect()
 }
 
 /// Every number named `instructions` in the statistics, in order.
@@ -192,30 +204,38 @@ fn long_686_pae_on_two_cpus() {
 #[test]
 #[ignore = "takes minutes"]
 fn long_kernels_suspend_to_ram_and_wake() {
-    for (guest, cpus) in [(GENERIC, 2), (I686_PAE, 1)] {
-        let options = ["--cpus", &cpus.to_string()];
-        guest.wakes(&options, cpus).unwrap_or_else(|silence| panic!("{silence}"));
+    for engine in engines() {
+        for (guest, cpus) in [(GENERIC, 2), (I686_PAE, 1)] {
+            let options = ["--cpus", &cpus.to_string()];
+            guest.wakes(engine, &options, cpus).unwrap_or_else(|e| panic!("{engine}: {e}"));
+        }
     }
 }
 
 #[test]
 #[ignore = "takes minutes"]
-fn long_counted_runs_repeat_to_the_bit() {
+fn long_counted_runs_are_the_same_to_the_bit_on_every_engine() {
     // What depends on time and on interrupts; then a moment for the serial line to send it.
     const COMMAND: &str = "cat,/proc/interrupts,/proc/uptime;sleep,1";
     let Some(folder) = guests() else { return };
-    let runs = [1, 2].map(|run| CLOUD.counted(&folder, COMMAND, run));
-    for (ending, _) in &runs {
+    let first = CLOUD.counted(&folder, "interp", COMMAND, 0);
+    for (run, engine) in engines().into_iter().enumerate() {
+        compare(&first, CLOUD.counted(&folder, engine, COMMAND, run + 1), engine);
+    }
+}
+
+/// Two counted runs, the second on `engine`, must not differ in anything.
+fn compare((first, counts): &Counted, (second, counts_again): Counted, engine: &str) {
+    for ending in [first, &second] {
         assert_eq!(ending.status.code(), Some(0), "{}", ending.stderr);
         let text = String::from_utf8_lossy(&ending.stdout);
         assert!(text.contains("IO-APIC"), "{text}");
     }
-    let [(first, counts), (second, counts_again)] = runs;
     let (a, b) = (&first.stdout, &second.stdout);
     let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
     let tail = |text: &[u8]| String::from_utf8_lossy(&text[same.saturating_sub(80)..]).into_owned();
-    assert!(a == b, "they differ after {same} bytes:\n{}\n--\n{}", tail(a), tail(b));
-    let counted = instructions(&counts);
+    assert!(a == b, "{engine} differs after {same} bytes:\n{}\n--\n{}", tail(a), tail(b));
+    let counted = instructions(counts);
     assert!(counted.iter().any(|&n| n > 1_000_000), "no counts of instructions: {counts}");
-    assert_eq!(counted, instructions(&counts_again));
+    assert_eq!(counted, instructions(&counts_again), "{engine}");
 }

@@ -118,6 +118,23 @@ impl Recipe {
     pub const MEMORY: Self =
         Self { kind: Kind::Memory, w: Width::W64, x: Src::Imm(0), y: Src::Imm(0), over: None };
 
+    /// The operand that is the operation's result, if one is: ZF, SF and PF follow from it alone.
+    #[must_use]
+    pub fn result(&self) -> Option<Src> {
+        match self.kind {
+            Kind::Sum
+            | Kind::Difference
+            | Kind::Logic
+            | Kind::Inc
+            | Kind::Dec
+            | Kind::SumCarry
+            | Kind::DifferenceCarry
+            | Kind::Result => Some(self.x),
+            Kind::Remainder => Some(self.y),
+            _ => None,
+        }
+    }
+
     /// Whether memory says all that there is to say.
     #[must_use]
     pub fn is_memory(&self) -> bool {

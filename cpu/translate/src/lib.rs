@@ -1,8 +1,84 @@
 //! The translator: hot guest code becomes host code.
 //!
-//! (The essay follows.)
+//! # Goals
+//!
+//! It is exact before it is fast: whatever the interpreter does, a guest cannot tell that the
+//! translator did it instead, down to the count of instructions at which an interrupt comes. It is
+//! small: instructions are not written again, but lifted from the semantics in `trine-x86`. And a
+//! translation has to be cheap, because a booting kernel runs most of its code a few hundred times
+//! only: one pass over guest code, one over the operations, bytes written directly.
+//!
+//! # Glossary
+//!
+//! - *Step*: a guest instruction as a list of *operations* ([`ir`]).
+//! - *Block*: steps that follow each other. *Region*: up to 20 blocks of one guest page that were
+//!   reached from the same entry; what is translated together.
+//! - *Site*: a step at which code may leave its block. *Exit*: a way out to a known address.
+//! - *Cell*: a word that code reads and that may change, beside code, which never does.
+//! - *State*: all that a translation depends on beside RIP and bytes (`cache::State`).
+//! - *Recipe*: how the arithmetic flags follow from an operation that is over ([`flags`]).
+//! - *Quiet*: a store that has nothing to do but store; *loud*: its page holds code or is clean.
+//!
+//! # The life of a region
+//!
+//! 1. The interpreter counts how often each of its blocks is entered. Now and then it asks its
+//!    tier, which is here (`vcpu`), to translate.
+//! 2. [`lift`] decodes from there on, along both ways of every branch that stays in the page, and
+//!    runs the semantics with values that are numbers of operations. [`passes`] finds which flags
+//!    anybody may look at.
+//! 3. A [`code::Backend`] makes bytes. [`cache`] gives them a place; they never change again.
+//! 4. A vCPU enters with its [`trine_x86::Core`] and a number of instructions. Each block takes its
+//!    length from that number before it begins, so the count is exact at every block; if it does not
+//!    suffice, the interpreter does the rest one by one. A vCPU comes out after a few thousand
+//!    instructions in any case: so nobody has to interrupt it.
+//! 5. Code goes from region to region by cells (within a page) and by a table of jump targets that
+//!    each vCPU has (between pages, indirectly). What is not known there comes out and is looked up.
+//! 6. The bytes change: the entry compares the page's version with the one it was made for, and
+//!    comes out. If the region's own bytes are still the same, only the number is renewed.
+//! 7. The memory is full: everything goes at once, when all vCPUs have come out.
+//!
+//! # Stopping
+//!
+//! The semantics check, compute, then commit. So code may stop in front of any instruction that
+//! would do something unusual (a TLB miss that is a fault, a device, a page that holds code, a jump
+//! to who knows where), with nothing done, and let the interpreter do that one instruction, which
+//! knows everything. There is no second implementation of faults, of memory-mapped devices or of
+//! self-modifying code. A site says where that is: RIP, how many instructions of its block were not
+//! done, and the flags' recipe.
+//!
+//! # The state key
+//!
+//! Bytes are decoded for a mode. Accesses are compiled for a class (who is allowed what, see the
+//! TLB) and legal targets depend on the limit of CS and on the width of addresses. All that is a
+//! state, which has a number; a region is known by where it lies in RAM, by RIP and by that number.
+//! RIP is a part of it because it is a constant in the code. What else an instruction may depend on
+//! it looks up when it is executed.
+//!
+//! # Coherency
+//!
+//! A store that code does itself looks at the TLB only: a write tag there promises that the page is
+//! dirty already and holds no code. When a page becomes one that holds code, every vCPU forgets its
+//! promise before the first byte is read (`vcpu::Peers`). From then on stores to that page go by the
+//! interpreter, which raises the page's version.
+//!
+//! Guest memory is accessed with the host's plain instructions, in order: an x86 host promises what
+//! an x86 guest expects, other backends must say it.
+//!
+//! # Finding a miscompilation
+//!
+//! Every conformance suite runs on `translate` (whole blocks) and on `translate-1` (each
+//! instruction is a block). If only the former is wrong, flags or registers are lost from one step
+//! to the next; if both are, it is an operation. `trine conform streams` compares with the
+//! interpreter after random counts and names the instruction. A guest that fails can be run with
+//! `--clock instructions` on both engines; the first difference is where its output differs.
+//!
+//! # Safety
+//!
+//! Code is written through one mapping and executed through another ([`memory`]). It is entered and
+//! calls back by the C convention ([`helper`]); nobody else holds a reference to the vCPU's core
+//! meanwhile. Every address that it computes in guest RAM comes from a TLB entry, which holds only
+//! offsets in RAM, and is compared with the entry's page first.
 
-pub mod a64;
 mod cache;
 mod code;
 mod flags;

@@ -608,6 +608,8 @@ impl Emitter<'_> {
     }
 
     fn stub(&mut self, stub: &Stub) {
+        // Only the recipe came along.
+        (self.stored, self.host) = (false, 0);
         match *stub {
             Stub::Miss { label, retry, access, site } => {
                 self.asm.bind(label);

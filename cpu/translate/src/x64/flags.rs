@@ -89,84 +89,74 @@ impl Emitter<'_> {
             }
             return;
         }
-        let only_zsp = wanted & !ZSP == 0;
+        if wanted & !ZSP == 0
+            && let Some(result) = self.recipe.result()
+        {
+            self.compare_with_zero(w, result);
+            self.host = ZSP & !over;
+            return;
+        }
         let held = match kind {
             Kind::Memory => return self.ensure_from_memory(wanted),
-            Kind::AddCarry | Kind::SubCarry => {
-                let (a, b) = (self.recipe_reg(x, w), self.recipe_operand(y, w));
-                self.alu_with_carry(kind == Kind::SubCarry, w, a, b);
-                SHOWN
-            }
-            Kind::SumCarry | Kind::DifferenceCarry if only_zsp => {
-                self.compare_with_zero(w, x);
-                ZSP
-            }
-            Kind::SumCarry | Kind::DifferenceCarry => {
-                let (a, b) = (self.recipe_reg(x, w), self.recipe_operand(y, w));
-                self.alu_with_carry(kind == Kind::SumCarry, w, a, b);
-                self.alu_with_carry(kind != Kind::SumCarry, w, a, b);
-                SHOWN
-            }
-            Kind::Result if only_zsp => {
-                self.compare_with_zero(w, x);
-                ZSP
-            }
             Kind::Shl | Kind::Shr | Kind::Sar if wanted & rflags::OF == 0 => {
                 self.shift_again(kind, w, x, y);
                 ZSP | rflags::CF
             }
             Kind::Result | Kind::Shl | Kind::Shr | Kind::Sar => return self.ensure_from_image(),
-            Kind::Logic => {
-                self.compare_with_zero(w, x);
+            _ => {
+                self.compute_again();
                 SHOWN
             }
-            Kind::Sum | Kind::Difference | Kind::Inc | Kind::Dec if only_zsp => {
-                self.compare_with_zero(w, x);
-                ZSP
-            }
-            Kind::Remainder if only_zsp => {
-                self.compare_with_zero(w, y);
-                ZSP
-            }
-            Kind::Sub => {
-                self.compare(w, x, y);
-                SHOWN
-            }
-            Kind::Add => {
-                let (a, b) = (self.recipe_reg(x, w), self.recipe_operand(y, w));
-                self.alu_operand(Alu::Add, w, a, b);
-                SHOWN
-            }
-            Kind::Sum | Kind::Difference => {
-                let back = if kind == Kind::Sum { Alu::Sub } else { Alu::Add };
-                let (a, b) = (self.recipe_reg(x, w), self.recipe_operand(y, w));
-                self.alu_operand(back, w, a, b);
-                let again = if kind == Kind::Sum { Alu::Add } else { Alu::Cmp };
-                self.alu_operand(again, w, a, b);
-                SHOWN
-            }
+        };
+        self.host = held & !over;
+    }
+
+    /// Does the recipe's addition or subtraction again.
+    fn compute_again(&mut self) {
+        if self.recipe.y == Src::Memory {
+            self.fetch_carry();
+        }
+        let Recipe { kind, w, x, y, .. } = self.recipe;
+        match kind {
+            Kind::Logic => self.compare_with_zero(w, x),
+            Kind::Sub => self.compare(w, x, y),
             Kind::Remainder => {
                 // b = a - r, then a compared with it.
                 let (b, a) = (self.recipe_reg(x, w), self.recipe_reg(x, w));
                 let r = self.recipe_operand(y, w);
                 self.alu_operand(Alu::Sub, w, b, r);
                 self.noisy().alu(Alu::Cmp, w, a, b);
-                SHOWN
             }
             Kind::Inc | Kind::Dec => {
-                if y == Src::Memory {
-                    self.fetch_carry();
-                }
-                let (down, y) = (kind == Kind::Dec, self.recipe.y);
+                let down = kind == Kind::Dec;
                 let r = self.recipe_reg(x, w);
                 self.noisy().step(!down, w, r);
                 let carry = self.recipe_reg(y, Width::W64);
                 self.noisy().bt_imm(Width::W32, carry, 0);
                 self.noisy().step(down, w, r);
-                SHOWN
             }
-        };
-        self.host = held & !over;
+            _ => {
+                let (a, b) = (self.recipe_reg(x, w), self.recipe_operand(y, w));
+                match kind {
+                    Kind::Sum => {
+                        self.alu_operand(Alu::Sub, w, a, b);
+                        self.alu_operand(Alu::Add, w, a, b);
+                    }
+                    Kind::Difference => {
+                        self.alu_operand(Alu::Add, w, a, b);
+                        self.alu_operand(Alu::Cmp, w, a, b);
+                    }
+                    Kind::SumCarry | Kind::DifferenceCarry => {
+                        let sum = kind == Kind::SumCarry;
+                        self.alu_with_carry(sum, w, a, b);
+                        self.alu_with_carry(!sum, w, a, b);
+                    }
+                    Kind::AddCarry => self.alu_with_carry(false, w, a, b),
+                    Kind::SubCarry => self.alu_with_carry(true, w, a, b),
+                    _ => self.alu_operand(Alu::Add, w, a, b),
+                }
+            }
+        }
     }
 
     /// ADC or SBB with the carry that was put aside.
