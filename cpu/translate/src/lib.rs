@@ -62,7 +62,7 @@
 //! interpreter, which raises the page's version.
 //!
 //! Guest memory is accessed with the host's plain instructions, in order: an x86 host promises what
-//! an x86 guest expects, other backends must say it.
+//! an x86 guest expects, other hosts are told by barriers ([`a64`]).
 //!
 //! # Finding a miscompilation
 //!
@@ -79,6 +79,12 @@
 //! meanwhile. Every address that it computes in guest RAM comes from a TLB entry, which holds only
 //! offsets in RAM, and is compared with the entry's page first.
 
+#![expect(
+    rustdoc::private_intra_doc_links,
+    reason = "the essays are for those who read the source"
+)]
+
+pub mod a64;
 mod cache;
 mod code;
 mod flags;

@@ -576,7 +576,7 @@ impl Emitter<'_> {
 
     /// INC and DEC: CF stays.
     fn count_flags(&mut self, w: Width, r: Val, up: bool) {
-        // In place, the result may already stand where the old recipe looks: CF was put aside first.
+        // The result may already stand where the old recipe looks: CF was put aside first.
         let kind = if up { Kind::Inc } else { Kind::Dec };
         let x = self.lasting(r, w);
         if x.is_none() {
