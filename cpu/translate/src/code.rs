@@ -86,6 +86,10 @@ pub struct Place {
     /// Address of the word with the present version of the guest's page.
     pub version: usize,
     /// The class of data accesses.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "only the backend for x86-64 has it in the code")
+    )]
     pub class: Class,
     /// The state key, which is part of a jump's tag.
     pub key: u8,

@@ -79,6 +79,10 @@ host_functions! {
     ///
     /// # Safety
     /// As for [`fill`].
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "only the backend for x86-64 calls it")
+    )]
     fn carry_flags(core: *mut Core, w: u64, subtract: u64) {
         // SAFETY: by contract.
         let core = unsafe { &mut *core };
