@@ -103,6 +103,7 @@ impl Bus for Board {
 
 /// One vCPU at the start of its code.
 struct Guest {
+    engine: Box<dyn Engine>,
     ram: Arc<Ram>,
     board: Arc<Board>,
     vcpu: Box<dyn Vcpu>,
@@ -137,13 +138,13 @@ impl Guest {
         let stage = Stage::new(&v);
         stage.ram.write(Gpa(0x1000), &bytes(code)).expect("in RAM");
         let board = Arc::new(board);
-        let mut vcpu = make(stage.ram.clone())
-            .create_vcpu(0, &model(), board.clone())
-            .expect("an engine of this host");
+        let engine = make(stage.ram.clone());
+        let mut vcpu =
+            engine.create_vcpu(0, &model(), board.clone()).expect("an engine of this host");
         let mut state = stage.state(&v, &model());
         change(&mut state);
         vcpu.set_state(&state).expect("a state");
-        Self { ram: stage.ram, board, vcpu }
+        Self { engine, ram: stage.ram, board, vcpu }
     }
 
     fn run(&mut self, n: u64) -> Exit {
@@ -448,9 +449,9 @@ fn code_that_another_cpu_changes() {
         let mut state = g.state();
         state.rip = 0x3000;
         state.gpr[1] = 1;
-        let mut writer = make(g.ram.clone())
-            .create_vcpu(0, &model(), g.board.clone())
-            .expect("an engine of this host");
+        // Of the same engine: it tells its vCPUs which pages hold code.
+        let mut writer =
+            g.engine.create_vcpu(0, &model(), g.board.clone()).expect("an engine of this host");
         writer.set_state(&state).expect("a state");
         let kicker = g.vcpu.kicker();
         let (ram, stopper) = (g.ram.clone(), writer.kicker());
@@ -525,9 +526,8 @@ fn init_and_startup() {
     for make in ENGINES {
         let g = Guest::new(make, "real", "90", |_| ());
         g.put(0x9000, "40 f4");
-        let mut second = make(g.ram.clone())
-            .create_vcpu(1, &model(), g.board.clone())
-            .expect("an engine of this host");
+        let mut second =
+            g.engine.create_vcpu(1, &model(), g.board.clone()).expect("an engine of this host");
         let one = Budget::Instructions(NonZeroU64::MIN);
         assert_eq!(second.run(one).expect("no failure"), Exit::Halted);
         assert_eq!(second.retired(), 0);
