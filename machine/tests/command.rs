@@ -82,7 +82,6 @@ fn what_cannot_be_done_is_one_line_and_status_1() {
         (&["run", "--cpus", "4000"], "--cpus 4000"),
         (&["run", "--cpu", "z80"], "no CPU model 'z80'"),
         (&["run", "--engine", "kvm"], "not available"),
-        (&["run", "--engine", "translate"], "not available"),
         (&["run", "--machine", "microvm"], "not available yet"),
         (&["run", "--disk", "a.img"], "not available yet"),
         (&["run", "--initrd", "a"], "--kernel"),
