@@ -10,23 +10,23 @@
 //!
 //! # Glossary
 //!
-//! - *Step*: a guest instruction as a list of *operations* ([`ir`]).
+//! - *Step*: a guest instruction as a list of *operations* (`ir`).
 //! - *Block*: steps that follow each other. *Region*: up to 20 blocks of one guest page that were
 //!   reached from the same entry; what is translated together.
 //! - *Site*: a step at which code may leave its block. *Exit*: a way out to a known address.
 //! - *Cell*: a word that code reads and that may change, beside code, which never does.
 //! - *State*: all that a translation depends on beside RIP and bytes (`cache::State`).
-//! - *Recipe*: how the arithmetic flags follow from an operation that is over ([`flags`]).
+//! - *Recipe*: how the arithmetic flags follow from an operation that is over (`flags`).
 //! - *Quiet*: a store that has nothing to do but store; *loud*: its page holds code or is clean.
 //!
 //! # The life of a region
 //!
 //! 1. The interpreter counts how often each of its blocks is entered. Now and then it asks its
 //!    tier, which is here (`vcpu`), to translate.
-//! 2. [`lift`] decodes from there on, along both ways of every branch that stays in the page, and
-//!    runs the semantics with values that are numbers of operations. [`passes`] finds which flags
+//! 2. `lift` decodes from there on, along both ways of every branch that stays in the page, and
+//!    runs the semantics with values that are numbers of operations. `passes` finds which flags
 //!    anybody may look at.
-//! 3. A [`code::Backend`] makes bytes. [`cache`] gives them a place; they never change again.
+//! 3. A `code::Backend` makes bytes. `cache` gives them a place; they never change again.
 //! 4. A vCPU enters with its [`trine_x86::Core`] and a number of instructions. Each block takes its
 //!    length from that number before it begins, so the count is exact at every block; if it does not
 //!    suffice, the interpreter does the rest one by one. A vCPU comes out after a few thousand
@@ -74,8 +74,8 @@
 //!
 //! # Safety
 //!
-//! Code is written through one mapping and executed through another ([`memory`]). It is entered and
-//! calls back by the C convention ([`helper`]); nobody else holds a reference to the vCPU's core
+//! Code is written through one mapping and executed through another (`memory`). It is entered and
+//! calls back by the C convention (`helper`); nobody else holds a reference to the vCPU's core
 //! meanwhile. Every address that it computes in guest RAM comes from a TLB entry, which holds only
 //! offsets in RAM, and is compared with the entry's page first.
 
