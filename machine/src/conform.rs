@@ -185,10 +185,13 @@ pub fn candidates() -> Vec<Candidate> {
 }
 
 /// Those that fit a suite: a PC has each engine once, as its users have it.
-fn of_suite<'a>(suite: &dyn Suite, candidates: &'a [Candidate]) -> &'a [Candidate] {
-    let on_pc = [SuiteKind::Test386.name(), SuiteKind::KvmUnitTests.name()];
+#[must_use]
+pub fn of_suite<'a>(suite: &dyn Suite, candidates: &'a [Candidate]) -> &'a [Candidate] {
+    let on_pc = [SuiteKind::Sectors, SuiteKind::Test386, SuiteKind::KvmUnitTests];
     match candidates.split_last() {
-        Some((last, rest)) if on_pc.iter().any(|name| name == suite.name()) && last.name == ONE => {
+        Some((last, rest))
+            if on_pc.iter().any(|kind| kind.name() == suite.name()) && last.name == ONE =>
+        {
             rest
         }
         _ => candidates,
