@@ -193,9 +193,17 @@ impl Cache {
         })
     }
 
-    /// Makes code for RIP, which lies at `offset` in RAM, in blocks of at most so many instructions.
+    /// Makes code for RIP, which lies at `offset` in RAM, in blocks of at most so many instructions;
+    /// `shared`: other vCPUs may change the guest's code.
     /// True if there is something to run.
-    pub fn translate(&self, core: &Core, decoder: &Decoder, offset: u64, steps: usize) -> bool {
+    pub fn translate(
+        &self,
+        core: &Core,
+        decoder: &Decoder,
+        offset: u64,
+        steps: usize,
+        shared: bool,
+    ) -> bool {
         let page = offset & !(PAGE_SIZE - 1);
         let version = self.ram.code_version(offset);
         let mut bytes = [0; PAGE_SIZE as usize];
@@ -215,7 +223,7 @@ impl Cache {
         let mut region = lift::region(&source);
         passes::optimise(&mut region);
         let page_ip = core.rip.wrapping_sub(inside as u64);
-        self.keep(&region, state, offset, core.rip, version, |block| {
+        self.keep(&region, state, (offset, core.rip), (version, shared), |block| {
             let start = block.ip.wrapping_sub(page_ip) as usize;
             let len = block.next.wrapping_sub(block.ip) as usize;
             (start as u16, bytes[start..(start + len).min(bytes.len())].into())
@@ -226,9 +234,8 @@ impl Cache {
         &self,
         region: &crate::ir::Region,
         state: State,
-        offset: u64,
-        ip: u64,
-        version: u32,
+        (offset, ip): (u64, u64),
+        (version, shared): (u32, bool),
         bytes: impl Fn(&crate::ir::Block) -> (u16, Box<[u8]>),
     ) -> bool {
         let mut c = self.contents();
@@ -258,6 +265,7 @@ impl Cache {
                 page_ip: ip.wrapping_sub(offset & (PAGE_SIZE - 1)),
                 region: number,
                 version: version_word as usize,
+                shared,
                 class: state.class,
                 key: key.state,
                 runtime: self.runtime,

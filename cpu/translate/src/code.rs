@@ -85,6 +85,8 @@ pub struct Place {
     pub region: u32,
     /// Address of the word with the present version of the guest's page.
     pub version: usize,
+    /// Other vCPUs may change the code while it runs: every block looks at that word.
+    pub shared: bool,
     /// The class of data accesses.
     pub class: Class,
     /// The state key, which is part of a jump's tag.

@@ -136,10 +136,7 @@ impl Emitter<'_> {
 
     /// The entry: is the page still what was translated?
     fn entry(&mut self) {
-        let version = self.cell(0);
-        self.asm.mov_imm(RCX, self.place.version as u64);
-        self.asm.load(Width::W32, RDX, version);
-        self.asm.alu_from(Alu::Cmp, Width::W32, RDX, Mem::at(RCX, 0));
+        self.compare_versions();
         let fresh = self.asm.label();
         self.asm.jcc(cc::E, fresh);
         self.asm.mov_imm(RAX, u64::from(self.place.region));
@@ -148,10 +145,25 @@ impl Emitter<'_> {
         self.charge(0);
     }
 
+    /// Compares the page's version with the one that was translated.
+    fn compare_versions(&mut self) {
+        let version = self.cell(0);
+        self.asm.mov_imm(RCX, self.place.version as u64);
+        self.asm.load(Width::W32, RDX, version);
+        self.asm.alu_from(Alu::Cmp, Width::W32, RDX, Mem::at(RCX, 0));
+        self.host = 0;
+    }
+
     /// Takes the instructions of a block from what is left, or goes out before it.
     fn charge(&mut self, to: usize) {
         let block = &self.region.blocks[to];
         let (ip, steps) = (block.ip, block.steps.len() as u32);
+        if self.place.shared {
+            self.compare_versions();
+            let label = self.asm.label();
+            self.asm.jcc(cc::NE, label);
+            self.stubs.push(Stub::Out { label, ip, recipe: self.recipe });
+        }
         let label = self.asm.label();
         self.asm.alu_imm(Alu::Sub, Width::W32, translated!(left), steps.cast_signed());
         self.asm.jcc(cc::S, label);
