@@ -167,6 +167,8 @@ pub struct Step {
     pub work: Work,
     /// Where its operations lie in [`Region::ops`].
     pub ops: std::ops::Range<usize>,
+    /// Its bytes go on in the next page: it stops unless [`Region::beyond`] still holds.
+    pub straddles: bool,
     /// It may stop, so flags from before it must be known.
     pub stops: bool,
     /// Flags ([`trine_x86::rflags`]) that somebody may look at behind it.
@@ -217,6 +219,21 @@ pub struct Region {
     pub steps: Vec<Step>,
     /// The blocks; the first one is the entry.
     pub blocks: Vec<Block>,
+    /// The page behind the one that it lies in.
+    pub beyond: Option<Beyond>,
+}
+
+/// What has to hold of the next page's start, of which an instruction's last bytes were read.
+#[derive(Clone, Copy, Debug)]
+pub struct Beyond {
+    /// Its linear address.
+    pub lin: u64,
+    /// What added to that gives its offset in RAM.
+    pub addend: u64,
+    /// Address of the word with the page's version.
+    pub version: usize,
+    /// The version at which the bytes were read.
+    pub known: u32,
 }
 
 impl Op {

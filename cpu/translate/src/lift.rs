@@ -23,6 +23,8 @@ pub struct Source<'a> {
     pub page: &'a [u8],
     /// The entry's offset in it.
     pub offset: usize,
+    /// The first bytes of the next page, if they may be used.
+    pub beyond: &'a [u8],
     /// The mode to decode for.
     pub mode: Mode,
     /// The highest legal RIP outside of 64-bit mode.
@@ -112,7 +114,13 @@ fn block(source: &Source, ip: u64, region: &mut Region) -> Option<Block> {
     let first = region.steps.len();
     let (mut len, mut end, mut taken) = (0, End::Next, 0);
     while region.steps.len() - first < source.steps.min(BLOCK_INSNS) && len < bytes.len() {
-        let decoded = source.decoder.decode(&bytes[len..], source.mode, ip, len);
+        let decoded = match source.decoder.decode(&bytes[len..], source.mode, ip, len) {
+            Decoded::Incomplete if start + bytes.len() == source.page.len() => {
+                let across = [&bytes[len..], source.beyond].concat();
+                source.decoder.decode(&across, source.mode, ip, len)
+            }
+            decoded => decoded,
+        };
         let Decoded::Insn(mut insn) = decoded else {
             end = End::Stop;
             break;
@@ -120,7 +128,9 @@ fn block(source: &Source, ip: u64, region: &mut Region) -> Option<Block> {
         insn.number = (region.steps.len() - first) as u8;
         let lifted = pick(&insn, Lift { insn: &insn, source, ip, ops: &mut region.ops });
         len += usize::from(insn.len);
-        region.steps.push(lifted.step);
+        let straddles = len > bytes.len();
+        let stops = lifted.step.stops || straddles;
+        region.steps.push(Step { straddles, stops, ..lifted.step });
         if let Some(way) = lifted.end {
             (end, taken) = (way, lifted.taken);
             break;
@@ -173,7 +183,14 @@ impl Pick for Lift<'_> {
             }
             None => (Work::Hot, stops, end),
         };
-        let step = Step { insn: *self.insn, work, ops: start..ops.len(), stops, live: 0 };
+        let step = Step {
+            insn: *self.insn,
+            work,
+            ops: start..ops.len(),
+            straddles: false,
+            stops,
+            live: 0,
+        };
         Lifted { step, end, taken }
     }
 }

@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use trine_x86::{Width, rflags::ARITHMETIC};
+use trine_x86::{Class, Width, rflags::ARITHMETIC};
 
 use super::{
-    RECIPE_SPILLS,
+    RECIPE_SPILLS, TLB_ADDEND, TLB_FETCH,
     asm::{Alu, Asm, Label, Mem, R11, RAX, RCX, RDX, Rm, Shift, cc},
     home, place,
     runtime::jump_cell,
-    spill, translated,
+    spill, tlb_entry, translated,
     values::{Loc, Values},
 };
 use crate::{
@@ -190,6 +190,9 @@ impl Emitter<'_> {
         self.next_recipe = None;
         self.made = None;
         let last = self.left == 1;
+        if step.straddles {
+            self.check_beyond();
+        }
         if let Work::Cold { cold, ends } = step.work {
             self.cold(step, block, cold, ends);
             if last {
@@ -223,6 +226,22 @@ impl Emitter<'_> {
             self.goes_on(block, n);
         }
         self.values.locs.clear();
+    }
+
+    /// Stops unless the next page lies where it lay, and nobody has stored to it.
+    fn check_beyond(&mut self) {
+        let Some(beyond) = self.region.beyond else { return };
+        let bail = self.bail();
+        let class = if self.place.class == Class::User { Class::User } else { Class::Supervisor };
+        let a = self.noisy();
+        for (part, value) in [(TLB_FETCH, beyond.lin), (TLB_ADDEND, beyond.addend)] {
+            a.mov_imm(RDX, value);
+            a.alu_from(Alu::Cmp, Width::W64, RDX, tlb_entry(class, beyond.lin, part));
+            a.jcc(cc::NE, bail);
+        }
+        a.mov_imm(RDX, beyond.version as u64);
+        a.alu_imm(Alu::Cmp, Width::W32, Mem::at(RDX, 0), beyond.known.cast_signed());
+        a.jcc(cc::NE, bail);
     }
 
     /// The end of a conditional body.
