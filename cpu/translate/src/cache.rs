@@ -22,6 +22,7 @@ use crate::{
     lift,
     memory::{CodeMemory, Way},
     passes,
+    simd::Usable,
 };
 
 /// Everything beside the place on which a translation depends.
@@ -31,6 +32,7 @@ pub struct State {
     class: Class,
     limit: u32,
     linear_bits: u32,
+    vectors: Usable,
 }
 
 impl State {
@@ -43,6 +45,7 @@ impl State {
             class: core.class,
             limit: if core.mode.is_64() { u32::MAX } else { limit },
             linear_bits: core.linear_bits(),
+            vectors: Usable::of(core),
         }
     }
 }
@@ -217,6 +220,7 @@ impl Cache {
             limit: u64::from(state.limit),
             linear_bits: state.linear_bits,
             decoder,
+            is_vector: &|insn| self.backend.is_vector(insn, state.vectors),
             steps,
         };
         let mut region = lift::region(&source);

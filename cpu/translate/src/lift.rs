@@ -9,7 +9,10 @@ use trine_x86::{
     Seg, Sem, Semantics, Width, is_canonical, pick, slot,
 };
 
-use crate::ir::{Bin, Block, End, Op, Region, Setter, Step, Un, Val, Work, width_of};
+use crate::{
+    ir::{Bin, Block, End, Op, Region, Setter, Step, Un, Val, Work, width_of},
+    simd::Shape,
+};
 
 /// The most blocks and instructions of a region.
 const BLOCKS: usize = 20;
@@ -33,6 +36,8 @@ pub struct Source<'a> {
     pub linear_bits: u32,
     /// Decodes for the vCPU's model.
     pub decoder: &'a Decoder,
+    /// Whether the backend does an instruction as [`Op::Vector`].
+    pub is_vector: &'a dyn Fn(&Insn) -> bool,
     /// The most instructions of a block, [`BLOCK_INSNS`] at most.
     pub steps: usize,
 }
@@ -261,6 +266,29 @@ impl Lifter<'_> {
             return offset;
         }
         self.op(Op::Linear { w, seg, offset, write, long: mode.is_64() })
+    }
+}
+
+impl Lifter<'_> {
+    /// A vector instruction that the backend does.
+    fn vector(&mut self, shape: Shape, i: &Insn) {
+        let at = i.has_memory().then(|| {
+            let offset = self.address(i);
+            if i.flat() || (i.seg() as u8) < Seg::Fs as u8 {
+                return offset;
+            }
+            // Only in 64-bit mode, where the width does not count.
+            let (w, write) = (Width::W64, shape.store);
+            self.op(Op::Linear { w, seg: i.seg(), offset, write, long: true })
+        });
+        let general = shape.reads.map(|(w, reg)| self.get(w, reg));
+        let made = self.op(Op::Vector(shape, at, general));
+        if let Some(reg) = shape.writes {
+            self.set(Width::W64, reg, made);
+        }
+        if shape.compares {
+            self.op(Op::SetFlags(Width::W8, Setter::Compare { bits: made }));
+        }
     }
 }
 
@@ -558,8 +586,11 @@ impl Sem for Lifter<'_> {
         Ok(())
     }
 
-    fn cold(&mut self, cold: Cold, _: &Insn) -> Sure<()> {
-        self.cold = Some(cold);
+    fn cold(&mut self, cold: Cold, i: &Insn) -> Sure<()> {
+        match Shape::of(i).filter(|_| (self.source.is_vector)(i)) {
+            Some(shape) => self.vector(shape, i),
+            None => self.cold = Some(cold),
+        }
         Ok(())
     }
 }

@@ -6,6 +6,7 @@
 mod debug;
 mod order;
 mod paging;
+mod simd;
 
 use std::{
     num::NonZeroU64,
