@@ -2,7 +2,7 @@
 
 use trine_x86::{Class, Cold, Core, Insn, Raised};
 
-use crate::{flags::Recipe, ir::Region};
+use crate::{flags::Recipe, ir::Region, simd::Usable};
 
 /// A place where translated code may leave the middle of a block.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +108,8 @@ pub struct Runtime {
     pub cold: usize,
     /// Calls a function of up to three words, keeping the guest's registers.
     pub call: usize,
+    /// Gives the host's vector registers the guest's values: the lower halves, or all.
+    pub vectors: [usize; 2],
 }
 
 /// Why translated code came back.
@@ -142,6 +144,10 @@ impl Reason {
 pub trait Backend: Send + Sync {
     /// The shared code, and where its parts will be, for a cache that starts at `base`.
     fn runtime(&self, base: usize) -> (Vec<u8>, Runtime);
+    /// Whether it does an instruction as [`crate::ir::Op::Vector`].
+    fn is_vector(&self, _: &Insn, _: Usable) -> bool {
+        false
+    }
     /// Code for a region.
     fn emit(&self, region: &Region, place: &Place) -> Emitted;
 }

@@ -6,6 +6,7 @@
 mod debug;
 mod order;
 mod paging;
+mod simd;
 
 use std::{
     num::NonZeroU64,
@@ -105,6 +106,7 @@ impl Bus for Board {
 struct Guest {
     ram: Arc<Ram>,
     board: Arc<Board>,
+    engine: Box<dyn Engine>,
     vcpu: Box<dyn Vcpu>,
 }
 
@@ -137,13 +139,13 @@ impl Guest {
         let stage = Stage::new(&v);
         stage.ram.write(Gpa(0x1000), &bytes(code)).expect("in RAM");
         let board = Arc::new(board);
-        let mut vcpu = make(stage.ram.clone())
-            .create_vcpu(0, &model(), board.clone())
-            .expect("an engine of this host");
+        let engine = make(stage.ram.clone());
+        let vcpu = engine.create_vcpu(0, &model(), board.clone());
+        let mut vcpu = vcpu.expect("an engine of this host");
         let mut state = stage.state(&v, &model());
         change(&mut state);
         vcpu.set_state(&state).expect("a state");
-        Self { ram: stage.ram, board, vcpu }
+        Self { ram: stage.ram, board, engine, vcpu }
     }
 
     fn run(&mut self, n: u64) -> Exit {
@@ -448,9 +450,8 @@ fn code_that_another_cpu_changes() {
         let mut state = g.state();
         state.rip = 0x3000;
         state.gpr[1] = 1;
-        let mut writer = make(g.ram.clone())
-            .create_vcpu(0, &model(), g.board.clone())
-            .expect("an engine of this host");
+        let writer = g.engine.create_vcpu(0, &model(), g.board.clone());
+        let mut writer = writer.expect("an engine of this host");
         writer.set_state(&state).expect("a state");
         let kicker = g.vcpu.kicker();
         let (ram, stopper) = (g.ram.clone(), writer.kicker());
