@@ -366,6 +366,13 @@ impl Ram {
         }
     }
 
+    /// Whether the page that holds `offset` is marked as one from which code was decoded.
+    #[must_use]
+    pub fn holds_code(&self, offset: u64) -> bool {
+        let marks = self.marks.get((offset / PAGE_SIZE) as usize);
+        marks.is_some_and(|marks| marks.load(Ordering::Relaxed) & CODE != 0)
+    }
+
     /// Marks the page that holds `offset` as dirty, for who will store to it without looking at its
     /// marks. True if such stores are allowed: it holds no decoded code.
     pub fn mark_dirty(&self, offset: u64) -> bool {

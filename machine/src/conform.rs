@@ -347,6 +347,7 @@ pub struct RealPc;
 
 impl pc::Pc for RealPc {
     fn boot(&self, engine: &str, guest: &pc::Guest) -> Result<Outcome, String> {
+        let engine = if engine == ONE { EngineKind::Translate.name() } else { engine };
         let kind = EngineKind::ALL.into_iter().find(|kind| kind.name() == engine);
         let kind = kind.ok_or_else(|| format!("there is no engine {engine}"))?;
         let debug_console = Capture::default();

@@ -146,7 +146,7 @@ impl<T: Tier> InterpVcpu<T> {
         }
         let Some(block) = self.cache.blocks.get_mut(*id as usize) else { return false };
         block.heat = block.heat.wrapping_add(1);
-        if !block.heat.is_multiple_of(heat) || block.freshness.span.rest.is_some() {
+        if !block.heat.is_multiple_of(heat) {
             return false;
         }
         let offset = block.freshness.span.offset;

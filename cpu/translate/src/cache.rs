@@ -18,9 +18,11 @@ use trine_x86::{Class, Core, Decoder, Mode, Seg};
 
 use crate::{
     code::{Backend, ColdCall, Exit, Place, Reason, Runtime, Site},
+    ir::Beyond,
     lift,
     memory::{CodeMemory, Way},
     passes,
+    simd::Usable,
 };
 
 /// Everything beside the place on which a translation depends.
@@ -30,6 +32,7 @@ pub struct State {
     class: Class,
     limit: u32,
     linear_bits: u32,
+    vectors: Usable,
 }
 
 impl State {
@@ -42,6 +45,7 @@ impl State {
             class: core.class,
             limit: if core.mode.is_64() { u32::MAX } else { limit },
             linear_bits: core.linear_bits(),
+            vectors: Usable::of(core),
         }
     }
 }
@@ -197,42 +201,75 @@ impl Cache {
         })
     }
 
-    /// Makes code for RIP, which lies at `offset` in RAM, in blocks of at most so many instructions.
+    /// Makes code for RIP, which lies at `offset` in RAM, in blocks of at most so many instructions;
+    /// `shared`: other vCPUs may change the guest's code.
     /// True if there is something to run.
-    pub fn translate(&self, core: &Core, decoder: &Decoder, offset: u64, steps: usize) -> bool {
+    pub fn translate(
+        &self,
+        core: &Core,
+        decoder: &Decoder,
+        offset: u64,
+        steps: usize,
+        shared: bool,
+    ) -> bool {
         let page = offset & !(PAGE_SIZE - 1);
         let version = self.ram.code_version(offset);
         let mut bytes = [0; PAGE_SIZE as usize];
         self.ram.load_bytes(page, &mut bytes);
         let inside = (offset - page) as usize;
         let state = State::of(core);
+        let beyond = self.beyond(core);
+        let mut next = [0; 14];
+        if let Some(Beyond { lin, addend, .. }) = beyond {
+            self.ram.load_bytes(lin.wrapping_add(addend), &mut next);
+        }
         let source = lift::Source {
             ip: core.rip,
             page: &bytes,
             offset: inside,
+            beyond: if beyond.is_some() { &next } else { &[] },
             mode: core.mode,
             limit: u64::from(state.limit),
             linear_bits: state.linear_bits,
             decoder,
+            is_vector: &|insn| self.backend.is_vector(insn, state.vectors),
             steps,
         };
         let mut region = lift::region(&source);
+        region.beyond = beyond;
         passes::optimise(&mut region);
         let page_ip = core.rip.wrapping_sub(inside as u64);
-        self.keep(&region, state, offset, core.rip, version, |block| {
+        self.keep(&region, state, (offset, core.rip), (version, shared), |block| {
             let start = block.ip.wrapping_sub(page_ip) as usize;
             let len = block.next.wrapping_sub(block.ip) as usize;
             (start as u16, bytes[start..(start + len).min(bytes.len())].into())
         })
     }
 
+    /// The page behind RIP's, if an instruction may be read across: where it lies is known, stores
+    /// to it are counted, and linear addresses in it do not depend on the base of CS.
+    fn beyond(&self, core: &Core) -> Option<Beyond> {
+        if !core.mode.flat() || !self.backend.crosses_pages() {
+            return None;
+        }
+        let lin = (core.rip & !(PAGE_SIZE - 1)).wrapping_add(PAGE_SIZE);
+        let lin = if core.mode.is_64() { lin } else { lin & 0xffff_ffff };
+        let class = if core.cpl == 3 { Class::User } else { Class::Supervisor };
+        let entry = core.tlb.entry(class, lin);
+        let offset = entry.offset(lin);
+        if entry.fetch != lin || !self.ram.holds_code(offset) {
+            return None;
+        }
+        let version = self.ram.code_version_address(offset)? as usize;
+        Some(Beyond { lin, addend: entry.addend, version, known: self.ram.code_version(offset) })
+    }
+
     fn keep(
         &self,
         region: &crate::ir::Region,
         state: State,
-        offset: u64,
-        ip: u64,
-        version: u32,
+        (offset, ip): (u64, u64),
+        (version, shared): (u32, bool),
         bytes: impl Fn(&crate::ir::Block) -> (u16, Box<[u8]>),
     ) -> bool {
         let alone = self.switches.then(|| self.alone());
@@ -263,6 +300,7 @@ impl Cache {
                 page_ip: ip.wrapping_sub(offset & (PAGE_SIZE - 1)),
                 region: number,
                 version: version_word as usize,
+                shared,
                 class: state.class,
                 key: key.state,
                 runtime: self.runtime,

@@ -2,7 +2,7 @@
 
 use trine_x86::{Class, Cold, Core, Insn, Raised};
 
-use crate::{flags::Recipe, ir::Region};
+use crate::{flags::Recipe, ir::Region, simd::Usable};
 
 /// A place where translated code may leave the middle of a block.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +85,8 @@ pub struct Place {
     pub region: u32,
     /// Address of the word with the present version of the guest's page.
     pub version: usize,
+    /// Other vCPUs may change the code while it runs: every block looks at that word.
+    pub shared: bool,
     /// The class of data accesses.
     #[cfg_attr(
         not(target_arch = "x86_64"),
@@ -110,6 +112,8 @@ pub struct Runtime {
     pub cold: usize,
     /// Calls a function of up to three words, keeping the guest's registers.
     pub call: usize,
+    /// Gives the host's vector registers the guest's values: the lower halves, or all.
+    pub vectors: [usize; 2],
 }
 
 /// Why translated code came back.
@@ -144,6 +148,15 @@ impl Reason {
 pub trait Backend: Send + Sync {
     /// The shared code, and where its parts will be, for a cache that starts at `base`.
     fn runtime(&self, base: usize) -> (Vec<u8>, Runtime);
+    /// Whether it does an instruction as [`crate::ir::Op::Vector`].
+    fn is_vector(&self, _: &Insn, _: Usable) -> bool {
+        false
+    }
+    /// Whether it looks, before an instruction across two pages, at the second one
+    /// ([`crate::ir::Step::straddles`]). Else regions have no such instructions.
+    fn crosses_pages(&self) -> bool {
+        false
+    }
     /// Code for a region.
     fn emit(&self, region: &Region, place: &Place) -> Emitted;
 }

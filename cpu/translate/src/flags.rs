@@ -48,6 +48,8 @@ pub enum Kind {
     Sar,
     /// The result x; CF and OF are bits 0 and 1 of y; AF is 0.
     Result,
+    /// x is what LAHF would load; OF is 0.
+    Compared,
 }
 
 /// The word of [`trine_x86::Translated::spill`] with a carry or borrow that went into the last
@@ -55,7 +57,7 @@ pub enum Kind {
 pub const CARRY_SPILL: u8 = 18;
 
 impl Kind {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Memory,
         Self::Add,
         Self::Sum,
@@ -73,6 +75,7 @@ impl Kind {
         Self::Shr,
         Self::Sar,
         Self::Result,
+        Self::Compared,
     ];
 }
 
@@ -202,6 +205,7 @@ pub fn settle(core: &mut Core) {
         Kind::Difference => flags.sub(w, x.wrapping_add(y) & mask, y, x),
         Kind::Remainder => flags.sub(w, x, x.wrapping_sub(y) & mask, y),
         Kind::Logic => flags.logic(w, x),
+        Kind::Compared => flags.set_bits(x),
         Kind::Inc | Kind::Dec => {
             flags.set_bits(if y & 1 != 0 { rflags::CF } else { 0 });
             if kind == Kind::Inc { flags.inc(w, x) } else { flags.dec(w, x) }

@@ -9,6 +9,7 @@ use crate::{
     code::{ColdCall, Reason},
     flags::settle,
     ir::{Bin, Un},
+    simd::Usable,
 };
 
 /// Declares functions in the calling convention that the backends use.
@@ -53,12 +54,14 @@ host_functions! {
         core.regs[usize::from(trine_x86::slot::BLOCK_IP)] = call.block_ip;
         core.rip = call.next;
         core.leave_block = false;
-        let class = core.class;
+        let before = (core.class, Usable::of(core));
         match (call.run)(core, &call.insn) {
             Err(_) => Reason::Faulted as i32,
             Ok(()) if call.ends => Reason::Ended as i32,
-            // STAC and CLAC change the class that the code was made for.
-            Ok(()) if core.leave_block || core.class != class => Reason::Left as i32,
+            // STAC, CLAC and LDMXCSR change what the code was made for.
+            Ok(()) if core.leave_block || (core.class, Usable::of(core)) != before => {
+                Reason::Left as i32
+            }
             Ok(()) => -1,
         }
     }

@@ -11,6 +11,8 @@
 
 use trine_x86::{Cold, Flag, Insn, Pure, Rmw, Seg, Width};
 
+use crate::simd::Shape;
+
 /// A value: the number of the operation in its step that makes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Val(pub u16);
@@ -54,15 +56,46 @@ pub enum Un {
 /// What the arithmetic flags become; see the primitives of the same names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Setter {
-    Add { a: Val, b: Val, r: Val },
-    Sub { a: Val, b: Val, r: Val },
-    Logic { r: Val },
-    Inc { r: Val },
-    Dec { r: Val },
-    Shift { r: Val, cf: Val, of: Val },
-    Rotate { cf: Val, of: Val },
-    One { flag: Flag, value: Val },
-    Masked { mask: u64, bits: Val },
+    Add {
+        a: Val,
+        b: Val,
+        r: Val,
+    },
+    Sub {
+        a: Val,
+        b: Val,
+        r: Val,
+    },
+    Logic {
+        r: Val,
+    },
+    Inc {
+        r: Val,
+    },
+    Dec {
+        r: Val,
+    },
+    Shift {
+        r: Val,
+        cf: Val,
+        of: Val,
+    },
+    Rotate {
+        cf: Val,
+        of: Val,
+    },
+    One {
+        flag: Flag,
+        value: Val,
+    },
+    Masked {
+        mask: u64,
+        bits: Val,
+    },
+    /// Of a vector comparison: the flags but OF as they are, and OF = 0.
+    Compare {
+        bits: Val,
+    },
 }
 
 /// An operation.
@@ -140,6 +173,10 @@ pub enum Op {
     Branch(Option<Val>),
     /// The operations up to that number only if the value is not 0.
     When(Val, u16),
+    /// What the instruction does to vector registers: its memory operand's linear address, and a
+    /// general register that it reads. The value is the general register or, of a comparison, the
+    /// flags that it gives.
+    Vector(Shape, Option<Val>, Option<Val>),
     /// Always stops: the interpreter does this instruction.
     Stop,
 }
@@ -167,6 +204,8 @@ pub struct Step {
     pub work: Work,
     /// Where its operations lie in [`Region::ops`].
     pub ops: std::ops::Range<usize>,
+    /// Its bytes go on in the next page: it stops unless [`Region::beyond`] still holds.
+    pub straddles: bool,
     /// It may stop, so flags from before it must be known.
     pub stops: bool,
     /// Flags ([`trine_x86::rflags`]) that somebody may look at behind it.
@@ -217,6 +256,21 @@ pub struct Region {
     pub steps: Vec<Step>,
     /// The blocks; the first one is the entry.
     pub blocks: Vec<Block>,
+    /// The page behind the one that it lies in.
+    pub beyond: Option<Beyond>,
+}
+
+/// What has to hold of the next page's start, of which an instruction's last bytes were read.
+#[derive(Clone, Copy, Debug)]
+pub struct Beyond {
+    /// Its linear address.
+    pub lin: u64,
+    /// What added to that gives its offset in RAM.
+    pub addend: u64,
+    /// Address of the word with the page's version.
+    pub version: usize,
+    /// The version at which the bytes were read.
+    pub known: u32,
 }
 
 impl Op {
@@ -242,6 +296,7 @@ impl Op {
                 [a, b, c].into_iter().for_each(each);
             }
             Self::SetFlags(_, setter) => setter.uses(each),
+            Self::Vector(_, a, b) => a.into_iter().chain(b).for_each(each),
             _ => {}
         }
     }
@@ -258,6 +313,7 @@ impl Op {
                 | Self::Update(..)
                 | Self::CompareExchange(..)
                 | Self::Jump(..)
+                | Self::Vector(_, Some(_), _)
                 | Self::Stop
         )
     }
@@ -295,7 +351,8 @@ impl Setter {
             | Self::Inc { r: a }
             | Self::Dec { r: a }
             | Self::One { value: a, .. }
-            | Self::Masked { bits: a, .. } => [a].into_iter().for_each(each),
+            | Self::Masked { bits: a, .. }
+            | Self::Compare { bits: a } => [a].into_iter().for_each(each),
         }
     }
 

@@ -49,10 +49,23 @@
 //! # The state key
 //!
 //! Bytes are decoded for a mode. Accesses are compiled for a class (who is allowed what, see the
-//! TLB) and legal targets depend on the limit of CS and on the width of addresses. All that is a
-//! state, which has a number; a region is known by where it lies in RAM, by RIP and by that number.
+//! TLB), legal targets depend on the limit of CS and on the width of addresses, and whether vector
+//! instructions fault on control registers and on MXCSR's masks. All that is a state, which has a number; a region is known by where it lies in RAM, by RIP and by that number.
 //! RIP is a part of it because it is a constant in the code. What else an instruction may depend on
 //! it looks up when it is executed.
+//!
+//! # Vectors
+//!
+//! Where host and guest have the same vector instructions, the host does them, under the guest's
+//! MXCSR: then results, NaNs, denormals and sticky flags are the guest's by nature (`simd`, and the
+//! backend's module of that name). The host's registers are switched lazily. While an exception is
+//! unmasked, and for approximations, the interpreter's functions are called as for everything cold.
+//!
+//! # Across pages
+//!
+//! An instruction whose last bytes lie in the next page belongs to the region of its first byte. In
+//! front of it code makes sure that the next page still lies where it lay and that nobody has stored
+//! to it (`ir::Beyond`); else the interpreter does it.
 //!
 //! # Coherency
 //!
@@ -68,7 +81,8 @@
 //!
 //! Every conformance suite runs on `translate` (whole blocks) and on `translate-1` (each
 //! instruction is a block). If only the former is wrong, flags or registers are lost from one step
-//! to the next; if both are, it is an operation. `trine conform streams` compares with the
+//! to the next; if both are, it is an operation. `TRINE_TRANSLATE_WITHOUT=sse,avx` leaves vector
+//! instructions of these encodings to the interpreter's functions. `trine conform streams` compares with the
 //! interpreter after random counts and names the instruction. A guest that fails can be run with
 //! `--clock instructions` on both engines; the first difference is where its output differs.
 //!
@@ -93,6 +107,7 @@ mod ir;
 mod lift;
 mod memory;
 mod passes;
+mod simd;
 mod vcpu;
 #[cfg(target_arch = "x86_64")]
 mod x64;
@@ -146,7 +161,7 @@ impl Translate {
 #[cfg(target_arch = "x86_64")]
 #[expect(clippy::unnecessary_wraps, reason = "other hosts have none")]
 fn backend() -> Option<Box<dyn code::Backend>> {
-    Some(Box::new(x64::X64))
+    Some(Box::new(x64::X64::new()))
 }
 
 #[cfg(target_arch = "aarch64")]

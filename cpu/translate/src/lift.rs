@@ -9,7 +9,10 @@ use trine_x86::{
     Seg, Sem, Semantics, Width, is_canonical, pick, slot,
 };
 
-use crate::ir::{Bin, Block, End, Op, Region, Setter, Step, Un, Val, Work, width_of};
+use crate::{
+    ir::{Bin, Block, End, Op, Region, Setter, Step, Un, Val, Work, width_of},
+    simd::Shape,
+};
 
 /// The most blocks and instructions of a region.
 const BLOCKS: usize = 20;
@@ -23,6 +26,8 @@ pub struct Source<'a> {
     pub page: &'a [u8],
     /// The entry's offset in it.
     pub offset: usize,
+    /// The first bytes of the next page, if they may be used.
+    pub beyond: &'a [u8],
     /// The mode to decode for.
     pub mode: Mode,
     /// The highest legal RIP outside of 64-bit mode.
@@ -31,6 +36,8 @@ pub struct Source<'a> {
     pub linear_bits: u32,
     /// Decodes for the vCPU's model.
     pub decoder: &'a Decoder,
+    /// Whether the backend does an instruction as [`Op::Vector`].
+    pub is_vector: &'a dyn Fn(&Insn) -> bool,
     /// The most instructions of a block, [`BLOCK_INSNS`] at most.
     pub steps: usize,
 }
@@ -112,7 +119,13 @@ fn block(source: &Source, ip: u64, region: &mut Region) -> Option<Block> {
     let first = region.steps.len();
     let (mut len, mut end, mut taken) = (0, End::Next, 0);
     while region.steps.len() - first < source.steps.min(BLOCK_INSNS) && len < bytes.len() {
-        let decoded = source.decoder.decode(&bytes[len..], source.mode, ip, len);
+        let decoded = match source.decoder.decode(&bytes[len..], source.mode, ip, len) {
+            Decoded::Incomplete if start + bytes.len() == source.page.len() => {
+                let across = [&bytes[len..], source.beyond].concat();
+                source.decoder.decode(&across, source.mode, ip, len)
+            }
+            decoded => decoded,
+        };
         let Decoded::Insn(mut insn) = decoded else {
             end = End::Stop;
             break;
@@ -120,7 +133,9 @@ fn block(source: &Source, ip: u64, region: &mut Region) -> Option<Block> {
         insn.number = (region.steps.len() - first) as u8;
         let lifted = pick(&insn, Lift { insn: &insn, source, ip, ops: &mut region.ops });
         len += usize::from(insn.len);
-        region.steps.push(lifted.step);
+        let straddles = len > bytes.len();
+        let stops = lifted.step.stops || straddles;
+        region.steps.push(Step { straddles, stops, ..lifted.step });
         if let Some(way) = lifted.end {
             (end, taken) = (way, lifted.taken);
             break;
@@ -173,7 +188,14 @@ impl Pick for Lift<'_> {
             }
             None => (Work::Hot, stops, end),
         };
-        let step = Step { insn: *self.insn, work, ops: start..ops.len(), stops, live: 0 };
+        let step = Step {
+            insn: *self.insn,
+            work,
+            ops: start..ops.len(),
+            straddles: false,
+            stops,
+            live: 0,
+        };
         Lifted { step, end, taken }
     }
 }
@@ -244,6 +266,29 @@ impl Lifter<'_> {
             return offset;
         }
         self.op(Op::Linear { w, seg, offset, write, long: mode.is_64() })
+    }
+}
+
+impl Lifter<'_> {
+    /// A vector instruction that the backend does.
+    fn vector(&mut self, shape: Shape, i: &Insn) {
+        let at = i.has_memory().then(|| {
+            let offset = self.address(i);
+            if i.flat() || (i.seg() as u8) < Seg::Fs as u8 {
+                return offset;
+            }
+            // Only in 64-bit mode, where the width does not count.
+            let (w, write) = (Width::W64, shape.store);
+            self.op(Op::Linear { w, seg: i.seg(), offset, write, long: true })
+        });
+        let general = shape.reads.map(|(w, reg)| self.get(w, reg));
+        let made = self.op(Op::Vector(shape, at, general));
+        if let Some(reg) = shape.writes {
+            self.set(Width::W64, reg, made);
+        }
+        if shape.compares {
+            self.op(Op::SetFlags(Width::W8, Setter::Compare { bits: made }));
+        }
     }
 }
 
@@ -541,8 +586,11 @@ impl Sem for Lifter<'_> {
         Ok(())
     }
 
-    fn cold(&mut self, cold: Cold, _: &Insn) -> Sure<()> {
-        self.cold = Some(cold);
+    fn cold(&mut self, cold: Cold, i: &Insn) -> Sure<()> {
+        match Shape::of(i).filter(|_| (self.source.is_vector)(i)) {
+            Some(shape) => self.vector(shape, i),
+            None => self.cold = Some(cold),
+        }
         Ok(())
     }
 }

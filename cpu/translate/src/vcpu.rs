@@ -314,7 +314,8 @@ impl Tier for Translator {
         };
         let mut found = known(&self.cache);
         if found.is_none() {
-            self.cache.translate(core, decoder, offset, self.tuning.steps);
+            let shared = !self.peers.are_alone();
+            self.cache.translate(core, decoder, offset, self.tuning.steps, shared);
             found = known(&self.cache);
         }
         let Some((key, code)) = found else { return false };

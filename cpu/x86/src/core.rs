@@ -70,6 +70,8 @@ pub struct Translated {
     pub ram: u64,
     /// Host address of the table of jump targets.
     pub jumps: u64,
+    /// Where the vector registers and MXCSR are; 0: in [`Core::simd`].
+    pub vectors: u32,
     /// Words for values that found no register.
     pub spill: [u64; 32],
 }

@@ -220,9 +220,15 @@ impl Tlb {
 
     #[inline(always)]
     fn index(class: Class, lin: u64) -> usize {
+        class as usize * ENTRIES + Self::slot(lin)
+    }
+
+    /// The number of the entry for `lin` in each class.
+    #[inline(always)]
+    #[must_use]
+    pub fn slot(lin: u64) -> usize {
         // Neighbouring pages never share a slot; addresses a power of two apart seldom do.
-        let slot = (lin >> 12).wrapping_add(lin >> 22);
-        class as usize * ENTRIES + slot as usize % ENTRIES
+        (lin >> 12).wrapping_add(lin >> 22) as usize % ENTRIES
     }
 }
 

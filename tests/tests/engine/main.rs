@@ -6,6 +6,7 @@
 mod debug;
 mod order;
 mod paging;
+mod simd;
 
 use std::{
     num::NonZeroU64,
@@ -103,9 +104,9 @@ impl Bus for Board {
 
 /// One vCPU at the start of its code.
 struct Guest {
-    engine: Box<dyn Engine>,
     ram: Arc<Ram>,
     board: Arc<Board>,
+    engine: Box<dyn Engine>,
     vcpu: Box<dyn Vcpu>,
 }
 
@@ -139,12 +140,12 @@ impl Guest {
         stage.ram.write(Gpa(0x1000), &bytes(code)).expect("in RAM");
         let board = Arc::new(board);
         let engine = make(stage.ram.clone());
-        let mut vcpu =
-            engine.create_vcpu(0, &model(), board.clone()).expect("an engine of this host");
+        let vcpu = engine.create_vcpu(0, &model(), board.clone());
+        let mut vcpu = vcpu.expect("an engine of this host");
         let mut state = stage.state(&v, &model());
         change(&mut state);
         vcpu.set_state(&state).expect("a state");
-        Self { engine, ram: stage.ram, board, vcpu }
+        Self { ram: stage.ram, board, engine, vcpu }
     }
 
     fn run(&mut self, n: u64) -> Exit {
@@ -449,9 +450,8 @@ fn code_that_another_cpu_changes() {
         let mut state = g.state();
         state.rip = 0x3000;
         state.gpr[1] = 1;
-        // Of the same engine: it tells its vCPUs which pages hold code.
-        let mut writer =
-            g.engine.create_vcpu(0, &model(), g.board.clone()).expect("an engine of this host");
+        let writer = g.engine.create_vcpu(0, &model(), g.board.clone());
+        let mut writer = writer.expect("an engine of this host");
         writer.set_state(&state).expect("a state");
         let kicker = g.vcpu.kicker();
         let (ram, stopper) = (g.ram.clone(), writer.kicker());
@@ -526,8 +526,9 @@ fn init_and_startup() {
     for make in ENGINES {
         let g = Guest::new(make, "real", "90", |_| ());
         g.put(0x9000, "40 f4");
-        let mut second =
-            g.engine.create_vcpu(1, &model(), g.board.clone()).expect("an engine of this host");
+        let mut second = make(g.ram.clone())
+            .create_vcpu(1, &model(), g.board.clone())
+            .expect("an engine of this host");
         let one = Budget::Instructions(NonZeroU64::MIN);
         assert_eq!(second.run(one).expect("no failure"), Exit::Halted);
         assert_eq!(second.retired(), 0);

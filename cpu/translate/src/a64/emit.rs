@@ -134,20 +134,31 @@ impl Emitter<'_> {
 
     /// The entry: is the page still what was translated?
     fn entry(&mut self) {
-        self.load_cell(Size::W, T1, 0);
-        self.asm.mov_imm(Size::X, T0, self.place.version as u64);
-        self.asm.ldr(Size::W, T0, T0);
-        self.asm.sub(Size::W, T0, T0, T1);
+        self.compare_versions();
         let label = self.asm.label();
         self.asm.cbnz(Size::W, T0, label);
         self.stubs.push(Stub::Stale { label });
         self.charge(0);
     }
 
+    /// T0 = 0 if the page's version is the one that was translated. The flags stay.
+    fn compare_versions(&mut self) {
+        self.load_cell(Size::W, T1, 0);
+        self.asm.mov_imm(Size::X, T0, self.place.version as u64);
+        self.asm.ldr(Size::W, T0, T0);
+        self.asm.sub(Size::W, T0, T0, T1);
+    }
+
     /// Takes the instructions of a block from what is left, or goes out before it.
     fn charge(&mut self, to: usize) {
         let block = &self.region.blocks[to];
         let (ip, steps) = (block.ip, block.steps.len() as u64);
+        if self.place.shared {
+            self.compare_versions();
+            let label = self.asm.label();
+            self.asm.cbnz(Size::W, T0, label);
+            self.stubs.push(Stub::Out { label, ip, recipe: self.recipe });
+        }
         let label = self.asm.label();
         self.noisy().subs_imm(Size::W, LEFT, LEFT, super::twelve(steps));
         self.asm.b_cond(Cond::Mi, label);
@@ -317,6 +328,7 @@ impl Emitter<'_> {
         self.settle_conditions(&op);
         match op {
             Op::Nop | Op::Branch(_) => {}
+            Op::Vector(..) => unreachable!("this backend has no vector operations"),
             Op::Imm(value) => self.define(n, Loc::Imm(value)),
             Op::Get(w, reg) => self.define(n, Loc::Guest(w, reg)),
             Op::Set(w, reg, v) => self.set(n, w, reg, v),

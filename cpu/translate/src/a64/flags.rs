@@ -495,6 +495,7 @@ impl Emitter<'_> {
             return;
         }
         match setter {
+            Setter::Compare { .. } => unreachable!("this backend has no vector operations"),
             Setter::Add { a, b, r } => self.carry_flags(w, [a, b, r], false),
             Setter::Sub { a, b, r } => self.carry_flags(w, [a, b, r], true),
             Setter::Inc { r } | Setter::Dec { r } if self.body == 0 => {

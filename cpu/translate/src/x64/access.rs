@@ -82,6 +82,12 @@ impl Emitter<'_> {
 
     /// RCX = offset in RAM of `w` at linear address `at`, or the step stops.
     fn find(&mut self, w: Width, at: Val, write: bool) {
+        self.find_bytes(w.bytes() as u32, at, write, false);
+    }
+
+    /// The same of any number of bytes that is a power of two; if asked for, it stops unless they
+    /// are aligned.
+    pub(super) fn find_bytes(&mut self, bytes: u32, at: Val, write: bool, aligned: bool) {
         if self.loc(at) != Loc::Scratch(RCX, true) || self.values.last[at.index()] > self.now {
             self.claim(RCX);
             self.move_clean(RCX, at);
@@ -91,7 +97,12 @@ impl Emitter<'_> {
         self.claim(RAX);
         self.claim(RDX);
         let site = self.site();
-        let bytes = w.bytes() as i32;
+        let vectors = self.vectors;
+        if aligned {
+            let bail = self.bail();
+            self.noisy().test_byte(RCX, bytes as u8 - 1);
+            self.quiet().jcc(cc::NE, bail);
+        }
         let (retry, miss) = (self.asm.label(), self.asm.label());
         let class = self.place.class;
         let a = self.noisy();
@@ -104,7 +115,7 @@ impl Emitter<'_> {
         a.alu_imm(Alu::And, Width::W32, RAX, 0x3ff);
         a.shift(Shift::Shl, Width::W32, RAX, 5);
         if bytes > 1 {
-            a.lea(Width::W64, RDX, Mem::at(RCX, bytes - 1));
+            a.lea(Width::W64, RDX, Mem::at(RCX, bytes as i32 - 1));
         } else {
             a.store(Width::W64, RDX, RCX);
         }
@@ -113,14 +124,14 @@ impl Emitter<'_> {
         a.alu_from(Alu::Cmp, Width::W64, RDX, tlb(class, RAX, tag));
         a.jcc(cc::NE, miss);
         a.alu_from(Alu::Add, Width::W64, RCX, tlb(class, RAX, TLB_ADDEND));
-        let access = bytes as u32 | if write { helper::WRITE } else { 0 };
-        self.stubs.push(Stub::Miss { label: miss, retry, access, site });
+        let access = bytes | if write { helper::WRITE } else { 0 };
+        self.stubs.push(Stub::Miss { label: miss, retry, access, site, vectors });
         self.unlock(RAX);
         self.unlock(RDX);
     }
 
     /// The place that [`Emitter::find`] found.
-    fn found() -> Mem {
+    pub(super) fn found() -> Mem {
         Mem::indexed(R15, RCX, 0)
     }
 

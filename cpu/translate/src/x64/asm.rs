@@ -170,7 +170,7 @@ impl Asm {
     }
 
     /// Prefixes, opcode and ModRM; `behind`: bytes of immediate that follow.
-    fn encode(&mut self, e: Encoding, reg: u8, rm: Rm, behind: u32) {
+    pub(crate) fn encode(&mut self, e: Encoding, reg: u8, rm: Rm, behind: u32) {
         let (b, x) = match rm {
             Rm::R(r) => (r.0 >> 3, 0),
             Rm::M(m) => (m.base.map_or(0, |r| r.0 >> 3), m.index.map_or(0, |(r, _)| r.0 >> 3)),
@@ -184,6 +184,11 @@ impl Asm {
             self.byte(0x40 | rex);
         }
         self.code.extend_from_slice(e.opcode);
+        self.modrm(reg, rm, behind);
+    }
+
+    /// ModRM and what belongs to it, with the low three bits of registers' numbers.
+    pub(crate) fn modrm(&mut self, reg: u8, rm: Rm, behind: u32) {
         let reg = (reg & 7) << 3;
         match rm {
             Rm::R(r) => self.byte(0xc0 | reg | r.0 & 7),
@@ -258,6 +263,12 @@ impl Asm {
     /// TEST.
     pub(crate) fn test(&mut self, w: Width, rm: impl Into<Rm>, reg: Gpr) {
         self.sized(w, 0x84, reg.0, rm.into(), 0, false);
+    }
+
+    /// TEST of a byte register with an immediate.
+    pub(crate) fn test_byte(&mut self, reg: Gpr, imm: u8) {
+        self.sized(Width::W8, 0xf6, 0, reg.into(), 1, true);
+        self.byte(imm);
     }
 
     /// Stores the low `w` of a register.
@@ -485,12 +496,13 @@ fn is_high(rm: Rm) -> bool {
 
 /// What stands before ModRM.
 #[derive(Clone, Copy)]
-struct Encoding<'a> {
-    prefix: Option<u8>,
-    wide: bool,
+pub(crate) struct Encoding<'a> {
+    pub(crate) prefix: Option<u8>,
+    /// REX.W.
+    pub(crate) wide: bool,
     /// A REX prefix whatever it says: byte registers 4 to 7 are SPL to DIL with one.
-    rex: bool,
-    opcode: &'a [u8],
+    pub(crate) rex: bool,
+    pub(crate) opcode: &'a [u8],
 }
 
 impl<'a> Encoding<'a> {

@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use trine_x86::{Width, rflags::ARITHMETIC};
+use trine_x86::{Class, Insn, Width, rflags::ARITHMETIC};
 
 use super::{
-    RECIPE_SPILLS,
+    RECIPE_SPILLS, TLB_ADDEND, TLB_FETCH,
     asm::{Alu, Asm, Label, Mem, R11, RAX, RCX, RDX, Rm, Shift, cc},
     home, place,
     runtime::jump_cell,
-    spill, translated,
+    simd, spill, tlb_entry, translated,
     values::{Loc, Values},
 };
 use crate::{
@@ -21,7 +21,9 @@ use crate::{
 /// What is emitted behind the region.
 pub(super) enum Stub {
     /// A TLB miss.
-    Miss { label: Label, retry: Label, access: u32, site: u32 },
+    Miss { label: Label, retry: Label, access: u32, site: u32, vectors: u32 },
+    /// The host's vector registers do not hold the guest's.
+    Vectors { label: Label, back: Label, wanted: u32 },
     /// Stops before an instruction.
     Once { label: Label, site: u32 },
     /// Goes to a place outside of the region.
@@ -56,6 +58,8 @@ pub(super) struct Emitter<'a> {
     pub(super) host: u64,
     /// The operation whose flags the host's are.
     pub(super) made: Option<usize>,
+    /// What the host's vector registers are known to hold.
+    pub(super) vectors: u32,
     /// The operands of this step's recipe were put aside before it.
     pub(super) early: bool,
     /// For the recipe of INC or DEC to come, CF stays where memory says.
@@ -91,6 +95,7 @@ pub(super) fn region(region: &Region, place: &Place) -> Emitted {
         stored: false,
         host: 0,
         made: None,
+        vectors: simd::IN_CORE,
         early: false,
         carry_in_memory: false,
         stubs: Vec::new(),
@@ -118,7 +123,7 @@ fn distance(place: &Place, at: usize) -> i32 {
 }
 
 impl Emitter<'_> {
-    fn far(&mut self, at: usize) -> Label {
+    pub(super) fn far(&mut self, at: usize) -> Label {
         let label = self.asm.label();
         self.asm.bind_at(label, distance(self.place, at));
         label
@@ -136,10 +141,7 @@ impl Emitter<'_> {
 
     /// The entry: is the page still what was translated?
     fn entry(&mut self) {
-        let version = self.cell(0);
-        self.asm.mov_imm(RCX, self.place.version as u64);
-        self.asm.load(Width::W32, RDX, version);
-        self.asm.alu_from(Alu::Cmp, Width::W32, RDX, Mem::at(RCX, 0));
+        self.compare_versions();
         let fresh = self.asm.label();
         self.asm.jcc(cc::E, fresh);
         self.asm.mov_imm(RAX, u64::from(self.place.region));
@@ -148,10 +150,25 @@ impl Emitter<'_> {
         self.charge(0);
     }
 
+    /// Compares the page's version with the one that was translated.
+    fn compare_versions(&mut self) {
+        let version = self.cell(0);
+        self.asm.mov_imm(RCX, self.place.version as u64);
+        self.asm.load(Width::W32, RDX, version);
+        self.asm.alu_from(Alu::Cmp, Width::W32, RDX, Mem::at(RCX, 0));
+        self.host = 0;
+    }
+
     /// Takes the instructions of a block from what is left, or goes out before it.
     fn charge(&mut self, to: usize) {
         let block = &self.region.blocks[to];
         let (ip, steps) = (block.ip, block.steps.len() as u32);
+        if self.place.shared {
+            self.compare_versions();
+            let label = self.asm.label();
+            self.asm.jcc(cc::NE, label);
+            self.stubs.push(Stub::Out { label, ip, recipe: self.recipe });
+        }
         let label = self.asm.label();
         self.asm.alu_imm(Alu::Sub, Width::W32, translated!(left), steps.cast_signed());
         self.asm.jcc(cc::S, label);
@@ -176,6 +193,7 @@ impl Emitter<'_> {
             self.recipe = self.recipes[n];
             self.charge(n);
         }
+        self.load_vectors_of(block);
         for (k, s) in block.steps.clone().enumerate() {
             self.step = s;
             self.left = steps - k as u32;
@@ -190,6 +208,9 @@ impl Emitter<'_> {
         self.next_recipe = None;
         self.made = None;
         let last = self.left == 1;
+        if step.straddles {
+            self.check_beyond();
+        }
         if let Work::Cold { cold, ends } = step.work {
             self.cold(step, block, cold, ends);
             if last {
@@ -223,6 +244,22 @@ impl Emitter<'_> {
             self.goes_on(block, n);
         }
         self.values.locs.clear();
+    }
+
+    /// Stops unless the next page lies where it lay, and nobody has stored to it.
+    fn check_beyond(&mut self) {
+        let Some(beyond) = self.region.beyond else { return };
+        let bail = self.bail();
+        let class = if self.place.class == Class::User { Class::User } else { Class::Supervisor };
+        let a = self.noisy();
+        for (part, value) in [(TLB_FETCH, beyond.lin), (TLB_ADDEND, beyond.addend)] {
+            a.mov_imm(RDX, value);
+            a.alu_from(Alu::Cmp, Width::W64, RDX, tlb_entry(class, beyond.lin, part));
+            a.jcc(cc::NE, bail);
+        }
+        a.mov_imm(RDX, beyond.version as u64);
+        a.alu_imm(Alu::Cmp, Width::W32, Mem::at(RDX, 0), beyond.known.cast_signed());
+        a.jcc(cc::NE, bail);
     }
 
     /// The end of a conditional body.
@@ -390,6 +427,7 @@ impl Emitter<'_> {
             Op::Direction => self.direction(n),
             Op::Jump(v) => self.look_up(v),
             Op::When(condition, end) => self.when(condition, usize::from(end)),
+            Op::Vector(shape, at, general) => self.vector(n, shape, at, general),
             Op::Stop => {
                 let bail = self.bail();
                 self.asm.jmp(bail);
@@ -429,6 +467,11 @@ impl Emitter<'_> {
         self.evict_all();
         self.body = end;
         self.skip = Some(skip);
+    }
+
+    /// The present step's instruction.
+    pub(super) fn insn(&self) -> Insn {
+        self.region.steps[self.step].insn
     }
 
     /// The number of this step's site.
@@ -473,6 +516,7 @@ impl Emitter<'_> {
         self.out.colds.push(call);
         self.stored = true;
         self.host = 0;
+        self.vectors = simd::IN_CORE;
     }
 
     /// [`Op::Jump`]: the step stops unless code is known for the target, and notes where it is.
@@ -611,13 +655,19 @@ impl Emitter<'_> {
         // Only the recipe came along.
         (self.stored, self.host) = (false, 0);
         match *stub {
-            Stub::Miss { label, retry, access, site } => {
+            Stub::Miss { label, retry, access, site, vectors } => {
                 self.asm.bind(label);
                 self.asm.mov_imm(RAX, u64::from(site));
                 self.asm.mov_imm(RDX, u64::from(access));
                 let miss = self.far(self.place.runtime.miss);
                 self.asm.call(miss);
+                self.call_vectors(vectors);
                 self.asm.jmp(retry);
+            }
+            Stub::Vectors { label, back, wanted } => {
+                self.asm.bind(label);
+                self.call_vectors(wanted);
+                self.asm.jmp(back);
             }
             Stub::Once { label, site } => {
                 self.asm.bind(label);

@@ -98,6 +98,10 @@ impl Emitter<'_> {
         }
         let held = match kind {
             Kind::Memory => return self.ensure_from_memory(wanted),
+            Kind::Compared => {
+                self.load_compared(x);
+                SHOWN
+            }
             Kind::Shl | Kind::Shr | Kind::Sar if wanted & rflags::OF == 0 => {
                 self.shift_again(kind, w, x, y);
                 ZSP | rflags::CF
@@ -174,6 +178,18 @@ impl Emitter<'_> {
         let Src::Imm(by) = y else { unreachable!("only constant counts have such recipes") };
         let a = self.recipe_reg(x, w);
         self.noisy().shift(op, w, a, by as u8);
+    }
+
+    /// The flags of a vector comparison.
+    fn load_compared(&mut self, x: Src) {
+        self.claim(RAX);
+        let image = self.recipe_operand(x, Width::W8);
+        match image {
+            Operand::Rm(rm) => self.quiet().load(Width::W8, RAX, rm),
+            Operand::Imm(imm) => self.quiet().mov_imm(RAX, u64::from(imm as u8)),
+        }
+        self.noisy().set_flags();
+        self.unlock(RAX);
     }
 
     fn compare_with_zero(&mut self, w: Width, x: Src) {
@@ -281,7 +297,7 @@ impl Emitter<'_> {
             self.fetch_carry();
         }
         self.remember_operand(translated!(flags_x), x);
-        if kind != Kind::Logic {
+        if !matches!(kind, Kind::Logic | Kind::Compared) {
             self.remember_operand(translated!(flags_y), self.recipe.y);
         }
         if over.is_some() {
@@ -480,6 +496,9 @@ impl Emitter<'_> {
             Setter::Logic { r } => {
                 recipe(Kind::Logic, self.lasting(r, w), Some(Src::Imm(0)), [r, r])
             }
+            Setter::Compare { bits } => {
+                recipe(Kind::Compared, None, Some(Src::Imm(0)), [bits, bits])
+            }
             _ => None,
         }
     }
@@ -547,7 +566,7 @@ impl Emitter<'_> {
             }
             // As an addition of nothing to nothing.
             Setter::Logic { r } => self.carry_flags(w, [r, r, r], false),
-            Setter::Inc { .. } | Setter::Dec { .. } => {
+            Setter::Inc { .. } | Setter::Dec { .. } | Setter::Compare { .. } => {
                 unreachable!("conditional bodies have no such setters")
             }
         }
@@ -557,7 +576,10 @@ impl Emitter<'_> {
     /// Which flags the host's hold for a setter whose result was just made.
     fn held_after(&self, setter: Setter) -> u64 {
         match setter {
-            Setter::Add { r, .. } | Setter::Sub { r, .. } | Setter::Logic { r }
+            Setter::Add { r, .. }
+            | Setter::Sub { r, .. }
+            | Setter::Logic { r }
+            | Setter::Compare { bits: r }
                 if self.made == Some(r.index()) =>
             {
                 SHOWN

@@ -10,24 +10,44 @@ mod emit;
 mod flags;
 mod ops;
 mod runtime;
+mod simd;
 mod values;
 
 use std::mem::offset_of;
 
 use asm::{Gpr, Mem, R8, R9, R10, R11, R12, R13, R14, RAX, RBP, RBX, RCX, RDI, RDX, RSI, Rm};
-use trine_x86::{Core, Entry, Extent, Flags, Seg, Segment, Segments, Translated};
+use trine_x86::{Core, Entry, Extent, Flags, Insn, Seg, Segment, Segments, Tlb, Translated};
 
 use crate::{
     code::{Backend, Emitted, Place, Runtime},
     ir::Region,
+    simd::Usable,
 };
 
 /// The backend.
-pub struct X64;
+pub struct X64 {
+    /// For each `Code`, whether the host does it as it is.
+    vectors: Box<[bool]>,
+}
+
+impl X64 {
+    /// For this host.
+    pub(crate) fn new() -> Self {
+        Self { vectors: simd::lowered() }
+    }
+}
 
 impl Backend for X64 {
     fn runtime(&self, base: usize) -> (Vec<u8>, Runtime) {
         runtime::emit(base)
+    }
+
+    fn crosses_pages(&self) -> bool {
+        true
+    }
+
+    fn is_vector(&self, insn: &Insn, usable: Usable) -> bool {
+        simd::is_usable(insn, usable) && self.vectors[insn.code as usize]
     }
 
     fn emit(&self, region: &Region, place: &Place) -> Emitted {
@@ -117,6 +137,13 @@ fn tlb(class: trine_x86::Class, index: Gpr, part: usize) -> Mem {
     Mem::indexed(RBP, index, at as i32)
 }
 
+/// A field of the TLB's entry for a linear address that is known.
+fn tlb_entry(class: trine_x86::Class, lin: u64, part: usize) -> Mem {
+    let at = class as usize * Tlb::CLASS_BYTES + Tlb::slot(lin) * size_of::<Entry>() + part;
+    field(offset_of!(Core, tlb) + at)
+}
+
 const TLB_READ: usize = offset_of!(Entry, read);
 const TLB_WRITE: usize = offset_of!(Entry, write);
+const TLB_FETCH: usize = offset_of!(Entry, fetch);
 const TLB_ADDEND: usize = offset_of!(Entry, addend);

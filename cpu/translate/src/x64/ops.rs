@@ -427,6 +427,7 @@ impl Emitter<'_> {
         let call = self.call;
         self.quiet().mov_imm(RAX, function as u64);
         self.noisy().call(call);
+        self.vectors = super::simd::IN_CORE;
         [RCX, RDX, R11].into_iter().for_each(|reg| self.unlock(reg));
     }
 

@@ -10,7 +10,7 @@ use super::{
         Alu, Asm, Gpr, Label, R8, R9, R10, R11, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX,
         RSI, RSP, cc,
     },
-    slot, spill, translated,
+    simd, slot, spill, translated,
 };
 use crate::{
     code::{Reason, Runtime},
@@ -27,6 +27,12 @@ pub(super) fn emit(base: usize) -> (Vec<u8>, Runtime) {
     let mut a = Asm::default();
     let mut at = Runtime::default();
     let here = |a: &Asm| base + a.code.len();
+    let vectors = simd::Switch::emit(&mut a);
+    at.vectors = [simd::XMM, simd::YMM].map(|wanted| {
+        let at = here(&a);
+        vectors.load(&mut a, wanted);
+        at
+    });
 
     at.enter = here(&a);
     SAVED.iter().for_each(|reg| a.push(*reg));
@@ -48,6 +54,7 @@ pub(super) fn emit(base: usize) -> (Vec<u8>, Runtime) {
         a.jmp(out);
     }
     a.bind(out);
+    vectors.put_back(&mut a);
     store_homes(&mut a);
     let restored = a.label();
     a.bind(restored);
@@ -57,11 +64,11 @@ pub(super) fn emit(base: usize) -> (Vec<u8>, Runtime) {
     a.ret();
 
     at.miss = here(&a);
-    miss(&mut a, leaves[Reason::Once as usize]);
+    miss(&mut a, &vectors, leaves[Reason::Once as usize]);
     at.cold = here(&a);
-    cold(&mut a, restored);
+    cold(&mut a, &vectors, restored);
     at.call = here(&a);
-    call(&mut a);
+    call(&mut a, &vectors);
     a.resolve();
     (a.code, at)
 }
@@ -79,7 +86,8 @@ fn store_homes(a: &mut Asm) {
 }
 
 /// RCX: linear address, EDX: the access, EAX: the site. Keeps R11 and RCX.
-fn miss(a: &mut Asm, once: Label) {
+fn miss(a: &mut Asm, vectors: &simd::Switch, once: Label) {
+    vectors.put_back(a);
     a.push(RAX);
     KEPT.iter().for_each(|reg| a.push(*reg));
     a.alu_imm(Alu::Sub, Width::W64, RSP, 8);
@@ -100,7 +108,8 @@ fn miss(a: &mut Asm, once: Label) {
 }
 
 /// RDX: the [`crate::code::ColdCall`], EAX: the site.
-fn cold(a: &mut Asm, restored: Label) {
+fn cold(a: &mut Asm, vectors: &simd::Switch, restored: Label) {
+    vectors.put_back(a);
     store_homes(a);
     a.push(RAX);
     a.store(Width::W64, RSI, RDX);
@@ -123,7 +132,8 @@ fn cold(a: &mut Asm, restored: Label) {
 }
 
 /// RAX: the function; RCX, RDX and R11: its arguments. Keeps nothing but guest registers.
-fn call(a: &mut Asm) {
+fn call(a: &mut Asm, vectors: &simd::Switch) {
+    vectors.put_back(a);
     let kept = [RSI, RDI, R8, R9, R10];
     kept.iter().for_each(|reg| a.push(*reg));
     a.store(Width::W64, RDI, RCX);
