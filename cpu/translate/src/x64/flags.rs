@@ -564,9 +564,10 @@ impl Emitter<'_> {
                 self.move_clean(to, bits);
                 self.some_flags(mask & rflags::ARITHMETIC, to);
             }
-            // As an addition of nothing to nothing.
-            Setter::Logic { r } => self.carry_flags(w, [r, r, r], false),
-            Setter::Inc { .. } | Setter::Dec { .. } | Setter::Compare { .. } => {
+            Setter::Inc { .. }
+            | Setter::Dec { .. }
+            | Setter::Logic { .. }
+            | Setter::Compare { .. } => {
                 unreachable!("conditional bodies have no such setters")
             }
         }
