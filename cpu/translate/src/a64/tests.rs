@@ -20,10 +20,12 @@ fn emit(backend: &A64, runtime: Runtime, mode: Mode, page: &[u8]) -> Option<Emit
         ip,
         page,
         offset: 0,
+        beyond: &[],
         mode,
         limit: 0xffff_ffff,
         linear_bits: 48,
         decoder: &Decoder::new(&model),
+        is_vector: &|_| false,
         steps: BLOCK_INSNS,
     };
     let mut region = lift::region(&source);
@@ -37,6 +39,7 @@ fn emit(backend: &A64, runtime: Runtime, mode: Mode, page: &[u8]) -> Option<Emit
         page_ip: ip,
         region: 3,
         version: 0x7fff_1234_5678,
+        shared: true,
         class: Class::User,
         key: 5,
         runtime,
