@@ -52,6 +52,9 @@ pub enum Kind {
     Compared,
 }
 
+/// The words of [`trine_x86::Translated::spill`] for operands of a recipe: two from here on.
+pub const RECIPE_SPILLS: u8 = 16;
+
 /// The word of [`trine_x86::Translated::spill`] with a carry or borrow that went into the last
 /// operation.
 pub const CARRY_SPILL: u8 = 18;

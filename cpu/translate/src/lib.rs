@@ -107,6 +107,7 @@ mod ir;
 mod lift;
 mod memory;
 mod passes;
+mod recipe;
 mod simd;
 mod vcpu;
 #[cfg(target_arch = "x86_64")]

@@ -5,7 +5,7 @@ use std::ops::Range;
 use trine_x86::{Width, rflags::ARITHMETIC, slot};
 
 use super::{
-    JUMP_SPILL, LEFT, RECIPE_SPILLS, T0, T1, T2, add_far,
+    JUMP_SPILL, LEFT, T0, T1, T2, add_far,
     asm::{Address, Asm, Cond, Label, LogicalImm, Reg, Shift, Size, X0, X1},
     far_b, far_bl,
     flags::Held,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     code::{ColdCall, Emitted, Exit, JUMPS, Jump, Place, Reason, Site, jump_index, jump_tag},
-    flags::{Kind, Recipe, Src},
+    flags::{Kind, RECIPE_SPILLS, Recipe, Src},
     ir::{Block, End, Op, Region, Setter, Step, Val, Work},
 };
 

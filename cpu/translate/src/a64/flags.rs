@@ -10,7 +10,7 @@
 use trine_x86::{Flag, Width, rflags, slot};
 
 use super::{
-    OVER_SPILL, RECIPE_SPILLS, T0, T1, T2,
+    OVER_SPILL, T0, T1, T2,
     asm::{
         Address, ArithmeticImm, Cond, LogicalImm, Reg, Shift, Size, SystemRegister, X0, X1, X2, ZR,
     },
@@ -19,9 +19,10 @@ use super::{
     flags_carries, flags_result, home, sign_extend, size, spill, translated,
 };
 use crate::{
-    flags::{CARRY_SPILL, Kind, Over, Recipe, Src},
+    flags::{CARRY_SPILL, Kind, Over, RECIPE_SPILLS, Recipe, Src},
     helper,
     ir::{Setter, Val, flags_of_condition},
+    recipe::{self, Made},
 };
 
 const ZS: u64 = rflags::ZF | rflags::SF;
@@ -481,6 +482,20 @@ impl Emitter<'_> {
         }
     }
 
+    /// The recipe for a setter's flags, if there is one.
+    pub(super) fn recipe_for(&self, w: Width, setter: Setter) -> Option<Made> {
+        recipe::recipe_for(self.ops(), w, setter, |_| false)
+    }
+
+    /// The operands of a setter that are used when it is reached.
+    pub(super) fn setter_uses(&self, setter: Setter, w: Width, each: &mut dyn FnMut(Val)) {
+        match self.recipe_for(w, setter) {
+            Some(_) if self.early => {}
+            Some((_, put)) => put.into_iter().flatten().for_each(each),
+            None => setter.uses(each),
+        }
+    }
+
     /// [`Op::SetFlags`], whose flags somebody may look at.
     pub(super) fn set_flags(&mut self, w: Width, setter: Setter) {
         if let Some((recipe, put)) = self.recipe_for(w, setter).filter(|_| self.body == 0) {
@@ -579,7 +594,7 @@ impl Emitter<'_> {
     fn count_flags(&mut self, w: Width, r: Val, up: bool) {
         // The result may already stand where the old recipe looks: CF was put aside first.
         let kind = if up { Kind::Inc } else { Kind::Dec };
-        let x = self.lasting(r, w);
+        let x = recipe::lasting(self.ops(), r, w);
         if x.is_none() {
             self.put_aside(r, w, RECIPE_SPILLS);
         }

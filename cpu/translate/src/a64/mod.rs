@@ -16,7 +16,6 @@ pub mod asm;
 mod emit;
 mod flags;
 mod ops;
-mod recipe;
 mod runtime;
 #[cfg(test)]
 mod tests;
@@ -122,10 +121,9 @@ fn spill(n: u8) -> Address {
     field(offset_of!(Core, translated) + offset_of!(Translated, spill) + 8 * usize::from(n))
 }
 
-/// The words of [`Translated::spill`]: values of a step up to here, ...
+/// The words of [`Translated::spill`]: values of a step up to here (then come the operands of a
+/// recipe and CF), ...
 const STEP_SPILLS: u8 = 16;
-/// ... then the operands of a recipe and CF, ...
-const RECIPE_SPILLS: u8 = 16;
 /// ... where a jump goes, ...
 const JUMP_SPILL: u8 = 20;
 /// ... and flags that were set one by one.

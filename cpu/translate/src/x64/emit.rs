@@ -5,7 +5,7 @@ use std::ops::Range;
 use trine_x86::{Class, Insn, Width, rflags::ARITHMETIC};
 
 use super::{
-    RECIPE_SPILLS, TLB_ADDEND, TLB_FETCH,
+    TLB_ADDEND, TLB_FETCH,
     asm::{Alu, Asm, Label, Mem, R11, RAX, RCX, RDX, Rm, Shift, cc},
     home, place,
     runtime::jump_cell,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     code::{ColdCall, Emitted, Exit, JUMPS, Jump, Place, Reason, Site, jump_index, jump_tag},
-    flags::{Recipe, Src},
+    flags::{RECIPE_SPILLS, Recipe, Src},
     ir::{Block, End, Op, Region, Setter, Step, Work},
 };
 
@@ -220,7 +220,7 @@ impl Emitter<'_> {
         }
         self.put_early(step);
         let mut values = std::mem::take(&mut self.values);
-        values.begin(self.ops(), |at, setter, each| self.setter_uses(at, setter, each));
+        values.begin(self.ops(), |setter, w, each| self.setter_uses(setter, w, each));
         self.values = values;
         self.keep_for_carry();
         self.keep_recipe(step);

@@ -7,16 +7,17 @@
 use trine_x86::{Flag, Width, rflags, slot};
 
 use super::{
-    HELPER_SPILLS, OVER_SPILL, RECIPE_SPILLS,
+    HELPER_SPILLS, OVER_SPILL,
     asm::{Alu, Gpr, R11, RAX, RBP, RCX, RDX, Shift, cc},
     emit::Emitter,
     flags_carries, flags_result, home, place, spill, translated,
     values::{Loc, Operand},
 };
 use crate::{
-    flags::{CARRY_SPILL, Kind, Over, Recipe, Src},
+    flags::{CARRY_SPILL, Kind, Over, RECIPE_SPILLS, Recipe, Src},
     helper,
     ir::{Bin, Op, Setter, Val, flags_of_condition},
+    recipe::{self, Made},
 };
 
 const ZSP: u64 = rflags::ZF | rflags::SF | rflags::PF;
@@ -341,11 +342,10 @@ impl Emitter<'_> {
                     self.quiet().store_imm(Width::W32, high, (value >> 32) as u32 as i32);
                 }
             },
-            Src::Reg(reg) if reg & slot::HIGH == 0 && home(reg).is_some() => {
-                let host = home(reg).unwrap_or(RAX);
-                self.quiet().store(Width::W64, to, host);
-            }
-            Src::Reg(reg) if reg & slot::HIGH == 0 => self.copy(to, Width::W64, place(reg)),
+            Src::Reg(reg) if reg & slot::HIGH == 0 => match home(reg) {
+                Some(host) => self.quiet().store(Width::W64, to, host),
+                None => self.copy(to, Width::W64, place(reg)),
+            },
             Src::Memory => unreachable!("it was fetched"),
             Src::Reg(high) => {
                 let reg = self.temp();
@@ -363,45 +363,6 @@ impl Emitter<'_> {
         self.quiet().load(w, reg, from);
         self.quiet().store(Width::W64, to, reg);
         self.unlock(reg);
-    }
-
-    /// Where a value will be when the step has ended, without being put aside.
-    fn lasting(&self, v: Val, w: Width) -> Option<Src> {
-        let ops = self.ops();
-        let last_set = |reg: u8| {
-            ops.iter().rev().find_map(|op| match *op {
-                Op::Set(ws, r, value) if r & 31 == reg & 31 => Some((ws, r, value)),
-                _ => None,
-            })
-        };
-        match ops[v.index()] {
-            Op::Imm(value) => return Some(Src::Imm(value & w.mask())),
-            Op::Get(held, reg) if held >= w && last_set(reg).is_none() => {
-                return Some(Src::Reg(reg));
-            }
-            _ => {}
-        }
-        ops.iter().find_map(|op| match *op {
-            Op::Set(ws, reg, value)
-                if value == v && ws >= w && last_set(reg) == Some((ws, reg, v)) =>
-            {
-                Some(Src::Reg(reg))
-            }
-            _ => None,
-        })
-    }
-
-    /// Whether `r` is just a + b or a - b.
-    fn is_plain(&self, op: Bin, w: Width, [a, b, r]: [Val; 3]) -> bool {
-        match self.ops()[r.index()] {
-            Op::Bin(o, _, x, y) => o == op && x == a && y == b,
-            // Folded: a + 0, or two constants.
-            Op::Imm(r) => match (self.ops()[a.index()], self.ops()[b.index()]) {
-                (Op::Imm(x), Op::Imm(y)) => r == op.eval(w, x, y),
-                _ => false,
-            },
-            _ => r == a && matches!(self.ops()[b.index()], Op::Imm(0)),
-        }
     }
 
     /// If a value is the sum or difference of two and CF: which two, whether it is a difference, and
@@ -431,96 +392,23 @@ impl Emitter<'_> {
         (inner == op).then_some(Carries { w, a, b, middle, carry, subtract: op == Bin::Sub })
     }
 
-    /// The recipe for a setter's flags, with the values that have to be put aside for it; `None` if
-    /// there is none.
-    pub(super) fn recipe_for(
-        &self,
-        w: Width,
-        setter: Setter,
-    ) -> Option<(Recipe, [Option<Val>; 2])> {
-        let recipe = |kind, x: Option<Src>, y: Option<Src>, vals: [Val; 2]| {
-            let put = [x.is_none().then_some(vals[0]), y.is_none().then_some(vals[1])];
-            let x = x.unwrap_or(Src::Spill(RECIPE_SPILLS));
-            let y = y.unwrap_or(Src::Spill(RECIPE_SPILLS + 1));
-            Some((Recipe { kind, w, x, y, over: None }, put))
-        };
-        match setter {
-            Setter::Add { a, b, r } if self.is_plain(Bin::Add, w, [a, b, r]) => {
-                let [at_a, at_b, at_r] = [a, b, r].map(|v| self.lasting(v, w));
-                match (at_a, at_b, at_r) {
-                    (Some(_), Some(_), _) => recipe(Kind::Add, at_a, at_b, [a, b]),
-                    (_, Some(_), Some(_)) => recipe(Kind::Sum, at_r, at_b, [r, b]),
-                    (Some(_), _, Some(_)) => recipe(Kind::Sum, at_r, at_a, [r, a]),
-                    _ => recipe(Kind::Add, at_a, at_b, [a, b]),
-                }
-            }
-            Setter::Sub { a, b, r } if self.is_plain(Bin::Sub, w, [a, b, r]) => {
-                let [at_a, at_b, at_r] = [a, b, r].map(|v| self.lasting(v, w));
-                match (at_a, at_b, at_r) {
-                    (Some(_), Some(_), _) => recipe(Kind::Sub, at_a, at_b, [a, b]),
-                    (_, Some(_), Some(_)) => recipe(Kind::Difference, at_r, at_b, [r, b]),
-                    (Some(_), _, Some(_)) => recipe(Kind::Remainder, at_a, at_r, [a, r]),
-                    _ => recipe(Kind::Sub, at_a, at_b, [a, b]),
-                }
-            }
-            Setter::Add { a, b, r } | Setter::Sub { a, b, r }
-                if self.carries(r).is_some_and(|c| self.fused_carry(c.carry.index())) =>
-            {
-                let [at_a, at_b, at_r] = [a, b, r].map(|v| self.lasting(v, w));
-                let (whole, part) = match setter {
-                    Setter::Add { .. } => (Kind::AddCarry, Kind::SumCarry),
-                    _ => (Kind::SubCarry, Kind::DifferenceCarry),
-                };
-                match (at_a, at_b, at_r) {
-                    (None, Some(_), Some(_)) => recipe(part, at_r, at_b, [r, b]),
-                    _ => recipe(whole, at_a, at_b, [a, b]),
-                }
-            }
-            Setter::Shift { r, cf, of } => match self.ops()[r.index()] {
-                Op::Bin(op @ (Bin::Shl | Bin::Shr | Bin::Sar), ws, a, n)
-                    if ws == w
-                        && matches!(self.ops()[n.index()], Op::Imm(n) if n != 0 && n < u64::from(w.bits())) =>
-                {
-                    let kind = match op {
-                        Bin::Shl => Kind::Shl,
-                        Bin::Shr => Kind::Shr,
-                        _ => Kind::Sar,
-                    };
-                    recipe(kind, self.lasting(a, w), self.lasting(n, Width::W8), [a, n])
-                }
-                _ => {
-                    let _ = (cf, of);
-                    None
-                }
-            },
-            Setter::Logic { r } => {
-                recipe(Kind::Logic, self.lasting(r, w), Some(Src::Imm(0)), [r, r])
-            }
-            Setter::Compare { bits } => {
-                recipe(Kind::Compared, None, Some(Src::Imm(0)), [bits, bits])
-            }
-            _ => None,
-        }
+    /// The recipe for a setter's flags, if there is one.
+    pub(super) fn recipe_for(&self, w: Width, setter: Setter) -> Option<Made> {
+        recipe::recipe_for(self.ops(), w, setter, |r| {
+            self.carries(r).is_some_and(|c| self.fused_carry(c.carry.index()))
+        })
     }
 
     /// The operands of a setter that are used when it is reached.
-    pub(super) fn setter_uses(&self, _: usize, setter: Setter, each: &mut dyn FnMut(Val)) {
-        match self.recipe_for(self.setter_width(setter), setter) {
+    pub(super) fn setter_uses(&self, setter: Setter, w: Width, each: &mut dyn FnMut(Val)) {
+        match self.recipe_for(w, setter) {
             Some(_) if self.early => {}
             Some((_, put)) => put.into_iter().flatten().for_each(each),
             None => setter.uses(each),
         }
     }
 
-    fn setter_width(&self, setter: Setter) -> Width {
-        let found = self.ops().iter().find_map(|op| match *op {
-            Op::SetFlags(w, s) if s == setter => Some(w),
-            _ => None,
-        });
-        found.unwrap_or(Width::W64)
-    }
-
-    /// [`Op::SetFlags`] number `n`, whose flags somebody may look at.
+    /// [`Op::SetFlags`], whose flags somebody may look at.
     pub(super) fn set_flags(&mut self, w: Width, setter: Setter) {
         if let Some((recipe, put)) = self.recipe_for(w, setter).filter(|_| self.body == 0) {
             let held = self.held_after(setter);
@@ -623,7 +511,7 @@ impl Emitter<'_> {
     fn count_flags(&mut self, w: Width, r: Val, up: bool) {
         // In place, the result may already stand where the old recipe looks: CF was put aside first.
         let kind = if up { Kind::Inc } else { Kind::Dec };
-        let x = self.lasting(r, w);
+        let x = recipe::lasting(self.ops(), r, w);
         if x.is_none() {
             self.put_aside(r, RECIPE_SPILLS);
         }

@@ -143,7 +143,7 @@ impl Emitter<'_> {
                 }),
             }
         }
-        !others && c.w >= Width::W8
+        !others
     }
 
     /// Whether operation `n` is a part of one with carry.

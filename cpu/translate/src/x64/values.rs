@@ -59,11 +59,11 @@ impl Values {
         self.locked = locks;
     }
 
-    /// For the operations of a step, of which `real` says whether a setter's operands count.
+    /// For the operations of a step; `setter_uses` says which operands of a setter count.
     pub(super) fn begin(
         &mut self,
         ops: &[Op],
-        setter_uses: impl Fn(usize, Setter, &mut dyn FnMut(Val)),
+        setter_uses: impl Fn(Setter, Width, &mut dyn FnMut(Val)),
     ) {
         self.locs.clear();
         self.locs.resize(ops.len() + 1, Loc::None);
@@ -73,9 +73,9 @@ impl Values {
         for (n, op) in ops.iter().enumerate() {
             let mut used = |v: Val| self.last[v.index()] = self.last[v.index()].max(n);
             match *op {
-                Op::SetFlags(_, setter) => setter_uses(n, setter, &mut used),
+                Op::SetFlags(w, setter) => setter_uses(setter, w, &mut used),
                 // The jump itself comes with the end of the step.
-                Op::Branch(Some(v)) => used_to_end(&mut self.last, v, ops.len()),
+                Op::Branch(Some(v)) => self.last[v.index()] = ops.len(),
                 Op::Commit(_, _, v) => {
                     used(v);
                     self.last[ops.len()] = n;
@@ -84,10 +84,6 @@ impl Values {
             }
         }
     }
-}
-
-fn used_to_end(last: &mut [usize], v: Val, end: usize) {
-    last[v.index()] = end;
 }
 
 impl Emitter<'_> {
@@ -364,7 +360,7 @@ impl Emitter<'_> {
                 found |= matches!(self.loc(v), Loc::Guest(_, r) if r & 31 == reg & 31);
             };
             match *op {
-                Op::SetFlags(_, setter) => self.setter_uses(m, setter, &mut look),
+                Op::SetFlags(w, setter) => self.setter_uses(setter, w, &mut look),
                 Op::Get(_, r) => found |= r & 31 == reg & 31,
                 Op::Set(_, r, v) if m != at => {
                     look(v);
