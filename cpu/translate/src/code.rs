@@ -17,6 +17,16 @@ pub struct Site {
     pub recipe: Recipe,
 }
 
+impl Site {
+    /// That of `insn` in the block that starts at `block_ip`.
+    #[must_use]
+    pub fn new(block_ip: u64, insn: &Insn, back: u32, recipe: Recipe) -> Self {
+        let mask = if insn.mode.is_64() { u64::MAX } else { 0xffff_ffff };
+        let at = |distance: u8| block_ip.wrapping_add(u64::from(distance)) & mask;
+        Self { ip: at(insn.start()), next: at(insn.end), back, recipe }
+    }
+}
+
 /// A way out of a region to a known place.
 #[derive(Clone, Copy, Debug)]
 pub struct Exit {

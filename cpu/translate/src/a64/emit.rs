@@ -65,6 +65,8 @@ pub(super) struct Emitter<'a> {
     /// For the recipe of INC or DEC to come, CF stays where memory says.
     pub(super) carry_in_memory: bool,
     pub(super) stubs: Vec<Stub>,
+    /// RIP of the present block, and the present step.
+    block_ip: u64,
     step: usize,
     /// Steps of the block from this one on.
     left: u32,
@@ -96,6 +98,7 @@ pub(super) fn region(region: &Region, place: &Place, atomics: bool) -> Emitted {
         early: false,
         carry_in_memory: false,
         stubs: Vec::new(),
+        block_ip: 0,
         step: 0,
         left: 0,
         step_site: None,
@@ -173,6 +176,7 @@ impl Emitter<'_> {
     fn block(&mut self, n: usize) {
         let region = self.region;
         let block = &region.blocks[n];
+        self.block_ip = block.ip;
         let label = self.blocks[n];
         self.asm.bind(label);
         self.host.flags = 0;
@@ -403,15 +407,7 @@ impl Emitter<'_> {
             return site;
         }
         let insn = &self.region.steps[self.step].insn;
-        let start =
-            self.region.blocks.iter().find(|b| b.steps.contains(&self.step)).map_or(0, |b| b.ip);
-        let mask = if insn.mode.is_64() { u64::MAX } else { 0xffff_ffff };
-        let site = Site {
-            ip: start.wrapping_add(u64::from(insn.start())) & mask,
-            next: start.wrapping_add(u64::from(insn.end)) & mask,
-            back: self.left,
-            recipe: self.recipe,
-        };
+        let site = Site::new(self.block_ip, insn, self.left, self.recipe);
         self.out.sites.push(site);
         let number = self.place.sites + self.out.sites.len() as u32 - 1;
         self.step_site = Some(number);
