@@ -78,8 +78,26 @@ pub struct Translated {
     pub jumps: u64,
     /// For each general register what takes addresses near it to the host's, if that was looked up.
     pub near: [u64; 16],
+    /// What the TLB will say.
+    pub hunches: Hunches,
     /// Words for values that found no register.
     pub spill: [u64; 32],
+}
+
+/// What the TLB last gave at places in generated code; mostly it gives the same again. Whoever uses
+/// it compares.
+#[derive(Clone, Copy, Debug)]
+pub struct Hunches(pub [u64; Self::COUNT]);
+
+impl Hunches {
+    /// How many there are; places share them.
+    pub const COUNT: usize = 256;
+}
+
+impl Default for Hunches {
+    fn default() -> Self {
+        Self([0; Self::COUNT])
+    }
 }
 
 /// A CPU at work.

@@ -31,7 +31,7 @@ mod xsave;
 
 pub use bits::{cr0, cr4, debugctl, dr6, dr7, efer, msr, rflags, xcr0};
 pub use bus::{Access, Bus, MsrFault, Pins};
-pub use core::{Core, Counters, Extent, Translated};
+pub use core::{Core, Counters, Extent, Hunches, Translated};
 pub use decode::{BLOCK_BYTES, BLOCK_INSNS, Decoded, Decoder};
 pub use fault::{Exception, Raised, TripleFault, vector};
 pub use flags::Flags;
