@@ -8,8 +8,6 @@ use trine_x86::{
 /// What the records of a block execute on.
 pub(crate) struct Exec {
     pub(crate) core: Core,
-    /// How many records of the chain were not completed when it stopped.
-    pub(crate) left: usize,
     /// Whether the last conditional branch was taken.
     pub(crate) taken: bool,
 }
@@ -23,9 +21,18 @@ impl Exec {
     /// The address behind `i`.
     #[inline(always)]
     pub(crate) fn behind(&self, i: &Insn) -> u64 {
-        let mask = if i.mode.is_64() { u64::MAX } else { 0xffff_ffff };
-        self.block_ip().wrapping_add(u64::from(i.end)) & mask
+        self.block_ip().wrapping_add(u64::from(i.end)) & ip_mask(i)
     }
+
+    /// The address of `i`.
+    #[inline(always)]
+    pub(crate) fn start(&self, i: &Insn) -> u64 {
+        self.block_ip().wrapping_add(u64::from(i.start())) & ip_mask(i)
+    }
+}
+
+fn ip_mask(i: &Insn) -> u64 {
+    if i.mode.is_64() { u64::MAX } else { 0xffff_ffff }
 }
 
 /// A primitive stopped the instruction: it raised an exception, or (on the fast path) it is not
@@ -76,7 +83,8 @@ impl<const FULL: bool> Path<'_, FULL> {
     #[inline(always)]
     fn quiet(&self, w: Width, lin: u64) -> Option<u64> {
         let core = &self.0.core;
-        core.writable(core.class, lin, w.bytes()).filter(|at| core.is_quiet(w, *at))
+        let at = core.writable(core.class, lin, w.bytes())?;
+        if core.is_quiet(at) { Some(at) } else { None }
     }
 
     /// Proves an operand writable for a locked operation.
@@ -119,8 +127,8 @@ impl<const FULL: bool> Sem for Path<'_, FULL> {
     }
 
     #[inline(always)]
-    fn address(&mut self, i: &Insn) -> u64 {
-        self.0.core.address(i)
+    fn address<R: Reach>(&mut self, i: &Insn) -> u64 {
+        self.0.core.address_by::<R>(i)
     }
 
     #[inline(always)]
@@ -137,10 +145,8 @@ impl<const FULL: bool> Sem for Path<'_, FULL> {
             core.number = i.number;
             return Ok(core.load_linear(w, core.class, seg, lin)?);
         }
-        match core.readable(core.class, lin, w.bytes()) {
-            Some(at) => Ok(core.load_ram(w, at)),
-            None => Err(Stopped),
-        }
+        let at = core.readable(core.class, lin, w.bytes()).ok_or(Stopped)?;
+        core.load_quick(w, at).ok_or(Stopped)
     }
 
     #[inline(always)]
@@ -178,7 +184,8 @@ impl<const FULL: bool> Sem for Path<'_, FULL> {
             return Ok(core.load_linear_for_write(w, core.class, seg, lin)?);
         }
         let at = self.quiet(w, lin).ok_or(Stopped)?;
-        Ok((Place::Ram(at), self.0.core.load_ram(w, at)))
+        let value = self.0.core.load_quick(w, at).ok_or(Stopped)?;
+        Ok((Place::Ram(at), value))
     }
 
     #[inline(always)]
@@ -391,7 +398,12 @@ impl<const FULL: bool> Sem for Path<'_, FULL> {
 
     #[inline(always)]
     fn set_flag(&mut self, flag: Flag, value: u64) {
-        self.0.core.flags.set_masked(flag.bit(), value << flag as u8);
+        let flags = &mut self.0.core.flags;
+        match flag {
+            Flag::Cf => flags.set_cf(value != 0),
+            Flag::Of => flags.set_of(value != 0),
+            _ => flags.set_masked(flag.bit(), value << flag as u8),
+        }
     }
 
     #[inline(always)]
@@ -415,15 +427,17 @@ impl<const FULL: bool> Sem for Path<'_, FULL> {
     }
 
     #[inline(always)]
-    fn next_ip(&mut self, i: &Insn) -> u64 {
-        self.0.behind(i)
+    fn next_ip(&mut self, w: Width, i: &Insn) -> u64 {
+        self.0.block_ip().wrapping_add(u64::from(i.end)) & w.mask()
     }
 
     #[inline(always)]
     fn jump(&mut self, w: Width, i: &Insn, target: u64) -> Result<(), Stopped> {
         let target = target & w.mask();
-        if i.mode.is_64() {
-            if !is_canonical(target, self.0.core.linear_bits()) {
+        if w == Width::W64 || i.mode.is_64() {
+            // Where the bits from 47 on are those of an address that is canonical, so is this one.
+            let near = (target ^ self.0.block_ip()) >> 47 == 0;
+            if !near && (!FULL || !is_canonical(target, self.0.core.linear_bits())) {
                 return Err(self.illegal_jump());
             }
         } else if target > u64::from(self.0.core.segments.seg[Seg::Cs as usize].limit) {
@@ -439,14 +453,13 @@ impl<const FULL: bool> Sem for Path<'_, FULL> {
         if !self.0.taken {
             return Ok(());
         }
-        let next = self.0.behind(i);
+        let next = self.0.block_ip().wrapping_add(u64::from(i.end));
         self.jump(w, i, next.wrapping_add(i64::from(i.imm) as u64))
     }
 
     #[inline(always)]
     fn repeat(&mut self, i: &Insn) {
-        let mask = if i.mode.is_64() { u64::MAX } else { 0xffff_ffff };
-        self.0.core.rip = self.0.block_ip().wrapping_add(u64::from(i.start())) & mask;
+        self.0.core.rip = self.0.start(i);
     }
 
     #[inline(always)]

@@ -41,7 +41,10 @@ pub use model::{CpuModel, Feature, ModelError, Vendor};
 pub use paging::Intent;
 pub use segment::is_canonical;
 pub use select::pick;
-pub use sem::{Checked, Cold, Flag, Flat, Pick, Pure, Reach, Rmw, Sem, Semantics, Size, size};
+pub use sem::{
+    Checked, Cold, Flag, Flat32, Flat64, Indexed64, Pick, Pure, Reach, Rmw, Sem, Semantics, Size,
+    size,
+};
 pub use state::{
     Activity, Control, CpuState, Debug, Events, Msrs, Segment, Segments, Shadow, Simd, Table, X87,
 };

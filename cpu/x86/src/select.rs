@@ -88,25 +88,37 @@ macro_rules! target {
         }
     };
     (mem $i:expr, $T:ident => $body:expr) => {
-        if $i.flat() {
-            type $T = $crate::operand::Mem<$crate::sem::Flat>;
+        reach!($i, ReachOfTarget => {
+            type $T = $crate::operand::Mem<ReachOfTarget>;
             $body
-        } else {
-            type $T = $crate::operand::Mem<$crate::sem::Checked>;
-            $body
-        }
+        })
     };
 }
 
-/// `$body` with `$R` the reach of the memory operand.
+/// `$body` with `$R` the reach of the memory operand, or of one that is flat if `$flat`. A flat one
+/// with an address of 16 bits is too rare for a type of its own.
 macro_rules! reach {
     ($i:expr, $R:ident => $body:expr) => {
-        if $i.flat() {
-            type $R = $crate::sem::Flat;
-            $body
-        } else {
-            type $R = $crate::sem::Checked;
-            $body
+        reach!($i, $i.flat(), $R => $body)
+    };
+    ($i:expr, $flat:expr, $R:ident => $body:expr) => {
+        match ($flat, $i.address_width()) {
+            (true, $crate::insn::Width::W64) if $i.index == $crate::insn::slot::ZERO => {
+                type $R = $crate::sem::Flat64;
+                $body
+            }
+            (true, $crate::insn::Width::W64) => {
+                type $R = $crate::sem::Indexed64;
+                $body
+            }
+            (true, $crate::insn::Width::W32) => {
+                type $R = $crate::sem::Flat32;
+                $body
+            }
+            _ => {
+                type $R = $crate::sem::Checked;
+                $body
+            }
         }
     };
 }

@@ -68,8 +68,8 @@ pub(crate) fn scas(core: &mut Core, i: &Insn) -> Result<(), Raised> {
 
 /// Moves index register `reg`, which is `from`, by one element.
 #[inline(always)]
-fn step<S: Sem>(s: &mut S, i: &Insn, w: Width, reg: u8, from: S::Value) {
-    let aw = i.address_width();
+fn step<S: Sem, R: Reach>(s: &mut S, i: &Insn, w: Width, reg: u8, from: S::Value) {
+    let aw = R::address_width(i);
     let (direction, size) = (s.direction(), s.imm(u64::from(w.bytes().trailing_zeros())));
     let by = s.shl(Width::W64, direction, size);
     let by = s.truncate(aw, by);
@@ -83,31 +83,31 @@ pub(crate) fn movs_once<S: Sem, W: Size, M: Reach, E: Reach>(
     s: &mut S,
     i: &Insn,
 ) -> Result<(), S::Stop> {
-    let aw = i.address_width();
+    let aw = E::address_width(i);
     let (from, to) = (s.get(aw, RSI), s.get(aw, RDI));
     let value = s.load::<M>(W::W, i, i.seg(), from)?;
     s.store::<E>(W::W, i, Seg::Es, to, value)?;
-    step(s, i, W::W, RSI, from);
-    step(s, i, W::W, RDI, to);
+    step::<S, E>(s, i, W::W, RSI, from);
+    step::<S, E>(s, i, W::W, RDI, to);
     Ok(())
 }
 
 /// STOS.
 #[inline(always)]
 pub(crate) fn stos_once<S: Sem, W: Size, E: Reach>(s: &mut S, i: &Insn) -> Result<(), S::Stop> {
-    let to = s.get(i.address_width(), RDI);
+    let to = s.get(E::address_width(i), RDI);
     let value = s.get(W::W, RAX);
     s.store::<E>(W::W, i, Seg::Es, to, value)?;
-    step(s, i, W::W, RDI, to);
+    step::<S, E>(s, i, W::W, RDI, to);
     Ok(())
 }
 
 /// LODS.
 #[inline(always)]
 pub(crate) fn lods_once<S: Sem, W: Size, M: Reach>(s: &mut S, i: &Insn) -> Result<(), S::Stop> {
-    let from = s.get(i.address_width(), RSI);
+    let from = s.get(M::address_width(i), RSI);
     let value = s.load::<M>(W::W, i, i.seg(), from)?;
-    step(s, i, W::W, RSI, from);
+    step::<S, M>(s, i, W::W, RSI, from);
     s.set(W::W, RAX, value);
     Ok(())
 }
@@ -118,27 +118,27 @@ pub(crate) fn cmps_once<S: Sem, W: Size, M: Reach, E: Reach>(
     s: &mut S,
     i: &Insn,
 ) -> Result<(), S::Stop> {
-    let aw = i.address_width();
+    let aw = E::address_width(i);
     let (from, to) = (s.get(aw, RSI), s.get(aw, RDI));
     // The order in which Intel's CPUs find faults.
     let b = s.load::<E>(W::W, i, Seg::Es, to)?;
     let a = s.load::<M>(W::W, i, i.seg(), from)?;
     let r = s.sub(W::W, a, b);
     s.flags_sub(W::W, a, b, r);
-    step(s, i, W::W, RSI, from);
-    step(s, i, W::W, RDI, to);
+    step::<S, E>(s, i, W::W, RSI, from);
+    step::<S, E>(s, i, W::W, RDI, to);
     Ok(())
 }
 
 /// SCAS.
 #[inline(always)]
 pub(crate) fn scas_once<S: Sem, W: Size, E: Reach>(s: &mut S, i: &Insn) -> Result<(), S::Stop> {
-    let to = s.get(i.address_width(), RDI);
+    let to = s.get(E::address_width(i), RDI);
     let b = s.load::<E>(W::W, i, Seg::Es, to)?;
     let a = s.get(W::W, RAX);
     let r = s.sub(W::W, a, b);
     s.flags_sub(W::W, a, b, r);
-    step(s, i, W::W, RDI, to);
+    step::<S, E>(s, i, W::W, RDI, to);
     Ok(())
 }
 

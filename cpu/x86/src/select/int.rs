@@ -13,20 +13,21 @@ use crate::{
     },
     operand::{Imm, Mem, Reg, Target},
     sem::{
-        Checked, Flat, Pick,
+        Checked, Pick,
         size::{B8, B16, B32, B64},
     },
 };
 
+// Locked operations are all reached as if checked: a check is little beside the lock.
 macro_rules! binary {
     ($p:expr, $i:expr, $op:ident) => {{
         let (p, i) = ($p, $i);
         if i.lock() {
-            width!(i, W => reach!(i, R => if i.has_immediate() {
-                hot!(p, false, true, alu::binary_locked::<S, alu::$op, W, R, Imm>)
+            width!(i, W => if i.has_immediate() {
+                hot!(p, false, true, alu::binary_locked::<S, alu::$op, W, Checked, Imm>)
             } else {
-                hot!(p, false, true, alu::binary_locked::<S, alu::$op, W, R, Reg<1>>)
-            }))
+                hot!(p, false, true, alu::binary_locked::<S, alu::$op, W, Checked, Reg<1>>)
+            })
         } else if i.has_immediate() {
             width!(i, W => target!(i, 0, T => {
                 hot!(p, false, <T as Target>::MEMORY, alu::binary::<S, alu::$op, W, T, Imm>)
@@ -128,9 +129,9 @@ macro_rules! unary {
     ($p:expr, $i:expr, $op:ident) => {{
         let (p, i) = ($p, $i);
         if i.lock() {
-            width!(i, W => reach!(i, R => {
-                hot!(p, false, true, unary::unary_locked::<S, unary::$op, W, R>)
-            }))
+            width!(i, W => {
+                hot!(p, false, true, unary::unary_locked::<S, unary::$op, W, Checked>)
+            })
         } else {
             width!(i, W => target!(i, 0, T => {
                 hot!(p, false, <T as Target>::MEMORY, unary::unary::<S, unary::$op, W, T>)
@@ -169,7 +170,7 @@ macro_rules! bit {
     ($p:expr, $i:expr, $op:ident) => {{
         let (p, i) = ($p, $i);
         if i.lock() {
-            wide!(i, W => reach!(i, R => hot!(p, false, true, bits::bit_locked::<S, bits::$op, W, R>)))
+            wide!(i, W => hot!(p, false, true, bits::bit_locked::<S, bits::$op, W, Checked>))
         } else if i.has_immediate() {
             wide!(i, W => target!(i, 0, T => {
                 hot!(p, false, <T as Target>::MEMORY,
@@ -216,18 +217,16 @@ macro_rules! string {
         }
     };
     (@both $p:expr, $i:expr, $once:ident, $stores:literal, $W:ident) => {
-        match ($i.flat(), $i.mode.flat()) {
-            (true, _) => hot!($p, false, $stores, string::$once::<S, $W, Flat, Flat>),
-            (_, true) => hot!($p, false, $stores, string::$once::<S, $W, Checked, Flat>),
-            _ => hot!($p, false, $stores, string::$once::<S, $W, Checked, Checked>),
+        if $i.flat() {
+            reach!($i, R => hot!($p, false, $stores, string::$once::<S, $W, R, R>))
+        } else {
+            reach!($i, $i.mode.flat(), E => {
+                hot!($p, false, $stores, string::$once::<S, $W, Checked, E>)
+            })
         }
     };
     (@es $p:expr, $i:expr, $once:ident, $stores:literal, $W:ident) => {
-        if $i.mode.flat() {
-            hot!($p, false, $stores, string::$once::<S, $W, Flat>)
-        } else {
-            hot!($p, false, $stores, string::$once::<S, $W, Checked>)
-        }
+        reach!($i, $i.mode.flat(), E => hot!($p, false, $stores, string::$once::<S, $W, E>))
     };
     (@source $p:expr, $i:expr, $once:ident, $stores:literal, $W:ident) => {
         reach!($i, R => hot!($p, false, $stores, string::$once::<S, $W, R>))
@@ -298,7 +297,9 @@ fn movement<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
             hot!(p, false, true, data::mov::<S, W, Mem<R>, Reg<1>>)
         })),
         M::Movzx | M::Movsx | M::Movsxd => return extensions(i, p),
-        M::Lea => wide!(i, W => hot!(p, false, false, data::lea::<S, W>)),
+        M::Lea => wide!(i, W => reach!(i, true, R => {
+            hot!(p, false, false, data::lea::<S, W, R>)
+        })),
         M::Xlatb => reach!(i, R => hot!(p, false, false, data::xlat::<S, R>)),
         M::Bswap => wide!(i, W => hot!(p, false, false, data::bswap::<S, W>)),
         M::Movbe if i.is_memory(0) => wide!(i, W => reach!(i, R => {
@@ -418,7 +419,7 @@ fn branches<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
         | C::Jmp_rel8_64
         | C::Jmp_rel16
         | C::Jmp_rel32_32
-        | C::Jmp_rel32_64 => hot!(p, true, false, branch::jmp::<S>),
+        | C::Jmp_rel32_64 => wide!(i, W => hot!(p, true, false, branch::jmp::<S, W>)),
         C::Jmp_rm16 | C::Jmp_rm32 | C::Jmp_rm64 => wide!(i, W => source!(i, 0, R => {
             hot!(p, true, false, branch::jmp_indirect::<S, W, R>)
         })),
@@ -450,9 +451,9 @@ fn branches<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
             | M::Jns
             | M::Jo
             | M::Jp
-            | M::Js => condition!(i, CC => {
-                conditional!(p, branch::jcc::<S, CC>)
-            }),
+            | M::Js => condition!(i, CC => wide!(i, W => {
+                conditional!(p, branch::jcc::<S, CC, W>)
+            })),
             M::Jcxz | M::Jecxz | M::Jrcxz => conditional!(p, branch::jcxz::<S>),
             M::Loop => conditional!(p, branch::loop_while::<S, 2>),
             M::Loope => conditional!(p, branch::loop_while::<S, 1>),
@@ -521,15 +522,15 @@ fn exchanges<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
             hot!(p, false, true, exchange::xchg_memory::<S, W, R>)
         })),
         M::Xchg => width!(i, W => hot!(p, false, false, exchange::xchg::<S, W>)),
-        M::Xadd if i.lock() => width!(i, W => reach!(i, R => {
-            hot!(p, false, true, exchange::xadd_locked::<S, W, R>)
-        })),
+        M::Xadd if i.lock() => width!(i, W => {
+            hot!(p, false, true, exchange::xadd_locked::<S, W, Checked>)
+        }),
         M::Xadd => width!(i, W => target!(i, 0, T => {
             hot!(p, false, <T as Target>::MEMORY, exchange::xadd::<S, W, T>)
         })),
-        M::Cmpxchg if i.lock() => width!(i, W => reach!(i, R => {
-            hot!(p, false, true, exchange::cmpxchg_locked::<S, W, R>)
-        })),
+        M::Cmpxchg if i.lock() => width!(i, W => {
+            hot!(p, false, true, exchange::cmpxchg_locked::<S, W, Checked>)
+        }),
         M::Cmpxchg => width!(i, W => target!(i, 0, T => {
             hot!(p, false, <T as Target>::MEMORY, exchange::cmpxchg::<S, W, T>)
         })),
