@@ -7,7 +7,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use trine_guest::{PAGE_SIZE, Ram};
-use trine_x86::{Core, Insn, Mode, Pick, Semantics, pick};
+use trine_x86::{Core, FlagEffect, Insn, Mode, Pick, Semantics, pick, rflags};
 
 use crate::exec::{Exec, Path};
 
@@ -37,34 +37,63 @@ const _: () = assert!(size_of::<Record>() == 32);
 
 impl Record {
     pub(crate) fn new(insn: Insn) -> Self {
-        Self { insn, run: pick(&insn, PickStep).0 }
+        Self { insn, run: pick(&insn, PickStep).run }
     }
 }
 
 struct PickStep;
 
-/// A handler, and whether a block ends behind it.
-pub(crate) struct Picked(pub(crate) Step, pub(crate) bool);
+/// What executes an instruction.
+pub(crate) struct Picked {
+    run: Step,
+    /// The same without the flags, if it [is plain](Semantics::PLAIN).
+    mute: Option<Step>,
+    /// A block ends behind it.
+    ends: bool,
+}
 
 impl Pick for PickStep {
     type Out = Picked;
     fn pick<T: Semantics>(self) -> Picked {
-        Picked(if T::COLD { step_full::<T> } else { step::<T> }, T::ENDS)
+        Picked {
+            run: if T::COLD { step_full::<T> } else { step::<T, true> },
+            mute: if T::PLAIN { Some(step::<T, false>) } else { None },
+            ends: T::ENDS,
+        }
     }
 }
 
 /// Whether a block ends behind `insn`.
 pub(crate) fn ends(insn: &Insn) -> bool {
-    pick(insn, PickStep).1
+    pick(insn, PickStep).ends
+}
+
+/// Mutes the instructions of a block whose flags nobody sees: others follow that set them anew, and
+/// up to there nothing can fault or leave the block. A block with mute instructions must not be left
+/// but where its chain ends by itself.
+pub(crate) fn mute(records: &mut [Record]) {
+    let mut seen = rflags::ARITHMETIC;
+    for record in records.iter_mut().rev() {
+        let Some(mute) = pick(&record.insn, PickStep).mute else {
+            seen = rflags::ARITHMETIC;
+            continue;
+        };
+        let effect = FlagEffect::of(&record.insn);
+        if effect.writes & seen == 0 {
+            record.run = mute;
+        }
+        seen = seen & !effect.kills | effect.reads;
+    }
 }
 
 /// One instruction, then the rest of the chain.
-fn step<T: Semantics>(x: &mut Exec, chain: &[Record]) -> Flow {
+fn step<T: Semantics, const FLAGS: bool>(x: &mut Exec, chain: &[Record]) -> Flow {
     let [this, rest @ ..] = chain else { return Flow::Ended };
-    if T::exec(&mut Path::<false>(x), &this.insn).is_err() {
+    let mut path = Path::<false, FLAGS>::new(x);
+    if T::exec(&mut path, &this.insn).is_err() {
         return step_full::<T>(x, chain);
     }
-    if T::ENDS || T::CONDITIONAL && x.taken {
+    if T::ENDS || T::CONDITIONAL && path.taken {
         x.retire(&this.insn);
         return Flow::Branched;
     }
@@ -75,10 +104,11 @@ fn step<T: Semantics>(x: &mut Exec, chain: &[Record]) -> Flow {
 #[inline(never)]
 fn step_full<T: Semantics>(x: &mut Exec, chain: &[Record]) -> Flow {
     let [this, rest @ ..] = chain else { return Flow::Ended };
-    if T::exec(&mut Path::<true>(x), &this.insn).is_err() {
+    let mut path = Path::<true>::new(x);
+    if T::exec(&mut path, &this.insn).is_err() {
         return x.fault(&this.insn);
     }
-    if T::ENDS || T::CONDITIONAL && x.taken {
+    if T::ENDS || T::CONDITIONAL && path.taken {
         x.retire(&this.insn);
         return if T::COLD || x.core.leave_block { Flow::Ended } else { Flow::Branched };
     }
@@ -210,7 +240,7 @@ const RECENT: usize = 1 << 12;
 
 /// A block that was entered lately, and where.
 #[derive(Clone)]
-struct Recent {
+pub(crate) struct Recent {
     /// RIP.
     ip: u64,
     /// [`Core::context`].
@@ -222,14 +252,18 @@ struct Recent {
     /// What [`Ram::code_version`] must be.
     version: u32,
     id: u32,
-    records: Option<Arc<[Record]>>,
+    pub(crate) records: Arc<[Record]>,
 }
 
 const NO_PAGE: u32 = u32::MAX;
-const NONE: Recent =
-    Recent { ip: 0, context: 0, base: 0, page: NO_PAGE, version: 0, id: u32::MAX, records: None };
 
 impl Recent {
+    /// What is entered nowhere.
+    fn none() -> Self {
+        let records = Arc::new([]);
+        Self { ip: 0, context: 0, base: 0, page: NO_PAGE, version: 0, id: u32::MAX, records }
+    }
+
     /// Whether it is what is entered now, if its bytes have not changed.
     #[inline(always)]
     fn is_at(&self, core: &Core) -> bool {
@@ -252,7 +286,7 @@ pub(crate) struct Cache {
 
 impl Cache {
     pub(crate) fn new() -> Self {
-        let recent = vec![NONE; RECENT].into_boxed_slice().try_into();
+        let recent = vec![Recent::none(); RECENT].into_boxed_slice().try_into();
         Self {
             blocks: Vec::new(),
             by_span: HashMap::default(),
@@ -267,11 +301,14 @@ impl Cache {
         (r.is_at(core) && r.is_quiet(core)).then_some(r.id)
     }
 
-    /// The records of that block.
+    /// What is known of that block. Most often it is `last`, since loops are short; nothing but RIP
+    /// may have changed since that was entered.
     #[inline(always)]
-    pub(crate) fn recent(&self, core: &Core) -> Option<&[Record]> {
-        let r = &self.recent[Self::slot(core)];
-        if r.is_at(core) && r.is_quiet(core) { r.records.as_deref() } else { None }
+    pub(crate) fn next<'a>(&'a self, core: &Core, last: Option<&'a Recent>) -> Option<&'a Recent> {
+        match last {
+            Some(r) if r.ip == core.rip && r.is_quiet(core) => last,
+            _ => Some(&self.recent[Self::slot(core)]).filter(|r| r.is_at(core) && r.is_quiet(core)),
+        }
     }
 
     /// The number of the block at RIP, if it was entered lately, after a look at its bytes.
@@ -299,7 +336,7 @@ impl Cache {
             page,
             version: freshness.versions.0,
             id,
-            records: Some(records.clone()),
+            records: records.clone(),
         };
     }
 
@@ -336,7 +373,7 @@ impl Cache {
     pub(crate) fn clear(&mut self) {
         self.blocks.clear();
         self.by_span.clear();
-        self.recent.fill(NONE);
+        self.recent.fill(Recent::none());
     }
 
     #[inline(always)]

@@ -34,6 +34,8 @@ pub struct InterpVcpu<T> {
     interrupt: bool,
     /// The instruction that is executed once and then forgotten.
     scratch: Vec<Record>,
+    /// The beginning of a block, when there is no room for the whole.
+    part: Vec<Record>,
     blocks_entered: u64,
     blocks_made: u64,
     blocks_stale: u64,
@@ -61,12 +63,13 @@ impl<T: Tier> InterpVcpu<T> {
         let kicker = Kicker::default();
         Self {
             tier: tier(&mut core, &kicker),
-            exec: Exec { core, taken: false },
+            exec: Exec { core },
             cache: Cache::new(),
             decoder: Decoder::new(model),
             kicker,
             interrupt: false,
             scratch: Vec::new(),
+            part: Vec::new(),
             blocks_entered: 0,
             blocks_made: 0,
             blocks_stale: 0,
@@ -182,10 +185,13 @@ impl<T: Tier> InterpVcpu<T> {
             0 => x.core.retired + room.min(CHAIN),
             _ => 0,
         };
-        if let Some(part) = records.get(..room as usize) {
-            records = part;
+        if let Some(part) = records.get(..room as usize).filter(|part| part.len() < records.len()) {
+            // Whoever looks at what a part of a block has done sees its flags.
+            self.part.clear();
+            self.part.extend(part.iter().map(|record| Record::new(record.insn)));
+            records = &self.part;
         }
-        let mut blocks = 0;
+        let (mut blocks, mut last) = (0, None);
         let flow = loop {
             let Some(first) = records.first() else { break Flow::Ended };
             x.core.regs[usize::from(slot::BLOCK_IP)] = x.core.rip;
@@ -195,10 +201,11 @@ impl<T: Tier> InterpVcpu<T> {
             if flow != Flow::Branched {
                 break flow;
             }
-            match self.cache.recent(&x.core) {
-                Some(next) if x.core.retired + next.len() as u64 <= chains_until => records = next,
-                _ => break flow,
+            let Some(next) = self.cache.next(&x.core, last) else { break flow };
+            if x.core.retired + next.records.len() as u64 > chains_until {
+                break flow;
             }
+            (records, last) = (&next.records, Some(next));
         };
         self.blocks_entered += blocks;
         flow
@@ -442,6 +449,7 @@ impl<T: Tier> InterpVcpu<T> {
                 break;
             }
         }
+        block::mute(&mut records);
         Ok((records, len))
     }
 

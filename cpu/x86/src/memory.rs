@@ -5,7 +5,12 @@
 
 use trine_guest::Gpa;
 
-use crate::{Core, Raised, Seg, Width, paging::Intent, segment::is_canonical, tlb::Class};
+use crate::{
+    Core, Raised, Seg, Width,
+    paging::Intent,
+    segment::is_canonical,
+    tlb::{Class, Entry},
+};
 
 /// A place in memory that was proved writable.
 #[derive(Clone, Copy, Debug)]
@@ -29,24 +34,18 @@ impl Core {
     #[inline(always)]
     #[must_use]
     pub fn readable(&self, class: Class, lin: u64, size: u64) -> Option<u64> {
-        let entry = self.tlb.entry(class, lin);
-        if lin.wrapping_add(size - 1) & !0xfff == entry.read {
-            Some(entry.offset(lin))
-        } else {
-            None
-        }
+        let Entry { read, addend, .. } = *self.tlb.entry(class, lin);
+        let hits = lin.wrapping_add(size - 1) & !0xfff == read;
+        hits.then_some(lin.wrapping_add(addend))
     }
 
     /// The offset in RAM of `size` bytes at `lin`, if the TLB lets `class` write them there.
     #[inline(always)]
     #[must_use]
     pub fn writable(&self, class: Class, lin: u64, size: u64) -> Option<u64> {
-        let entry = self.tlb.entry(class, lin);
-        if lin.wrapping_add(size - 1) & !0xfff == entry.write {
-            Some(entry.offset(lin))
-        } else {
-            None
-        }
+        let Entry { write, addend, .. } = *self.tlb.entry(class, lin);
+        let hits = lin.wrapping_add(size - 1) & !0xfff == write;
+        hits.then_some(lin.wrapping_add(addend))
     }
 
     /// The word at an offset in RAM.

@@ -21,6 +21,25 @@ macro_rules! hot {
     }};
 }
 
+/// Hot semantics without a memory operand unless `T`, a [`crate::operand::Target`], is one:
+/// `operand!(p, stores, T, function::<S, …>)`; `stores` says what it does if it is.
+macro_rules! operand {
+    ($p:expr, $stores:expr, $T:ty, $f:path) => {{
+        struct H;
+        impl $crate::sem::Semantics for H {
+            const ENDS: bool = false;
+            const STORES: bool = $stores && <$T as $crate::operand::Target>::MEMORY;
+            const PLAIN: bool = !<$T as $crate::operand::Target>::MEMORY;
+            const COLD: bool = false;
+            #[inline(always)]
+            fn exec<S: $crate::sem::Sem>(s: &mut S, i: &$crate::insn::Insn) -> Result<(), S::Stop> {
+                $f(s, i)
+            }
+        }
+        $p.pick::<H>()
+    }};
+}
+
 /// A hot branch that may not be taken: `conditional!(p, function::<S, …>)`.
 macro_rules! conditional {
     ($p:expr, $f:path) => {{

@@ -355,6 +355,8 @@ pub trait Semantics: 'static {
     const STORES: bool;
     /// It is a branch that may not be taken; if it is not, the block goes on.
     const CONDITIONAL: bool = false;
+    /// It touches nothing but general registers and the arithmetic flags, so it always completes.
+    const PLAIN: bool = false;
     /// It is a plain function over the core, which may change anything that an engine looks at
     /// between blocks.
     const COLD: bool;
