@@ -108,6 +108,7 @@ mod lift;
 mod memory;
 mod passes;
 mod recipe;
+mod share;
 mod simd;
 mod vcpu;
 #[cfg(target_arch = "x86_64")]

@@ -84,6 +84,7 @@ fn targets(block: &Block) -> [Option<u64>; 2] {
         End::Next => [Some(block.next), None],
         End::Branch if block.next == block.taken => [Some(block.next), None],
         End::Branch => [Some(block.next), Some(block.taken)],
+        End::Goto => [None, Some(block.taken)],
         End::Jump | End::Cold | End::Stop => [None, None],
     }
 }
@@ -96,6 +97,7 @@ fn connect(region: &mut Region) {
         .map(|b| match b.end {
             End::Next => [at(b.next), None],
             End::Branch => [at(b.next), at(b.taken)],
+            End::Goto => [None, at(b.taken)],
             End::Jump | End::Cold | End::Stop => [None, None],
         })
         .collect();
@@ -241,6 +243,21 @@ impl Lifter<'_> {
         match self.constant(a) {
             Some(x) => self.op(Op::Imm(op.eval(w, x))),
             None => self.op(Op::Un(op, w, a)),
+        }
+    }
+
+    /// A flag that decides something, as the condition which looks at that flag alone.
+    fn decide(&mut self, v: Val) {
+        let op = &mut self.ops[self.start + v.index()];
+        if let Op::Flag(flag) = *op {
+            *op = match flag {
+                Flag::Of => Op::Condition(0),
+                Flag::Cf => Op::Condition(2),
+                Flag::Zf => Op::Condition(4),
+                Flag::Sf => Op::Condition(8),
+                Flag::Pf => Op::Condition(10),
+                Flag::Af => Op::Flag(flag),
+            }
         }
     }
 
@@ -480,7 +497,10 @@ impl Sem for Lifter<'_> {
         match self.constant(condition) {
             Some(0) => no,
             Some(_) => yes,
-            None => self.op(Op::Select(condition, yes, no)),
+            None => {
+                self.decide(condition);
+                self.op(Op::Select(condition, yes, no))
+            }
         }
     }
 
@@ -561,8 +581,9 @@ impl Sem for Lifter<'_> {
         if !self.source.is_legal(self.taken) {
             self.op(Op::Stop);
         }
+        condition.into_iter().for_each(|v| self.decide(v));
         self.op(Op::Branch(condition));
-        self.end = Some(End::Branch);
+        self.end = Some(if condition.is_some() { End::Branch } else { End::Goto });
         Ok(())
     }
 

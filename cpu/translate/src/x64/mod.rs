@@ -8,6 +8,7 @@ mod access;
 pub(crate) mod asm;
 mod emit;
 mod flags;
+mod flow;
 mod ops;
 mod runtime;
 mod simd;
@@ -55,8 +56,8 @@ impl Backend for X64 {
     }
 }
 
-/// Registers for values.
-const SCRATCH: [Gpr; 4] = [RAX, RCX, RDX, R11];
+/// Registers for values; those that are taken first come last.
+const SCRATCH: [Gpr; 4] = [RCX, RAX, RDX, R11];
 
 /// Guest registers that live in host registers, and where.
 const HOMES: [(u8, Gpr); 9] =
@@ -96,6 +97,11 @@ use translated;
 /// A word for what finds no register.
 fn spill(n: u8) -> Mem {
     field(offset_of!(Core, translated) + offset_of!(Translated, spill) + 8 * usize::from(n))
+}
+
+/// What takes addresses near a guest register to the host's.
+fn near(reg: u8) -> Mem {
+    field(offset_of!(Core, translated) + offset_of!(Translated, near) + 8 * usize::from(reg))
 }
 
 /// The words of [`Translated::spill`]: values of a step up to here (then come the operands of a
