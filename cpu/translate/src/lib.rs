@@ -31,8 +31,9 @@
 //!    length from that number before it begins, so the count is exact at every block; if it does not
 //!    suffice, the interpreter does the rest one by one. A vCPU comes out after a few thousand
 //!    instructions in any case: so nobody has to interrupt it.
-//! 5. Code goes from region to region by cells (within a page) and by a table of jump targets that
-//!    each vCPU has (between pages, indirectly). What is not known there comes out and is looked up.
+//! 5. Code goes from region to region by cells (within a page) and by tables of jump targets that
+//!    each vCPU has, one for each of its last states (between pages, indirectly). What is not known
+//!    there comes out and is looked up.
 //! 6. The bytes change: the entry compares the page's version with the one it was made for, and
 //!    comes out. If the region's own bytes are still the same, only the number is renewed.
 //! 7. The memory is full: everything goes at once, when all vCPUs have come out.
@@ -45,6 +46,15 @@
 //! knows everything. There is no second implementation of faults, of memory-mapped devices or of
 //! self-modifying code. A site says where that is: RIP, how many instructions of its block were not
 //! done, and the flags' recipe.
+//!
+//! # What is known where
+//!
+//! At an edge between two blocks nothing is written down that the other side can know (`x64`'s `flow`):
+//! a block is there once for each recipe with which it is entered, up to a few, and once for those who
+//! left the recipe in memory. Within a block, accesses near the same register share a look into the
+//! TLB (`share`); if what they span is not in one page that is at hand, the rest of the block is there
+//! once more, where each looks for itself. Where an address follows from a load, code goes on with what
+//! the TLB gave there last time, and compares ([`trine_x86::Hunches`]).
 //!
 //! # The state key
 //!

@@ -1,8 +1,8 @@
 //! From a region to bytes: blocks, steps, edges, and what lies out of line.
 
-use std::ops::Range;
+use std::{cell::Cell, ops::Range};
 
-use trine_x86::{Class, Insn, Width, rflags::ARITHMETIC};
+use trine_x86::{Class, Flag, Insn, Width, rflags::ARITHMETIC};
 
 use super::{
     TLB_ADDEND, TLB_FETCH,
@@ -16,6 +16,7 @@ use crate::{
     flags::{RECIPE_SPILLS, Recipe, Src},
     ir::{Block, Op, Region, Setter, Step, Work},
     passes,
+    recipe::Made,
     share::Shared,
 };
 
@@ -71,6 +72,10 @@ pub(super) struct Emitter<'a> {
     pub(super) early: bool,
     /// For the recipe of INC or DEC to come, CF stays where memory says.
     pub(super) carry_in_memory: bool,
+    /// This step looks at CF as a value.
+    pub(super) reads_carry: bool,
+    /// A setter of this step and its recipe, which is asked for again and again.
+    pub(super) made_recipe: Cell<Option<((Width, Setter), Option<Made>)>>,
     pub(super) stubs: Vec<Stub>,
     pub(super) call: Label,
     /// The present block, its RIP, and the present step.
@@ -114,6 +119,8 @@ pub(super) fn region(region: &Region, place: &Place) -> Emitted {
         vectors: simd::IN_CORE,
         early: false,
         carry_in_memory: false,
+        reads_carry: false,
+        made_recipe: Cell::new(None),
         stubs: Vec::new(),
         call,
         block: 0,
@@ -164,6 +171,8 @@ impl Emitter<'_> {
         self.step_site = None;
         self.next_recipe = None;
         self.made = None;
+        self.made_recipe.set(None);
+        self.reads_carry = self.ops().iter().any(|op| matches!(op, Op::Flag(Flag::Cf)));
         let last = self.left == 1;
         if step.straddles {
             self.check_beyond();

@@ -384,6 +384,9 @@ impl Emitter<'_> {
     /// If a value is the sum or difference of two and CF: which two, whether it is a difference, and
     /// the operations in between.
     pub(super) fn carries(&self, r: Val) -> Option<Carries> {
+        if !self.reads_carry {
+            return None;
+        }
         let Op::Bin(op @ (Bin::Add | Bin::Sub), w, middle, carry) = self.ops()[r.index()] else {
             return None;
         };
@@ -410,9 +413,16 @@ impl Emitter<'_> {
 
     /// The recipe for a setter's flags, if there is one.
     pub(super) fn recipe_for(&self, w: Width, setter: Setter) -> Option<Made> {
-        recipe::recipe_for(self.ops(), w, setter, |r| {
+        if let Some((of, made)) = self.made_recipe.get()
+            && of == (w, setter)
+        {
+            return made;
+        }
+        let made = recipe::recipe_for(self.ops(), w, setter, |r| {
             self.carries(r).is_some_and(|c| self.fused_carry(c.carry.index()))
-        })
+        });
+        self.made_recipe.set(Some(((w, setter), made)));
+        made
     }
 
     /// The operands of a setter that are used when it is reached.
