@@ -44,7 +44,9 @@ pub struct ColdCall {
     pub insn: Insn,
     /// Its block's first RIP.
     pub block_ip: u64,
-    /// RIP behind it.
+    /// RIP of it, ...
+    pub ip: u64,
+    /// ... and behind it.
     pub next: u64,
     /// Instructions charged for and not done, this one included.
     pub back: u32,
@@ -56,7 +58,7 @@ impl ColdCall {
     /// A call of `cold`.
     #[must_use]
     pub fn new(cold: Cold, insn: Insn, block_ip: u64, at: &Site, ends: bool) -> Self {
-        Self { run: cold.run, insn, block_ip, next: at.next, back: at.back, ends }
+        Self { run: cold.run, insn, block_ip, ip: at.ip, next: at.next, back: at.back, ends }
     }
 }
 
@@ -136,11 +138,9 @@ pub enum Reason {
     Budget,
     /// Before an instruction that the interpreter shall do. The number is the site's.
     Once,
-    /// An instruction raised an exception.
+    /// A cold instruction raised an exception.
     Faulted,
-    /// Behind an instruction after which the block has to be left.
-    Left,
-    /// Behind an instruction that ended the block and set RIP.
+    /// Behind a cold instruction after which the block has to be left.
     Ended,
     /// At the entry of a region whose page has changed. The number is the region's.
     Stale,
@@ -148,10 +148,10 @@ pub enum Reason {
 
 impl Reason {
     /// How many there are.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 6;
     /// All of them, by number.
     pub const ALL: [Self; Self::COUNT] =
-        [Self::Exit, Self::Budget, Self::Once, Self::Faulted, Self::Left, Self::Ended, Self::Stale];
+        [Self::Exit, Self::Budget, Self::Once, Self::Faulted, Self::Ended, Self::Stale];
 }
 
 /// Makes host code.

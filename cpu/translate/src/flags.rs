@@ -197,7 +197,14 @@ fn of_number(number: u32) -> (Kind, Width) {
 }
 
 /// Computes the flags from what memory says, into [`Core::flags`].
+#[inline]
 pub fn settle(core: &mut Core) {
+    if core.translated.flags_kind | core.translated.flags_count != 0 {
+        compute(core);
+    }
+}
+
+fn compute(core: &mut Core) {
     let t = &mut core.translated;
     let number = std::mem::take(&mut t.flags_kind);
     let count = std::mem::take(&mut t.flags_count);

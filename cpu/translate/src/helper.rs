@@ -43,7 +43,8 @@ host_functions! {
         u32::from(try_fill(core, lin, access))
     }
 
-    /// Executes a cold instruction. Returns the [`Reason`] to leave, or -1 to go on.
+    /// Executes a cold instruction. Returns the [`Reason`] to leave, with RIP and the count of
+    /// instructions as they are then, or -1 to go on.
     ///
     /// # Safety
     /// As for [`fill`]; `call` is one of the region that is running.
@@ -57,15 +58,20 @@ host_functions! {
         core.rip = call.next;
         core.leave_block = false;
         let before = (core.class, Usable::of(core));
-        match (call.run)(core, &call.insn) {
-            Err(_) => Reason::Faulted as i32,
-            Ok(()) if call.ends => Reason::Ended as i32,
-            // STAC, CLAC and LDMXCSR change what the code was made for.
-            Ok(()) if core.leave_block || (core.class, Usable::of(core)) != before => {
-                Reason::Left as i32
-            }
-            Ok(()) => -1,
+        if (call.run)(core, &call.insn).is_err() {
+            core.rip = call.ip;
+            return Reason::Faulted as i32;
         }
+        // STAC, CLAC and LDMXCSR change what the code was made for.
+        let leaves = core.leave_block || (core.class, Usable::of(core)) != before;
+        if !call.ends && !leaves {
+            return -1;
+        }
+        core.retired += 1;
+        if !call.ends {
+            core.rip = call.next;
+        }
+        Reason::Ended as i32
     }
 
     /// Computes the flags into [`Core::flags`]; returns them as in RFLAGS.

@@ -278,20 +278,8 @@ impl Translator {
                 settle(core);
                 Above::Once
             }
-            Reason::Faulted | Reason::Left | Reason::Ended => {
-                let Some(site) = self.cache.site(number) else { return Above::Cold };
-                settle(core);
-                core.retired = retired(i64::from(site.back));
-                if reason == Reason::Faulted {
-                    core.rip = site.ip;
-                    return Above::Faulted;
-                }
-                core.retired += 1;
-                if reason == Reason::Left {
-                    core.rip = site.next;
-                }
-                Above::Ended
-            }
+            Reason::Faulted => Above::Faulted,
+            Reason::Ended => Above::Ended,
         }
     }
 }

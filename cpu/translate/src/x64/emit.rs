@@ -42,6 +42,9 @@ pub(super) enum Stub {
     Unknown { label: Label, exit: u32 },
 }
 
+/// What sets flags, and its width.
+type Set = (Width, Setter);
+
 /// Emits a region.
 pub(super) struct Emitter<'a> {
     pub(super) asm: Asm,
@@ -75,7 +78,7 @@ pub(super) struct Emitter<'a> {
     /// This step looks at CF as a value.
     pub(super) reads_carry: bool,
     /// A setter of this step and its recipe, which is asked for again and again.
-    pub(super) made_recipe: Cell<Option<((Width, Setter), Option<Made>)>>,
+    pub(super) made_recipe: Cell<Option<(Set, Option<Made>)>>,
     pub(super) stubs: Vec<Stub>,
     pub(super) call: Label,
     /// The present block, its RIP, and the present step.
