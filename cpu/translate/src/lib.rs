@@ -112,6 +112,7 @@ mod simd;
 mod vcpu;
 #[cfg(target_arch = "x86_64")]
 mod x64;
+mod x87;
 
 use std::sync::Arc;
 

@@ -72,6 +72,10 @@ pub struct Translated {
     pub jumps: u64,
     /// Where the vector registers and MXCSR are; 0: in [`Core::simd`].
     pub vectors: u32,
+    /// Where the x87's registers and status word are; 0: in [`Core::x87`].
+    pub x87: u32,
+    /// Room for the image that FNSAVE and FRSTOR move, in its 32-bit form.
+    pub x87_image: [u32; 27],
     /// Words for values that found no register.
     pub spill: [u64; 32],
 }

@@ -97,7 +97,7 @@ impl Emitter<'_> {
         self.claim(RAX);
         self.claim(RDX);
         let site = self.site();
-        let vectors = self.vectors;
+        let (vectors, x87) = (self.vectors, self.x87.loaded);
         if aligned {
             let bail = self.bail();
             self.noisy().test_byte(RCX, bytes as u8 - 1);
@@ -125,7 +125,7 @@ impl Emitter<'_> {
         a.jcc(cc::NE, miss);
         a.alu_from(Alu::Add, Width::W64, RCX, tlb(class, RAX, TLB_ADDEND));
         let access = bytes | if write { helper::WRITE } else { 0 };
-        self.stubs.push(Stub::Miss { label: miss, retry, access, site, vectors });
+        self.stubs.push(Stub::Miss { label: miss, retry, access, site, vectors, x87 });
         self.unlock(RAX);
         self.unlock(RDX);
     }

@@ -11,6 +11,7 @@ use super::{
     runtime::jump_cell,
     simd, spill, tlb_entry, translated,
     values::{Loc, Values},
+    x87,
 };
 use crate::{
     code::{ColdCall, Emitted, Exit, JUMPS, Jump, Place, Reason, Site, jump_index, jump_tag},
@@ -21,9 +22,11 @@ use crate::{
 /// What is emitted behind the region.
 pub(super) enum Stub {
     /// A TLB miss.
-    Miss { label: Label, retry: Label, access: u32, site: u32, vectors: u32 },
+    Miss { label: Label, retry: Label, access: u32, site: u32, vectors: u32, x87: bool },
     /// The host's vector registers do not hold the guest's.
     Vectors { label: Label, back: Label, wanted: u32 },
+    /// The host's FPU does not hold the guest's state.
+    X87 { label: Label, back: Label },
     /// Stops before an instruction.
     Once { label: Label, site: u32 },
     /// Goes to a place outside of the region.
@@ -60,6 +63,8 @@ pub(super) struct Emitter<'a> {
     pub(super) made: Option<usize>,
     /// What the host's vector registers are known to hold.
     pub(super) vectors: u32,
+    /// The same of the x87.
+    pub(super) x87: x87::Known,
     /// The operands of this step's recipe were put aside before it.
     pub(super) early: bool,
     /// For the recipe of INC or DEC to come, CF stays where memory says.
@@ -67,10 +72,10 @@ pub(super) struct Emitter<'a> {
     pub(super) stubs: Vec<Stub>,
     pub(super) call: Label,
     /// RIP of the present block, and the present step.
-    block_ip: u64,
-    step: usize,
+    pub(super) block_ip: u64,
+    pub(super) step: usize,
     /// Steps of the block from this one on.
-    left: u32,
+    pub(super) left: u32,
     step_site: Option<u32>,
     blocks: Vec<Label>,
     recipes: Vec<Recipe>,
@@ -98,6 +103,7 @@ pub(super) fn region(region: &Region, place: &Place) -> Emitted {
         host: 0,
         made: None,
         vectors: simd::IN_CORE,
+        x87: x87::Known::default(),
         early: false,
         carry_in_memory: false,
         stubs: Vec::new(),
@@ -198,6 +204,7 @@ impl Emitter<'_> {
             self.charge(n);
         }
         self.load_vectors_of(block);
+        self.load_x87_of(block);
         for (k, s) in block.steps.clone().enumerate() {
             self.step = s;
             self.left = steps - k as u32;
@@ -432,6 +439,7 @@ impl Emitter<'_> {
             Op::Jump(v) => self.look_up(v),
             Op::When(condition, end) => self.when(condition, usize::from(end)),
             Op::Vector(shape, at, general) => self.vector(n, shape, at, general),
+            Op::X87(part) => self.x87(n, part),
             Op::Stop => {
                 let bail = self.bail();
                 self.asm.jmp(bail);
@@ -513,6 +521,7 @@ impl Emitter<'_> {
         self.stored = true;
         self.host = 0;
         self.vectors = simd::IN_CORE;
+        self.x87 = x87::Known::default();
     }
 
     /// [`Op::Jump`]: the step stops unless code is known for the target, and notes where it is.
@@ -651,18 +660,26 @@ impl Emitter<'_> {
         // Only the recipe came along.
         (self.stored, self.host) = (false, 0);
         match *stub {
-            Stub::Miss { label, retry, access, site, vectors } => {
+            Stub::Miss { label, retry, access, site, vectors, x87 } => {
                 self.asm.bind(label);
                 self.asm.mov_imm(RAX, u64::from(site));
                 self.asm.mov_imm(RDX, u64::from(access));
                 let miss = self.far(self.place.runtime.miss);
                 self.asm.call(miss);
                 self.call_vectors(vectors);
+                if x87 {
+                    self.call_x87();
+                }
                 self.asm.jmp(retry);
             }
             Stub::Vectors { label, back, wanted } => {
                 self.asm.bind(label);
                 self.call_vectors(wanted);
+                self.asm.jmp(back);
+            }
+            Stub::X87 { label, back } => {
+                self.asm.bind(label);
+                self.call_x87();
                 self.asm.jmp(back);
             }
             Stub::Once { label, site } => {

@@ -332,7 +332,7 @@ impl Emitter<'_> {
         self.host = 0;
     }
 
-    fn remember_operand(&mut self, to: super::Mem, src: Src) {
+    pub(super) fn remember_operand(&mut self, to: super::Mem, src: Src) {
         match src {
             Src::Imm(value) => match i32::try_from(value.cast_signed()) {
                 Ok(imm) => self.quiet().store_imm(Width::W64, to, imm),
