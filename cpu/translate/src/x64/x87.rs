@@ -344,3 +344,120 @@ impl Emitter<'_> {
         self.unlock(reg);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use iced_x86::{DecoderOptions, Instruction, OpKind};
+    use trine_x86::{CpuModel, Decoded, Decoder, Mode};
+
+    use super::*;
+    use crate::{
+        memory::{CodeMemory, Way as Mapping},
+        x64::asm::{RBP, RDI, RSI},
+        x87::Way,
+    };
+
+    fn decode(bytes: &[u8]) -> Instruction {
+        iced_x86::Decoder::with_ip(64, bytes, 0, DecoderOptions::NONE).decode()
+    }
+
+    #[test]
+    fn instructions_stay_what_they_are() {
+        let decoder = Decoder::new(&CpuModel::named("max").expect("it is one"));
+        let mode = Mode::new(Width::W64, Width::W64, true, true);
+        let mut seen = 0;
+        for (opcode, modrm) in (0xd8..=0xdf).flat_map(|o| (0..=0xff).map(move |m| (o, m))) {
+            let bytes = [opcode, modrm, 0x25, 0, 0, 0, 0, 0, 0];
+            let Decoded::Insn(insn) = decoder.decode(&bytes, mode, 0, 0) else { continue };
+            let Some(Way::Host(shape)) = Way::of(&insn) else { continue };
+            let mut asm = Asm::default();
+            asm.x87(&insn);
+            let (before, after) = (decode(&bytes), decode(&asm.code));
+            assert_eq!(after.len(), asm.code.len(), "{bytes:x?}: {:x?}", asm.code);
+            assert_eq!(after.code(), before.code(), "{bytes:x?}: {:x?}", asm.code);
+            assert_eq!(usize::from(shape.bytes), after.memory_size().size(), "{bytes:x?}");
+            for n in 0..before.op_count() {
+                assert_eq!(after.op_kind(n), before.op_kind(n), "{bytes:x?}: {:x?}", asm.code);
+                if before.op_kind(n) == OpKind::Register {
+                    assert_eq!(after.op_register(n), before.op_register(n), "{bytes:x?}");
+                }
+            }
+            seen += 1;
+        }
+        assert!(seen > 1000, "only {seen} encodings");
+    }
+
+    /// Code with the arguments RDI, a core, and RSI, room for an environment: loads the state, makes
+    /// the core forget it, puts it back, and stores the environment that is left.
+    fn there_and_back() -> Vec<u8> {
+        let mut a = Asm::default();
+        let load = a.label();
+        let switch = Switch::emit(&mut a);
+        a.bind(load);
+        Switch::load(&mut a);
+        let entry = a.code.len();
+        a.push(RBP);
+        a.store(Width::W64, RBP, RDI);
+        a.call(load);
+        a.store_imm(Width::W16, x87!(status), 0);
+        a.store_imm(Width::W8, x87!(valid), 0);
+        for n in 0..8 {
+            for part in [0, 8] {
+                let Mem { disp, .. } = register(part);
+                a.store_imm(Width::W64, Mem::at(RBP, disp + 16 * n), 0);
+            }
+        }
+        switch.put_back(&mut a);
+        // FNSTENV.
+        a.x87_memory(0xd9, 6, Mem::at(RSI, 0));
+        a.pop(RBP);
+        a.ret();
+        // The entry comes first.
+        let mut whole = Asm::default();
+        let behind = whole.label();
+        whole.jmp(behind);
+        let start = whole.code.len();
+        whole.bind_at(behind, (start + entry) as i32);
+        whole.resolve();
+        a.resolve();
+        [whole.code, a.code].concat()
+    }
+
+    #[test]
+    fn the_state_goes_to_the_host_and_comes_back() {
+        let code = there_and_back();
+        let mut memory = CodeMemory::new(Mapping::of_host(), 0x1000, 1).expect("there is memory");
+        memory.write(0, &code).expect("it can be written");
+        type Entry = unsafe extern "sysv64" fn(*mut u64, *mut [u32; 7]);
+        // SAFETY: the code keeps that convention.
+        let run = unsafe { std::mem::transmute::<usize, Entry>(memory.base()) };
+        let mut seed = 1_u64;
+        let mut draw = || {
+            seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            seed >> 20
+        };
+        for _ in 0..1000 {
+            let mut x = X87 {
+                control: (draw() as u16 & 0x1f00) | 0x7f,
+                status: draw() as u16 & 0x7f7f,
+                valid: draw() as u8,
+                ..X87::default()
+            };
+            x.reg = std::array::from_fn(|_| (draw() << 20 ^ draw(), draw() as u16));
+            // All that the code looks at, at its place in a core.
+            let mut core = vec![0_u64; size_of::<Core>() / 8];
+            let at = core.as_mut_ptr().wrapping_byte_add(offset_of!(Core, x87)).cast::<X87>();
+            let mut left = [0; 7];
+            // SAFETY: the place lies in the vector, which is as large as a core, and is aligned;
+            // the code accesses nothing beyond the two.
+            let after = unsafe {
+                at.write(x);
+                run(core.as_mut_ptr(), &raw mut left);
+                at.read()
+            };
+            assert_eq!(after, x);
+            let [control, status, tags, ..] = left.map(|word| word & 0xffff);
+            assert_eq!([control, status, tags], [0x37f, 0, 0xffff]);
+        }
+    }
+}
