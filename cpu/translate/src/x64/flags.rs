@@ -85,6 +85,10 @@ impl Emitter<'_> {
             if wanted == rflags::CF {
                 self.noisy().bt_imm(Width::W32, spill(OVER_SPILL), 0);
                 self.host = rflags::CF;
+            } else if wanted & !over == 0 && wanted & rflags::OF == 0 {
+                // As after SAHF.
+                self.load_compared(Src::Spill(OVER_SPILL));
+                self.host = over & SHOWN & !rflags::OF;
             } else {
                 self.ensure_from_image();
             }
