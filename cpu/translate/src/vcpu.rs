@@ -13,6 +13,7 @@ use crate::{
     cache::{Cache, State},
     code::{JUMPS, Jump, NO_JUMP, Reason, jump_index, jump_tag},
     flags::settle,
+    x87::Room,
 };
 
 /// Instructions after which a vCPU comes out to look whether somebody calls: microseconds.
@@ -62,6 +63,8 @@ pub(crate) struct Translator {
     peers: Arc<Peers>,
     mailbox: Arc<Mailbox>,
     jumps: Box<[Jump; JUMPS]>,
+    /// For the host's FPU.
+    fpu: Box<Room>,
     tuning: Tuning,
     /// For what the jumps are right: the TLB's epoch, the cache's generation, the base of CS.
     known: (u32, u32, u64),
@@ -90,6 +93,7 @@ impl Translator {
             peers,
             mailbox,
             jumps,
+            fpu: Box::default(),
             tuning,
             known: (0, 0, 0),
             states: [(None, 0); 4],
@@ -178,6 +182,7 @@ impl Translator {
         core.translated.end = core.retired + grant;
         core.translated.left = grant as i32;
         core.translated.jumps = self.jumps.as_ptr() as u64;
+        core.translated.fpu = std::ptr::from_mut(&mut *self.fpu) as u64;
         self.entered += 1;
         // SAFETY: the address is that of the runtime's entry, which keeps the C calling convention.
         let enter = unsafe { std::mem::transmute::<usize, Enter>(self.cache.runtime.enter) };

@@ -27,6 +27,16 @@ pub fn is_usable(core: &Core) -> bool {
     masked && core.control.cr0 & (cr0::EM | cr0::TS) == 0
 }
 
+/// Room for a state of the host's FPU, as x86's FXSAVE wants it.
+#[repr(C, align(16))]
+pub struct Room([u8; 512]);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self([0; 512])
+    }
+}
+
 /// What an instruction becomes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Way {

@@ -76,10 +76,10 @@ pub struct Translated {
     pub ram: u64,
     /// Host address of the table of jump targets.
     pub jumps: u64,
+    /// Host address of room for a state of the host's FPU.
+    pub fpu: u64,
     /// Where the x87's registers and status word are; 0: in [`Core::x87`].
     pub x87: u32,
-    /// Room for the image that FNSAVE and FRSTOR move, in its 32-bit form.
-    pub x87_image: [u32; 27],
     /// Words for values that found no register.
     pub spill: [u64; 32],
 }

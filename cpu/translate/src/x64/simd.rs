@@ -37,7 +37,7 @@ pub(super) const XMM: u32 = 1;
 pub(super) const YMM: u32 = 2;
 
 /// MXCSR as the host's own code wants it.
-const HOST_MXCSR: u32 = 0x1f80;
+pub(super) const HOST_MXCSR: u32 = 0x1f80;
 
 /// Code that gives the host's registers the guest's values, and the core its own back.
 pub(super) struct Switch {

@@ -4,20 +4,20 @@
 //! is emitted with the opcode and the registers that it had. As for vector registers, code looks
 //! before the first such instruction of a block whether the host has them
 //! ([`trine_x86::Translated::x87`]), and loads them if not; whatever calls or leaves puts them back
-//! into the core, after which the FPU is as the ABI wants it: empty, and with the control word of
-//! FNINIT. The control word is right in the core all the time.
+//! into the core, after which the FPU is as the ABI wants it: empty, and with the control word that
+//! FNINIT gives it. The guest's control word is right in the core all the time.
 //!
-//! Sources: SDM vol. 1, chapter 8; vol. 2, FNSAVE and FRSTOR; System V AMD64 ABI, section 3.2.
+//! Sources: SDM vol. 1, chapter 8; vol. 2, FXSAVE (64-bit mode, REX.W) and FXRSTOR; System V AMD64 ABI, section 3.2.
 
 use std::mem::offset_of;
 
 use iced_x86::Mnemonic;
-use trine_x86::{Core, Insn, Seg, Segment, Segments, Translated, Width, X87};
+use trine_x86::{Core, Insn, Seg, Segment, Segments, Width, X87};
 
 use super::{
     asm::{Alu, Asm, Encoding, Gpr, Label, Mem, RAX, RCX, RDX, Rm, Shift, cc},
     emit::{Emitter, Stub},
-    field, translated,
+    field, simd, translated,
 };
 use crate::{
     flags::Src,
@@ -34,10 +34,16 @@ const IN_HOST: i32 = 1;
 const WRITABLE: i32 = 0x1f3f;
 const FIXED: i32 = 0x40;
 
-/// Where FNSAVE's image, in its 32-bit form, has the status word, the tag word and ST(0) to ST(7).
-const STATUS: usize = 4;
-const TAGS: usize = 8;
-const STACK: usize = 28;
+/// Where FXSAVE's image has the control word, the status word, a bit for each register that is not
+/// empty, MXCSR, and ST(0) to ST(7).
+const CONTROL: usize = 0;
+const STATUS: usize = 2;
+const VALID: usize = 4;
+const MXCSR: usize = 24;
+const STACK: usize = 32;
+
+/// The control word as the host's own code wants it.
+const HOST_CONTROL: u16 = 0x37f;
 
 /// What the present block knows.
 #[derive(Clone, Copy, Default)]
@@ -62,10 +68,13 @@ macro_rules! x87 {
     };
 }
 
-/// A part of the image for FNSAVE and FRSTOR.
+/// A part of the image for FXSAVE and FXRSTOR, which lies where RDX says.
 fn image(at: usize) -> Mem {
-    field(offset_of!(Core, translated) + offset_of!(Translated, x87_image) + at)
+    Mem::at(RDX, at as i32)
 }
+
+/// What the shared code uses.
+const USED: [Gpr; 3] = [RAX, RCX, RDX];
 
 /// Code that gives the host's FPU the guest's state, and the core its own back.
 pub(super) struct Switch {
@@ -75,37 +84,47 @@ pub(super) struct Switch {
 impl Switch {
     /// Emits what is shared: how the core gets it back. It keeps all general registers.
     pub(super) fn emit(a: &mut Asm) -> Self {
-        let put_back = a.label();
+        let (put_back, host_control) = (a.label(), a.label());
+        a.bind(host_control);
+        a.code.extend(HOST_CONTROL.to_le_bytes());
         a.bind(put_back);
-        let used = [RAX, RCX, RDX];
-        used.iter().for_each(|reg| a.push(*reg));
-        // FNSAVE, which also does what FNINIT does.
-        a.x87_memory(0xdd, 6, image(0));
+        USED.iter().for_each(|reg| a.push(*reg));
+        a.load(Width::W64, RDX, translated!(fpu));
+        a.fxsave();
+        // EMMS, FLDCW.
+        a.code.extend([0x0f, 0x77]);
+        a.x87_memory(0xd9, 5, Rm::Rip(host_control));
+        a.load(Width::W8, RAX, image(VALID));
+        a.store(Width::W8, x87!(valid), RAX);
         a.load(Width::W16, RCX, image(STATUS));
         a.store(Width::W16, x87!(status), RCX);
-        a.tags_to_valid();
-        a.store(Width::W8, x87!(valid), RAX);
         a.move_registers(true);
-        used.iter().rev().for_each(|reg| a.pop(*reg));
+        USED.iter().rev().for_each(|reg| a.pop(*reg));
         a.store_imm(Width::W32, translated!(x87), IN_CORE);
         a.ret();
         Self { put_back }
     }
 
-    /// Code to be called that loads it. It keeps all general registers.
+    /// Code to be called that loads it. It keeps all general registers, and the vector registers
+    /// where they hold the guest's.
     pub(super) fn load(a: &mut Asm) {
-        let used = [RAX, RCX, RDX];
-        used.iter().for_each(|reg| a.push(*reg));
-        a.load(Width::W16, RCX, x87!(control));
-        a.store(Width::W16, image(0), RCX);
+        USED.iter().for_each(|reg| a.push(*reg));
+        a.load(Width::W64, RDX, translated!(fpu));
+        a.store_imm(Width::W32, image(MXCSR), simd::HOST_MXCSR.cast_signed());
+        let free = a.label();
+        a.alu_imm(Alu::Cmp, Width::W32, translated!(vectors), simd::IN_CORE.cast_signed());
+        a.jcc(cc::E, free);
+        a.fxsave();
+        a.bind(free);
+        a.load(Width::W16, RAX, x87!(control));
+        a.store(Width::W16, image(CONTROL), RAX);
+        a.load(Width::W8, RAX, x87!(valid));
+        a.store(Width::W8, image(VALID), RAX);
         a.load(Width::W16, RCX, x87!(status));
         a.store(Width::W16, image(STATUS), RCX);
-        a.valid_to_tags();
-        a.store(Width::W16, image(TAGS), RAX);
         a.move_registers(false);
-        used.iter().rev().for_each(|reg| a.pop(*reg));
-        // FRSTOR.
-        a.x87_memory(0xdd, 4, image(0));
+        a.fxrstor();
+        USED.iter().rev().for_each(|reg| a.pop(*reg));
         a.store_imm(Width::W32, translated!(x87), IN_HOST);
         a.ret();
     }
@@ -149,34 +168,19 @@ impl Asm {
         self.code.extend([0xdf, 0xe0]);
     }
 
-    /// AL = a bit for each register, set where the image's tag word does not say 11b, empty.
-    fn tags_to_valid(&mut self) {
-        self.load(Width::W16, RAX, image(TAGS));
-        self.store(Width::W32, RDX, RAX);
-        self.shift(Shift::Shr, Width::W32, RDX, 1);
-        self.alu(Alu::And, Width::W32, RAX, RDX);
-        self.alu_imm(Alu::And, Width::W32, RAX, 0x5555);
-        for (by, mask) in [(1, 0x3333), (2, 0x0f0f), (4, 0x00ff)] {
-            self.store(Width::W32, RDX, RAX);
-            self.shift(Shift::Shr, Width::W32, RDX, by);
-            self.alu(Alu::Or, Width::W32, RAX, RDX);
-            self.alu_imm(Alu::And, Width::W32, RAX, mask);
-        }
-        self.alu_imm(Alu::Xor, Width::W32, RAX, 0xff);
+    /// FXSAVE64 of the image.
+    fn fxsave(&mut self) {
+        self.fx(0);
     }
 
-    /// AX = a tag word with 11b where the core says that a register is empty, else 00b; the CPU finds
-    /// the other tags by itself.
-    fn valid_to_tags(&mut self) {
-        self.load(Width::W8, RAX, x87!(valid));
-        for (by, mask) in [(4, 0x0f0f), (2, 0x3333), (1, 0x5555)] {
-            self.store(Width::W32, RDX, RAX);
-            self.shift(Shift::Shl, Width::W32, RDX, by);
-            self.alu(Alu::Or, Width::W32, RAX, RDX);
-            self.alu_imm(Alu::And, Width::W32, RAX, mask);
-        }
-        self.lea(Width::W32, RAX, Mem { base: Some(RAX), index: Some((RAX, 1)), disp: 0 });
-        self.alu_imm(Alu::Xor, Width::W32, RAX, 0xffff);
+    /// FXRSTOR64 of the image.
+    fn fxrstor(&mut self) {
+        self.fx(1);
+    }
+
+    fn fx(&mut self, reg: u8) {
+        let e = Encoding { prefix: None, wide: true, rex: false, opcode: &[0x0f, 0xae] };
+        self.encode(e, reg, image(0).into(), 0);
     }
 
     /// Moves ST(0) to ST(7) from the image to the core, whose registers do not turn with TOP, or
@@ -193,7 +197,7 @@ impl Asm {
         for n in 0..8 {
             self.alu_imm(Alu::And, Width::W32, RCX, 7 * SIZE);
             for (w, in_image, in_core) in parts {
-                let stack = image(STACK + 10 * n + in_image);
+                let stack = image(STACK + 16 * n + in_image);
                 let register = Mem { index: Some((RCX, 0)), ..register(in_core) };
                 let (to, from) = if save { (register, stack) } else { (stack, register) };
                 self.load(w, RAX, from);
@@ -348,13 +352,13 @@ impl Emitter<'_> {
 #[cfg(test)]
 mod tests {
     use iced_x86::{DecoderOptions, Instruction, OpKind};
-    use trine_x86::{CpuModel, Decoded, Decoder, Mode};
+    use trine_x86::{CpuModel, Decoded, Decoder, Mode, Translated};
 
     use super::*;
     use crate::{
         memory::{CodeMemory, Way as Mapping},
         x64::asm::{RBP, RDI, RSI},
-        x87::Way,
+        x87::{Room, Way},
     };
 
     fn decode(bytes: &[u8]) -> Instruction {
@@ -387,8 +391,9 @@ mod tests {
         assert!(seen > 1000, "only {seen} encodings");
     }
 
-    /// Code with the arguments RDI, a core, and RSI, room for an environment: loads the state, makes
-    /// the core forget it, puts it back, and stores the environment that is left.
+    /// Code with the arguments RDI, a core, and RSI, room for what it leaves: loads the state, makes
+    /// the core forget it, puts it back, and stores the environment and, at 32, what was RSI and
+    /// has been in XMM5 meanwhile.
     fn there_and_back() -> Vec<u8> {
         let mut a = Asm::default();
         let load = a.label();
@@ -398,6 +403,8 @@ mod tests {
         let entry = a.code.len();
         a.push(RBP);
         a.store(Width::W64, RBP, RDI);
+        // MOVQ XMM5, RSI.
+        a.code.extend([0x66, 0x48, 0x0f, 0x6e, 0xee]);
         a.call(load);
         a.store_imm(Width::W16, x87!(status), 0);
         a.store_imm(Width::W8, x87!(valid), 0);
@@ -410,6 +417,8 @@ mod tests {
         switch.put_back(&mut a);
         // FNSTENV.
         a.x87_memory(0xd9, 6, Mem::at(RSI, 0));
+        // MOVQ [RSI + 32], XMM5.
+        a.code.extend([0x66, 0x0f, 0xd6, 0x6e, 0x20]);
         a.pop(RBP);
         a.ret();
         // The entry comes first.
@@ -428,7 +437,7 @@ mod tests {
         let code = there_and_back();
         let mut memory = CodeMemory::new(Mapping::of_host(), 0x1000, 1).expect("there is memory");
         memory.write(0, &code).expect("it can be written");
-        type Entry = unsafe extern "sysv64" fn(*mut u64, *mut [u32; 7]);
+        type Entry = unsafe extern "sysv64" fn(*mut u128, *mut [u32; 10]);
         // SAFETY: the code keeps that convention.
         let run = unsafe { std::mem::transmute::<usize, Entry>(memory.base()) };
         let mut seed = 1_u64;
@@ -436,7 +445,7 @@ mod tests {
             seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
             seed >> 20
         };
-        for _ in 0..1000 {
+        for n in 0..1000 {
             let mut x = X87 {
                 control: (draw() as u16 & 0x1f00) | 0x7f,
                 status: draw() as u16 & 0x7f7f,
@@ -445,19 +454,25 @@ mod tests {
             };
             x.reg = std::array::from_fn(|_| (draw() << 20 ^ draw(), draw() as u16));
             // All that the code looks at, at its place in a core.
-            let mut core = vec![0_u64; size_of::<Core>() / 8];
+            let mut core = vec![0_u128; size_of::<Core>() / size_of::<u128>()];
             let at = core.as_mut_ptr().wrapping_byte_add(offset_of!(Core, x87)).cast::<X87>();
-            let mut left = [0; 7];
-            // SAFETY: the place lies in the vector, which is as large as a core, and is aligned;
+            let translated = core.as_mut_ptr().wrapping_byte_add(offset_of!(Core, translated));
+            let translated = translated.cast::<Translated>();
+            let (mut left, mut room) = ([0; 10], Room::default());
+            // SAFETY: the places lie in the vector, which is as large as a core, and are aligned;
             // the code accesses nothing beyond the two.
             let after = unsafe {
                 at.write(x);
+                (*translated).vectors = n % 2;
+                (*translated).fpu = (&raw mut room).addr() as u64;
                 run(core.as_mut_ptr(), &raw mut left);
                 at.read()
             };
             assert_eq!(after, x);
-            let [control, status, tags, ..] = left.map(|word| word & 0xffff);
-            assert_eq!([control, status, tags], [0x37f, 0, 0xffff]);
+            let [control, _, tags, ..] = left.map(|word| word & 0xffff);
+            assert_eq!([control, tags], [0x37f, 0xffff]);
+            let kept = u64::from(left[8]) | u64::from(left[9]) << 32;
+            assert!(n % 2 == 0 || kept == (&raw const left).addr() as u64, "XMM5 is lost");
         }
     }
 }
