@@ -118,6 +118,8 @@ pub struct Runtime {
     pub leave: [usize; Reason::COUNT],
     /// Fills the TLB for an access, or leaves for [`Reason::Once`].
     pub miss: usize,
+    /// Fills the TLB for several accesses; the host's flags say "equal" if it cannot.
+    pub try_miss: usize,
     /// Calls a cold instruction.
     pub cold: usize,
     /// Calls a function of up to three words, keeping the guest's registers.

@@ -115,6 +115,7 @@ mod lift;
 mod memory;
 mod passes;
 mod recipe;
+mod share;
 mod simd;
 mod vcpu;
 #[cfg(target_arch = "x86_64")]

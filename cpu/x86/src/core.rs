@@ -80,6 +80,8 @@ pub struct Translated {
     pub fpu: u64,
     /// Where the x87's registers and status word are; 0: in [`Core::x87`].
     pub x87: u32,
+    /// For each general register what takes addresses near it to the host's, if that was looked up.
+    pub near: [u64; 16],
     /// Words for values that found no register.
     pub spill: [u64; 32],
 }

@@ -8,6 +8,7 @@ mod access;
 pub(crate) mod asm;
 mod emit;
 mod flags;
+mod flow;
 mod ops;
 mod runtime;
 mod simd;
@@ -125,6 +126,11 @@ use translated;
 /// A word for what finds no register.
 fn spill(n: u8) -> Mem {
     field(offset_of!(Core, translated) + offset_of!(Translated, spill) + 8 * usize::from(n))
+}
+
+/// What takes addresses near a guest register to the host's.
+fn near(reg: u8) -> Mem {
+    field(offset_of!(Core, translated) + offset_of!(Translated, near) + 8 * usize::from(reg))
 }
 
 /// The words of [`Translated::spill`]: values of a step up to here (then come the operands of a

@@ -84,6 +84,9 @@ pub(super) fn emit(base: usize) -> (Vec<u8>, Runtime) {
 
     at.miss = here(&a);
     miss(&mut a, &host, leaves[Reason::Once as usize]);
+    at.try_miss = here(&a);
+    try_miss(&mut a, &host);
+    a.ret();
     at.cold = here(&a);
     cold(&mut a, &host, restored);
     at.call = here(&a);
@@ -104,8 +107,8 @@ fn store_homes(a: &mut Asm) {
     }
 }
 
-/// RCX: linear address, EDX: the access, EAX: the site. Keeps R11 and RCX.
-fn miss(a: &mut Asm, host: &Switches, once: Label) {
+/// RCX: linear address, EDX: the access. The flags say whether it failed. Keeps all but RDX.
+fn try_miss(a: &mut Asm, host: &Switches) {
     host.put_back(a);
     a.push(RAX);
     KEPT.iter().for_each(|reg| a.push(*reg));
@@ -118,6 +121,11 @@ fn miss(a: &mut Asm, host: &Switches, once: Label) {
     a.lea(Width::W64, RSP, super::Mem::at(RSP, 8));
     KEPT.iter().rev().for_each(|reg| a.pop(*reg));
     a.pop(RAX);
+}
+
+/// The same, EAX: the site, where it goes out if that fails.
+fn miss(a: &mut Asm, host: &Switches, once: Label) {
+    try_miss(a, host);
     let failed = a.label();
     a.jcc(cc::E, failed);
     a.ret();

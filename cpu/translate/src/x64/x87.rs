@@ -146,15 +146,13 @@ impl Asm {
         self.encode(e, reg, at.into(), 0);
     }
 
-    /// The x87 instruction that it was for the guest, with its memory operand where
-    /// [`Emitter::find_bytes`] found it.
-    fn x87(&mut self, insn: &Insn) {
+    /// The x87 instruction that it was for the guest, with its memory operand at `memory`.
+    fn x87(&mut self, insn: &Insn, memory: Option<Mem>) {
         // The decoder leaves the opcode there as FOP has it.
         let (opcode, modrm) = (0xd8 | (insn.imm >> 8) as u8 & 7, insn.imm as u8);
-        if insn.has_memory() {
-            self.x87_memory(opcode, modrm >> 3 & 7, Emitter::found());
-        } else {
-            self.code.extend([opcode, modrm]);
+        match memory {
+            Some(at) => self.x87_memory(opcode, modrm >> 3 & 7, at),
+            None => self.code.extend([opcode, modrm]),
         }
     }
 
@@ -241,10 +239,12 @@ impl Emitter<'_> {
         self.x87.loaded = true;
     }
 
-    /// In a stub: loads it.
-    pub(super) fn call_x87(&mut self) {
-        let to = self.far(self.place.runtime.x87);
-        self.asm.call(to);
+    /// In a stub: loads it, if it is wanted.
+    pub(super) fn call_x87(&mut self, wanted: bool) {
+        if wanted {
+            let to = self.far(self.place.runtime.x87);
+            self.asm.call(to);
+        }
     }
 
     /// [`Op::X87`].
@@ -269,9 +269,7 @@ impl Emitter<'_> {
 
     fn x87_host(&mut self, n: usize, shape: Shape, at: Option<Val>, condition: Option<Val>) {
         let insn = self.insn();
-        if let Some(at) = at {
-            self.find_bytes(u32::from(shape.bytes), at, shape.store, false);
-        }
+        let place = at.map(|at| self.reach(shape.bytes.into(), at, shape.store, false));
         self.load_x87();
         if let Some(condition) = condition {
             let reg = self.clean_reg(condition);
@@ -279,10 +277,10 @@ impl Emitter<'_> {
             self.quiet().fcmovne(insn.ops[1]);
         } else if shape.compares {
             self.claim(RAX);
-            self.noisy().x87(&insn);
+            self.noisy().x87(&insn, place);
             self.compared(n);
         } else {
-            self.quiet().x87(&insn);
+            self.quiet().x87(&insn, place);
         }
     }
 
@@ -375,7 +373,7 @@ mod tests {
             let Decoded::Insn(insn) = decoder.decode(&bytes, mode, 0, 0) else { continue };
             let Some(Way::Host(shape)) = Way::of(&insn) else { continue };
             let mut asm = Asm::default();
-            asm.x87(&insn);
+            asm.x87(&insn, insn.has_memory().then(Emitter::found));
             let (before, after) = (decode(&bytes), decode(&asm.code));
             assert_eq!(after.len(), asm.code.len(), "{bytes:x?}: {:x?}", asm.code);
             assert_eq!(after.code(), before.code(), "{bytes:x?}: {:x?}", asm.code);
