@@ -277,6 +277,14 @@ impl Emitter<'_> {
         }
     }
 
+    /// Behind a call: loads what the host held before.
+    fn load_again(&mut self, vectors: u32, x87: bool) {
+        self.call_vectors(vectors);
+        if x87 {
+            self.call_x87();
+        }
+    }
+
     fn stub(&mut self, stub: &Stub) {
         // Only the recipe came along.
         (self.stored, self.host) = (false, 0);
@@ -287,8 +295,7 @@ impl Emitter<'_> {
                 self.asm.mov_imm(RDX, u64::from(access));
                 let miss = self.far(self.place.runtime.miss);
                 self.asm.call(miss);
-                self.call_vectors(vectors);
-                self.call_x87(x87);
+                self.load_again(vectors, x87);
                 self.asm.jmp(retry);
             }
             Stub::MissNear { label, retry, access, alone, vectors, x87 } => {
@@ -301,8 +308,7 @@ impl Emitter<'_> {
                 let miss = self.far(self.place.runtime.try_miss);
                 self.asm.call(miss);
                 self.asm.jcc(cc::E, alone);
-                self.call_vectors(vectors);
-                self.call_x87(x87);
+                self.load_again(vectors, x87);
                 self.asm.jmp(retry);
             }
             Stub::Vectors { label, back, wanted } => {
@@ -312,7 +318,7 @@ impl Emitter<'_> {
             }
             Stub::X87 { label, back } => {
                 self.asm.bind(label);
-                self.call_x87(true);
+                self.call_x87();
                 self.asm.jmp(back);
             }
             Stub::Once { label, site } => {

@@ -239,12 +239,10 @@ impl Emitter<'_> {
         self.x87.loaded = true;
     }
 
-    /// In a stub: loads it, if it is wanted.
-    pub(super) fn call_x87(&mut self, wanted: bool) {
-        if wanted {
-            let to = self.far(self.place.runtime.x87);
-            self.asm.call(to);
-        }
+    /// In a stub: loads it.
+    pub(super) fn call_x87(&mut self) {
+        let to = self.far(self.place.runtime.x87);
+        self.asm.call(to);
     }
 
     /// [`Op::X87`].
