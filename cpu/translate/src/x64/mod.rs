@@ -85,8 +85,8 @@ impl Without {
     }
 }
 
-/// Registers for values.
-const SCRATCH: [Gpr; 4] = [RAX, RCX, RDX, R11];
+/// Registers for values; those that are taken first come last.
+const SCRATCH: [Gpr; 4] = [RCX, RAX, RDX, R11];
 
 /// Guest registers that live in host registers, and where.
 const HOMES: [(u8, Gpr); 9] =
@@ -138,8 +138,6 @@ fn near(reg: u8) -> Mem {
 const STEP_SPILLS: u8 = 16;
 /// ... a register whose second byte is wanted, ...
 const HIGH_SPILL: u8 = 19;
-/// ... where a jump goes, ...
-const JUMP_SPILL: u8 = 20;
 /// ... flags that were set one by one, ...
 const OVER_SPILL: u8 = 21;
 /// ... and what helpers are handed.
