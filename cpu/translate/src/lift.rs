@@ -5,8 +5,8 @@
 use std::convert::Infallible;
 
 use trine_x86::{
-    BLOCK_BYTES, BLOCK_INSNS, Cold, Decoded, Decoder, Flag, Insn, Mode, Pick, Pure, Reach, Rmw,
-    Seg, Sem, Semantics, Width, is_canonical, pick, slot,
+    BLOCK_BYTES, BLOCK_INSNS, Checked, Cold, Decoded, Decoder, Flag, Insn, Mode, Pick, Pure, Reach,
+    Rmw, Seg, Sem, Semantics, Width, is_canonical, pick, slot,
 };
 
 use crate::{
@@ -304,7 +304,7 @@ impl Lifter<'_> {
         match way {
             x87::Way::Nothing => {}
             x87::Way::Store(part) => {
-                let at = i.has_memory().then(|| self.address(i));
+                let at = i.has_memory().then(|| self.address::<Checked>(i));
                 let at = at.map(|offset| self.unchecked(i, offset, true));
                 let word = self.op(Op::X87(part));
                 match at {
@@ -313,7 +313,7 @@ impl Lifter<'_> {
                 };
             }
             x87::Way::LoadControl => {
-                let offset = self.address(i);
+                let offset = self.address::<Checked>(i);
                 let at = self.unchecked(i, offset, false);
                 let word = self.op(Op::Load(Width::W16, at));
                 self.op(Op::X87(Part::SetControl(word)));
@@ -323,7 +323,7 @@ impl Lifter<'_> {
     }
 
     fn x87_host(&mut self, shape: x87::Shape, i: &Insn) {
-        let offset = i.has_memory().then(|| self.address(i));
+        let offset = i.has_memory().then(|| self.address::<Checked>(i));
         let at = offset.map(|offset| self.unchecked(i, offset, shape.store));
         let condition = shape.condition.map(|cc| self.condition(cc));
         let made = self.op(Op::X87(Part::Host(shape, at, condition)));
@@ -338,7 +338,7 @@ impl Lifter<'_> {
     /// A vector instruction that the backend does.
     fn vector(&mut self, shape: Shape, i: &Insn) {
         let at = i.has_memory().then(|| {
-            let offset = self.address(i);
+            let offset = self.address::<Checked>(i);
             self.unchecked(i, offset, shape.store)
         });
         let general = shape.reads.map(|(w, reg)| self.get(w, reg));
@@ -372,8 +372,8 @@ impl Sem for Lifter<'_> {
         self.op(Op::Set(w, reg, value));
     }
 
-    fn address(&mut self, i: &Insn) -> Val {
-        let w = i.address_width();
+    fn address<R: Reach>(&mut self, i: &Insn) -> Val {
+        let w = R::address_width(i);
         let mut disp = i64::from(i.disp);
         let mut register = |reg: u8, scale: u32| match reg {
             slot::ZERO => None,
@@ -606,9 +606,8 @@ impl Sem for Lifter<'_> {
         self.op(Op::Direction)
     }
 
-    fn next_ip(&mut self, i: &Insn) -> Val {
-        let mask = if i.mode.is_64() { u64::MAX } else { 0xffff_ffff };
-        self.op(Op::Imm(self.ip.wrapping_add(u64::from(i.end)) & mask))
+    fn next_ip(&mut self, w: Width, i: &Insn) -> Val {
+        self.op(Op::Imm(self.ip.wrapping_add(u64::from(i.end)) & w.mask()))
     }
 
     fn jump(&mut self, w: Width, _: &Insn, target: Val) -> Sure<()> {

@@ -213,7 +213,7 @@ impl<'a> Machine<'a> {
                 Op::Flags => made = self.flags,
                 Op::Condition(cc) => made = u64::from(self.condition(cc)),
                 Op::Direction => made = self.direction,
-                Op::NextIp => made = self.next,
+                Op::NextIp(w) => made = self.next & w.mask(),
                 Op::Jump(w, a) => self.rip = get(a) & w.mask(),
                 Op::Branch(w, by, condition) => {
                     if condition.is_none_or(|c| get(c) != 0) {

@@ -46,7 +46,7 @@ pub enum Op {
     Flags,
     Condition(u8),
     Direction,
-    NextIp,
+    NextIp(Width),
     Jump(Width, Val),
     Branch(Width, i32, Option<Val>),
     Repeat,
@@ -165,7 +165,7 @@ impl Sem for Recorder {
     fn set(&mut self, w: Width, reg: u8, value: Val) {
         self.op(Op::Set(w, reg, value));
     }
-    fn address(&mut self, i: &Insn) -> Val {
+    fn address<R: Reach>(&mut self, i: &Insn) -> Val {
         self.op(Op::Address(*i))
     }
     fn load<R: Reach>(&mut self, w: Width, _: &Insn, _: Seg, at: Val) -> Result<Val, Infallible> {
@@ -317,8 +317,8 @@ impl Sem for Recorder {
     fn direction(&mut self) -> Val {
         self.op(Op::Direction)
     }
-    fn next_ip(&mut self, _: &Insn) -> Val {
-        self.op(Op::NextIp)
+    fn next_ip(&mut self, w: Width, _: &Insn) -> Val {
+        self.op(Op::NextIp(w))
     }
     fn jump(&mut self, w: Width, _: &Insn, target: Val) -> Result<(), Infallible> {
         self.op(Op::Jump(w, target));

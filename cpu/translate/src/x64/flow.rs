@@ -8,9 +8,10 @@
 use trine_x86::Width;
 
 use super::{
+    TLB_ADDEND,
     asm::{Alu, Label, Mem, RAX, RCX, RDX, cc},
     emit::{Emitter, Stub},
-    spill, translated,
+    spill, tlb, translated,
     values::Loc,
 };
 use crate::{
@@ -283,6 +284,17 @@ impl Emitter<'_> {
         }
     }
 
+    /// Asks for all of a span, of which RCX is the first byte's address and RDX the last one's page.
+    fn miss_near(&mut self, access: u32, alone: Label) {
+        self.asm.alu(Alu::Xor, Width::W64, RDX, RCX);
+        self.asm.alu_imm(Alu::And, Width::W64, RDX, -0x1000);
+        self.asm.jcc(cc::NE, alone);
+        self.asm.mov_imm(RDX, u64::from(access));
+        let miss = self.far(self.place.runtime.try_miss);
+        self.asm.call(miss);
+        self.asm.jcc(cc::E, alone);
+    }
+
     /// Behind a call: loads what the host held before.
     fn load_again(&mut self, vectors: u32, x87: bool) {
         self.call_vectors(vectors);
@@ -304,16 +316,15 @@ impl Emitter<'_> {
                 self.load_again(vectors, x87);
                 self.asm.jmp(retry);
             }
+            Stub::Hunch { label, back, hunch } => {
+                self.asm.bind(label);
+                self.asm.load(Width::W64, RDX, tlb(self.place.class, RAX, TLB_ADDEND));
+                self.asm.store(Width::W64, super::hunch(hunch), RDX);
+                self.asm.jmp(back);
+            }
             Stub::MissNear { label, retry, access, alone, vectors, x87 } => {
                 self.asm.bind(label);
-                // RCX is the first byte's address, RDX the last one's page.
-                self.asm.alu(Alu::Xor, Width::W64, RDX, RCX);
-                self.asm.alu_imm(Alu::And, Width::W64, RDX, -0x1000);
-                self.asm.jcc(cc::NE, alone);
-                self.asm.mov_imm(RDX, u64::from(access));
-                let miss = self.far(self.place.runtime.try_miss);
-                self.asm.call(miss);
-                self.asm.jcc(cc::E, alone);
+                self.miss_near(access, alone);
                 self.load_again(vectors, x87);
                 self.asm.jmp(retry);
             }
