@@ -233,6 +233,7 @@ impl Cache {
             linear_bits: state.linear_bits,
             decoder,
             is_vector: &|insn| self.backend.is_vector(insn, state.vectors),
+            is_x87: &|insn| self.backend.is_x87(insn, state.vectors),
             steps,
         };
         let mut region = lift::region(&source);
@@ -302,7 +303,6 @@ impl Cache {
                 version: version_word as usize,
                 shared,
                 class: state.class,
-                key: key.state,
                 runtime: self.runtime,
             };
             let emitted = self.backend.emit(region, &place);

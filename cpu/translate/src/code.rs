@@ -126,6 +126,8 @@ pub struct Runtime {
     pub call: usize,
     /// Gives the host's vector registers the guest's values: the lower halves, or all.
     pub vectors: [usize; 2],
+    /// Gives the host's FPU the guest's state.
+    pub x87: usize,
 }
 
 /// Why translated code came back.
@@ -160,6 +162,10 @@ pub trait Backend: Send + Sync {
     fn runtime(&self, base: usize) -> (Vec<u8>, Runtime);
     /// Whether it does an instruction as [`crate::ir::Op::Vector`].
     fn is_vector(&self, _: &Insn, _: Usable) -> bool {
+        false
+    }
+    /// Whether it does an instruction as [`crate::ir::Op::X87`].
+    fn is_x87(&self, _: &Insn, _: Usable) -> bool {
         false
     }
     /// Whether it looks, before an instruction across two pages, at the second one

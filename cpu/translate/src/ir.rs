@@ -11,7 +11,7 @@
 
 use trine_x86::{Cold, Flag, Insn, Pure, Rmw, Seg, Width};
 
-use crate::simd::Shape;
+use crate::{simd::Shape, x87::Part};
 
 /// A value: the number of the operation in its step that makes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -177,6 +177,8 @@ pub enum Op {
     /// general register that it reads. The value is the general register or, of a comparison, the
     /// flags that it gives.
     Vector(Shape, Option<Val>, Option<Val>),
+    /// What the instruction does with the x87.
+    X87(Part),
     /// Always stops: the interpreter does this instruction.
     Stop,
 }
@@ -299,6 +301,7 @@ impl Op {
             }
             Self::SetFlags(_, setter) => setter.uses(each),
             Self::Vector(_, a, b) => a.into_iter().chain(b).for_each(each),
+            Self::X87(part) => part.uses(each),
             _ => {}
         }
     }
@@ -306,18 +309,19 @@ impl Op {
     /// Whether it may stop the instruction.
     #[must_use]
     pub fn stops(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Self::Linear { .. }
-                | Self::Load(..)
-                | Self::Store(..)
-                | Self::Open(..)
-                | Self::Update(..)
-                | Self::CompareExchange(..)
-                | Self::Jump(..)
-                | Self::Vector(_, Some(_), _)
-                | Self::Stop
-        )
+            | Self::Load(..)
+            | Self::Store(..)
+            | Self::Open(..)
+            | Self::Update(..)
+            | Self::CompareExchange(..)
+            | Self::Jump(..)
+            | Self::Vector(_, Some(_), _)
+            | Self::Stop => true,
+            Self::X87(part) => part.stops(),
+            _ => false,
+        }
     }
 
     /// Whether it does nothing but make a value.
@@ -452,7 +456,7 @@ pub fn width_of(ops: &[Op], v: Val) -> Width {
         Op::Bin(_, w, ..) | Op::Un(Un::Not | Un::ByteSwap, w, _) => w,
         Op::Un(..) | Op::Flag(_) | Op::Condition(_) => Width::W8,
         Op::Select(_, a, b) => of(a).max(of(b)),
-        Op::Flags => Width::W16,
+        Op::Flags | Op::X87(Part::Status | Part::Control) => Width::W16,
         _ => Width::W64,
     }
 }

@@ -71,6 +71,12 @@
 //! backend's module of that name). The host's registers are switched lazily. While an exception is
 //! unmasked, and for approximations, the interpreter's functions are called as for everything cold.
 //!
+//! # The x87
+//!
+//! The same goes for the host's FPU, whose stack, status and control word become the guest's while
+//! all of its exceptions are masked (`x87`, and the backend's module of that name). Transcendental
+//! functions are the interpreter's on every host, since CPUs differ in their last bits.
+//!
 //! # Across pages
 //!
 //! An instruction whose last bytes lie in the next page belongs to the region of its first byte. In
@@ -91,10 +97,11 @@
 //!
 //! Every conformance suite runs on `translate` (whole blocks) and on `translate-1` (each
 //! instruction is a block). If only the former is wrong, flags or registers are lost from one step
-//! to the next; if both are, it is an operation. `TRINE_TRANSLATE_WITHOUT=sse,avx` leaves vector
-//! instructions of these encodings to the interpreter's functions. `trine conform streams` compares with the
-//! interpreter after random counts and names the instruction. A guest that fails can be run with
-//! `--clock instructions` on both engines; the first difference is where its output differs.
+//! to the next; if both are, it is an operation. `TRINE_TRANSLATE_WITHOUT=sse,avx,x87` leaves vector
+//! instructions of these encodings and those of the x87 to the interpreter's functions. `trine
+//! conform streams` compares with the interpreter after random counts and names the instruction. A
+//! guest that fails can be run with `--clock instructions` on both engines; the first difference is
+//! where its output differs.
 //!
 //! # Safety
 //!
@@ -123,6 +130,7 @@ mod simd;
 mod vcpu;
 #[cfg(target_arch = "x86_64")]
 mod x64;
+mod x87;
 
 use std::sync::Arc;
 

@@ -12,6 +12,7 @@ use trine_x86::{
 use crate::{
     ir::{Bin, Block, End, Op, Region, Setter, Step, Un, Val, Work, width_of},
     simd::Shape,
+    x87::{self, Part},
 };
 
 /// The most blocks and instructions of a region.
@@ -38,6 +39,8 @@ pub struct Source<'a> {
     pub decoder: &'a Decoder,
     /// Whether the backend does an instruction as [`Op::Vector`].
     pub is_vector: &'a dyn Fn(&Insn) -> bool,
+    /// Whether it does an instruction as [`Op::X87`].
+    pub is_x87: &'a dyn Fn(&Insn) -> bool,
     /// The most instructions of a block, [`BLOCK_INSNS`] at most.
     pub steps: usize,
 }
@@ -287,16 +290,56 @@ impl Lifter<'_> {
 }
 
 impl Lifter<'_> {
+    /// The linear address of a memory operand that needs no checks.
+    fn unchecked(&mut self, i: &Insn, offset: Val, write: bool) -> Val {
+        if i.flat() || (i.seg() as u8) < Seg::Fs as u8 {
+            return offset;
+        }
+        // Only in 64-bit mode, where the width does not count.
+        self.op(Op::Linear { w: Width::W64, seg: i.seg(), offset, write, long: true })
+    }
+
+    /// An x87 instruction that the backend does.
+    fn x87(&mut self, way: x87::Way, i: &Insn) {
+        match way {
+            x87::Way::Nothing => {}
+            x87::Way::Store(part) => {
+                let at = i.has_memory().then(|| self.address::<Checked>(i));
+                let at = at.map(|offset| self.unchecked(i, offset, true));
+                let word = self.op(Op::X87(part));
+                match at {
+                    Some(at) => self.op(Op::Store(Width::W16, at, word)),
+                    None => self.op(Op::Set(Width::W16, 0, word)),
+                };
+            }
+            x87::Way::LoadControl => {
+                let offset = self.address::<Checked>(i);
+                let at = self.unchecked(i, offset, false);
+                let word = self.op(Op::Load(Width::W16, at));
+                self.op(Op::X87(Part::SetControl(word)));
+            }
+            x87::Way::Host(shape) => self.x87_host(shape, i),
+        }
+    }
+
+    fn x87_host(&mut self, shape: x87::Shape, i: &Insn) {
+        let offset = i.has_memory().then(|| self.address::<Checked>(i));
+        let at = offset.map(|offset| self.unchecked(i, offset, shape.store));
+        let condition = shape.condition.map(|cc| self.condition(cc));
+        let made = self.op(Op::X87(Part::Host(shape, at, condition)));
+        if !shape.control {
+            self.op(Op::X87(Part::Last(offset)));
+        }
+        if shape.compares {
+            self.op(Op::SetFlags(Width::W8, Setter::Compare { bits: made }));
+        }
+    }
+
     /// A vector instruction that the backend does.
     fn vector(&mut self, shape: Shape, i: &Insn) {
         let at = i.has_memory().then(|| {
             let offset = self.address::<Checked>(i);
-            if i.flat() || (i.seg() as u8) < Seg::Fs as u8 {
-                return offset;
-            }
-            // Only in 64-bit mode, where the width does not count.
-            let (w, write) = (Width::W64, shape.store);
-            self.op(Op::Linear { w, seg: i.seg(), offset, write, long: true })
+            self.unchecked(i, offset, shape.store)
         });
         let general = shape.reads.map(|(w, reg)| self.get(w, reg));
         let made = self.op(Op::Vector(shape, at, general));
@@ -607,9 +650,12 @@ impl Sem for Lifter<'_> {
     }
 
     fn cold(&mut self, cold: Cold, i: &Insn) -> Sure<()> {
-        match Shape::of(i).filter(|_| (self.source.is_vector)(i)) {
-            Some(shape) => self.vector(shape, i),
-            None => self.cold = Some(cold),
+        if let Some(way) = x87::Way::of(i).filter(|_| (self.source.is_x87)(i)) {
+            self.x87(way, i);
+        } else if let Some(shape) = Shape::of(i).filter(|_| (self.source.is_vector)(i)) {
+            self.vector(shape, i);
+        } else {
+            self.cold = Some(cold);
         }
         Ok(())
     }

@@ -9,7 +9,10 @@ use std::ops::Range;
 
 use trine_x86::Width;
 
-use crate::ir::{Bin, Op, Region, Step, Val, Work};
+use crate::{
+    ir::{Bin, Op, Region, Step, Val, Work},
+    x87::Part,
+};
 
 /// The most bytes that are looked up together.
 const SPAN: i64 = 512;
@@ -165,6 +168,7 @@ fn access(op: &Op) -> Option<(Val, u32, bool)> {
         | Op::Update(w, at, ..)
         | Op::CompareExchange(w, at, ..) => Some((at, bytes(w), true)),
         Op::Vector(shape, Some(at), _) => Some((at, u32::from(shape.bytes), shape.store)),
+        Op::X87(Part::Host(shape, Some(at), _)) => Some((at, shape.bytes.into(), shape.store)),
         _ => None,
     }
 }

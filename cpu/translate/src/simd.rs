@@ -9,16 +9,20 @@
 use iced_x86::{Code, EncodingKind, Mnemonic as M, OpCodeOperandKind as K};
 use trine_x86::{Core, Insn, Width, cr0, cr4, xcr0};
 
+use crate::x87;
+
 /// MXCSR: all exceptions masked.
 const MASKED: u32 = 0x3f << 7;
 
-/// Which vector instructions raise neither #UD nor #NM nor #XM.
+/// Which vector and x87 instructions raise neither #UD nor #NM nor #XM nor #MF.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Usable {
     /// The legacy ones on XMM registers.
     pub sse: bool,
     /// Those with a VEX prefix.
     pub avx: bool,
+    /// Those of the x87 ([`x87::is_usable`]).
+    pub x87: bool,
 }
 
 impl Usable {
@@ -35,6 +39,7 @@ impl Usable {
                 && c.cr4 & cr4::OSXSAVE != 0
                 && c.xcr0 & ENABLED == ENABLED
                 && core.mode.protected(),
+            x87: x87::is_usable(core),
         }
     }
 }

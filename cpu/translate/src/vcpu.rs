@@ -13,6 +13,7 @@ use crate::{
     cache::{Cache, State},
     code::{JUMPS, Jump, NO_JUMP, Reason, jump_index},
     flags::settle,
+    x87::Room,
 };
 
 /// Instructions after which a vCPU comes out to look whether somebody calls: microseconds.
@@ -110,6 +111,8 @@ pub(crate) struct Translator {
     cache: Arc<Cache>,
     peers: Arc<Peers>,
     mailbox: Arc<Mailbox>,
+    /// For the host's FPU.
+    fpu: Box<Room>,
     tuning: Tuning,
     /// For what the jumps are right: the TLB's epoch, the cache's generation, the base of CS.
     known: (u32, u32, u64),
@@ -134,6 +137,7 @@ impl Translator {
             cache,
             peers,
             mailbox,
+            fpu: Box::default(),
             tuning,
             known: (0, 0, 0),
             states: Default::default(),
@@ -219,6 +223,7 @@ impl Translator {
         core.translated.end = core.retired + grant;
         core.translated.left = grant as i32;
         core.translated.jumps = self.states[0].jumps.table.as_ptr() as u64;
+        core.translated.fpu = std::ptr::from_mut(&mut *self.fpu) as u64;
         self.entered += 1;
         // SAFETY: the address is that of the runtime's entry, which keeps the C calling convention.
         let enter = unsafe { std::mem::transmute::<usize, Enter>(self.cache.runtime.enter) };

@@ -77,6 +77,10 @@ pub struct Translated {
     pub ram: u64,
     /// Host address of the table of jump targets.
     pub jumps: u64,
+    /// Host address of room for a state of the host's FPU.
+    pub fpu: u64,
+    /// Where the x87's registers and status word are; 0: in [`Core::x87`].
+    pub x87: u32,
     /// For each general register what takes addresses near it to the host's, if that was looked up.
     pub near: [u64; 16],
     /// What the TLB will say.

@@ -131,7 +131,8 @@ impl Writer<'_> {
 
     fn write(&mut self) {
         match self.noise.below(32) {
-            0..=13 => self.some_instructions(),
+            0..=11 => self.some_instructions(),
+            12 | 13 => self.x87(),
             14..=16 => self.branch(),
             17 | 18 => self.repeated_loop(),
             19 | 20 => self.strings(),
@@ -216,6 +217,63 @@ impl Writer<'_> {
             let ip = self.here();
             let insn = self.tables.of(self.mode).instruction(self.noise, ip);
             self.piece.extend(insn);
+        }
+    }
+
+    /// Many x87 instructions in a row, on numbers that make sense at first, under any rounding and
+    /// precision; often in a loop, and sometimes with others between.
+    fn x87(&mut self) {
+        if !self.noise.once_in(4) {
+            self.x87_start();
+        }
+        let turns = self.noise.pick(&[0, 0, 2, 5]);
+        if turns != 0 {
+            self.load(CX, turns);
+        }
+        let start = self.here();
+        let end = self.piece.len() + self.noise.pick(&[16_usize, 40, 80]);
+        while self.piece.len() < end {
+            let (ip, other) = (self.here(), self.noise.once_in(6));
+            let table = self.tables.of(self.mode);
+            let insn =
+                if other { table.instruction(self.noise, ip) } else { table.x87(self.noise, ip) };
+            self.piece.extend(insn);
+        }
+        if turns != 0 {
+            self.wide();
+            self.bytes(&[0xff, 0xc9]);
+            let distance = start.wrapping_sub(self.here() + 2);
+            self.bytes(&[0x75, distance as u8]);
+        }
+    }
+
+    /// FNINIT, FLDCW with all exceptions masked, and a few loads.
+    fn x87_start(&mut self) {
+        self.bytes(&[0xdb, 0xe3]);
+        let at = self.place() & !1;
+        if self.noise.once_in(2) {
+            let control = self.noise.draw() as u16 & 0xf00 | 0x7f;
+            self.bytes(&[0x66][..usize::from(self.mode.bits() != 16)]);
+            self.bytes(&[0xc7]);
+            self.absolute(0, at);
+            self.bytes(&control.to_le_bytes());
+            self.bytes(&[0xd9]);
+            self.absolute(5, at);
+        }
+        for _ in 0..self.noise.below(6) {
+            match self.noise.below(3) {
+                // FLD1, FLDL2T, ... FLDZ
+                0 => {
+                    let number = self.noise.below(7) as u8;
+                    self.bytes(&[0xd9, 0xe8 | number]);
+                }
+                // FLD or FILD of 32 or 64 bits
+                _ => {
+                    let (opcode, at) = (self.noise.pick(&[0xd9, 0xdb, 0xdd]), self.place());
+                    self.bytes(&[opcode]);
+                    self.absolute(0, at);
+                }
+            }
         }
     }
 

@@ -82,13 +82,27 @@ impl Table {
 
     /// The bytes of an instruction that will lie near `ip`.
     pub fn instruction(&self, noise: &mut Noise, ip: u32) -> Vec<u8> {
+        self.one_of(noise, ip, |noise| match noise.below(64) {
+            0 => &self.rare,
+            1..=9 => &self.x87,
+            10..=25 => &self.packed,
+            _ => &self.integer,
+        })
+    }
+
+    /// Those of an x87 instruction.
+    pub fn x87(&self, noise: &mut Noise, ip: u32) -> Vec<u8> {
+        self.one_of(noise, ip, |_| &self.x87)
+    }
+
+    fn one_of<'a>(
+        &'a self,
+        noise: &mut Noise,
+        ip: u32,
+        class: impl Fn(&mut Noise) -> &'a Vec<Code>,
+    ) -> Vec<u8> {
         for _ in 0..16 {
-            let class = match noise.below(64) {
-                0 => &self.rare,
-                1..=9 => &self.x87,
-                10..=25 => &self.packed,
-                _ => &self.integer,
-            };
+            let class = class(noise);
             let code = noise.pick(class);
             let mut bytes = self.encode(code, noise, ip);
             let mut decoder = Decoder::new(self.bits, &bytes, DecoderOptions::NONE);

@@ -332,7 +332,9 @@ impl Emitter<'_> {
         self.settle_conditions(&op);
         match op {
             Op::Nop | Op::Branch(_) => {}
-            Op::Vector(..) => unreachable!("this backend has no vector operations"),
+            Op::Vector(..) | Op::X87(_) => {
+                unreachable!("this backend has no vector or x87 operations")
+            }
             Op::Imm(value) => self.define(n, Loc::Imm(value)),
             Op::Get(w, reg) => self.define(n, Loc::Guest(w, reg)),
             Op::Set(w, reg, v) => self.set(n, w, reg, v),

@@ -26,6 +26,7 @@ fn emit(backend: &A64, runtime: Runtime, mode: Mode, page: &[u8]) -> Option<Emit
         linear_bits: 48,
         decoder: &Decoder::new(&model),
         is_vector: &|_| false,
+        is_x87: &|_| false,
         steps: BLOCK_INSNS,
     };
     let mut region = lift::region(&source);

@@ -125,7 +125,7 @@ impl Emitter<'_> {
         self.claim(RAX);
         self.claim(RDX);
         let site = self.site();
-        let vectors = self.vectors;
+        let (vectors, x87) = (self.vectors, self.x87.loaded);
         if aligned {
             self.stop_unless_aligned(RCX, bytes);
         }
@@ -139,7 +139,7 @@ impl Emitter<'_> {
             self.noisy().alu_from(Alu::Add, Width::W64, RCX, tlb(class, RAX, TLB_ADDEND));
         }
         let access = bytes | if write { helper::WRITE } else { 0 };
-        self.stubs.push(Stub::Miss { label: miss, retry, access, site, vectors });
+        self.stubs.push(Stub::Miss { label: miss, retry, access, site, vectors, x87 });
         self.unlock(RAX);
         self.unlock(RDX);
         Self::found()
@@ -243,8 +243,9 @@ impl Emitter<'_> {
             (true, false) => helper::WRITE,
             _ => 0,
         };
-        let (access, vectors) = (span.bytes | access, self.vectors);
-        self.stubs.push(Stub::MissNear { label: miss, retry, access, alone, vectors });
+        let access = span.bytes | access;
+        let (vectors, x87) = (self.vectors, self.x87.loaded);
+        self.stubs.push(Stub::MissNear { label: miss, retry, access, alone, vectors, x87 });
         self.unlock(RAX);
         self.unlock(RDX);
     }

@@ -10,6 +10,7 @@ use super::{
     flow::Version,
     home, place, simd, spill, tlb_entry, translated,
     values::{Loc, Values},
+    x87,
 };
 use crate::{
     code::{ColdCall, Emitted, JUMPS, Jump, Place, Reason, Site},
@@ -23,13 +24,15 @@ use crate::{
 /// What is emitted behind the region.
 pub(super) enum Stub {
     /// A TLB miss.
-    Miss { label: Label, retry: Label, access: u32, site: u32, vectors: u32 },
+    Miss { label: Label, retry: Label, access: u32, site: u32, vectors: u32, x87: bool },
     /// A hunch was wrong.
     Hunch { label: Label, back: Label, hunch: usize },
     /// A TLB miss of several accesses at once; if they do not all hit, each is on its own.
-    MissNear { label: Label, retry: Label, access: u32, alone: Label, vectors: u32 },
+    MissNear { label: Label, retry: Label, access: u32, alone: Label, vectors: u32, x87: bool },
     /// The host's vector registers do not hold the guest's.
     Vectors { label: Label, back: Label, wanted: u32 },
+    /// The host's FPU does not hold the guest's state.
+    X87 { label: Label, back: Label },
     /// Stops before an instruction.
     Once { label: Label, site: u32 },
     /// Goes to a place outside of the region.
@@ -71,6 +74,8 @@ pub(super) struct Emitter<'a> {
     pub(super) made: Option<usize>,
     /// What the host's vector registers are known to hold.
     pub(super) vectors: u32,
+    /// The same of the x87.
+    pub(super) x87: x87::Known,
     /// The operands of this step's recipe were put aside before it.
     pub(super) early: bool,
     /// For the recipe of INC or DEC to come, CF stays where memory says.
@@ -120,6 +125,7 @@ pub(super) fn region(region: &Region, place: &Place) -> Emitted {
         host: 0,
         made: None,
         vectors: simd::IN_CORE,
+        x87: x87::Known::default(),
         early: false,
         carry_in_memory: false,
         reads_carry: false,
@@ -402,6 +408,7 @@ impl Emitter<'_> {
             Op::Jump(v) => self.look_up(v),
             Op::When(condition, end) => self.when(condition, usize::from(end)),
             Op::Vector(shape, at, general) => self.vector(n, shape, at, general),
+            Op::X87(part) => self.x87(n, part),
             Op::Stop => {
                 let bail = self.bail();
                 self.asm.jmp(bail);
@@ -483,6 +490,7 @@ impl Emitter<'_> {
         self.stored = true;
         (self.host, self.near) = (0, None);
         self.vectors = simd::IN_CORE;
+        self.x87 = x87::Known::default();
     }
 
     /// [`Op::Jump`]: the step stops unless code is known for the target, whose place is kept.

@@ -85,6 +85,10 @@ impl Emitter<'_> {
             if wanted == rflags::CF {
                 self.noisy().bt_imm(Width::W32, spill(OVER_SPILL), 0);
                 self.host = rflags::CF;
+            } else if wanted & !over == 0 && wanted & rflags::OF == 0 {
+                // As after SAHF.
+                self.load_compared(Src::Spill(OVER_SPILL));
+                self.host = over & SHOWN & !rflags::OF;
             } else {
                 self.ensure_from_image();
             }
@@ -346,7 +350,7 @@ impl Emitter<'_> {
         self.host = 0;
     }
 
-    fn remember_operand(&mut self, to: super::Mem, src: Src) {
+    pub(super) fn remember_operand(&mut self, to: super::Mem, src: Src) {
         match src {
             Src::Imm(value) => match i32::try_from(value.cast_signed()) {
                 Ok(imm) => self.quiet().store_imm(Width::W64, to, imm),

@@ -98,6 +98,7 @@ impl Emitter<'_> {
             self.shared = share::accesses(region, block.steps.clone());
         }
         self.load_vectors_of(block);
+        self.load_x87_of(block);
         self.near = None;
         for s in rest.unwrap_or(block.steps.start)..block.steps.end {
             self.step = s;
@@ -123,6 +124,7 @@ impl Emitter<'_> {
             labels.into_iter().for_each(|label| self.asm.bind(label));
             (self.stored, self.host, self.near) = (false, 0, None);
             self.load_vectors_of(block);
+            self.load_x87_of(block);
         }
     }
 
@@ -282,17 +284,36 @@ impl Emitter<'_> {
         }
     }
 
+    /// Asks for all of a span, of which RCX is the first byte's address and RDX the last one's page.
+    fn miss_near(&mut self, access: u32, alone: Label) {
+        self.asm.alu(Alu::Xor, Width::W64, RDX, RCX);
+        self.asm.alu_imm(Alu::And, Width::W64, RDX, -0x1000);
+        self.asm.jcc(cc::NE, alone);
+        self.asm.mov_imm(RDX, u64::from(access));
+        let miss = self.far(self.place.runtime.try_miss);
+        self.asm.call(miss);
+        self.asm.jcc(cc::E, alone);
+    }
+
+    /// Behind a call: loads what the host held before.
+    fn load_again(&mut self, vectors: u32, x87: bool) {
+        self.call_vectors(vectors);
+        if x87 {
+            self.call_x87();
+        }
+    }
+
     fn stub(&mut self, stub: &Stub) {
         // Only the recipe came along.
         (self.stored, self.host) = (false, 0);
         match *stub {
-            Stub::Miss { label, retry, access, site, vectors } => {
+            Stub::Miss { label, retry, access, site, vectors, x87 } => {
                 self.asm.bind(label);
                 self.asm.mov_imm(RAX, u64::from(site));
                 self.asm.mov_imm(RDX, u64::from(access));
                 let miss = self.far(self.place.runtime.miss);
                 self.asm.call(miss);
-                self.call_vectors(vectors);
+                self.load_again(vectors, x87);
                 self.asm.jmp(retry);
             }
             Stub::Hunch { label, back, hunch } => {
@@ -301,22 +322,20 @@ impl Emitter<'_> {
                 self.asm.store(Width::W64, super::hunch(hunch), RDX);
                 self.asm.jmp(back);
             }
-            Stub::MissNear { label, retry, access, alone, vectors } => {
+            Stub::MissNear { label, retry, access, alone, vectors, x87 } => {
                 self.asm.bind(label);
-                // RCX is the first byte's address, RDX the last one's page.
-                self.asm.alu(Alu::Xor, Width::W64, RDX, RCX);
-                self.asm.alu_imm(Alu::And, Width::W64, RDX, -0x1000);
-                self.asm.jcc(cc::NE, alone);
-                self.asm.mov_imm(RDX, u64::from(access));
-                let miss = self.far(self.place.runtime.try_miss);
-                self.asm.call(miss);
-                self.asm.jcc(cc::E, alone);
-                self.call_vectors(vectors);
+                self.miss_near(access, alone);
+                self.load_again(vectors, x87);
                 self.asm.jmp(retry);
             }
             Stub::Vectors { label, back, wanted } => {
                 self.asm.bind(label);
                 self.call_vectors(wanted);
+                self.asm.jmp(back);
+            }
+            Stub::X87 { label, back } => {
+                self.asm.bind(label);
+                self.call_x87();
                 self.asm.jmp(back);
             }
             Stub::Once { label, site } => {

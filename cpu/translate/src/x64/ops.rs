@@ -448,6 +448,7 @@ impl Emitter<'_> {
         self.quiet().mov_imm(RAX, function as u64);
         self.noisy().call(call);
         self.vectors = super::simd::IN_CORE;
+        self.x87.loaded = false;
         [RCX, RDX, R11].into_iter().for_each(|reg| self.unlock(reg));
     }
 

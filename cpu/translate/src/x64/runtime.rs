@@ -10,7 +10,7 @@ use super::{
         Alu, Asm, Gpr, Label, R8, R9, R10, R11, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX,
         RSI, RSP, cc,
     },
-    simd, slot, translated,
+    simd, slot, translated, x87,
 };
 use crate::{
     code::{Reason, Runtime},
@@ -21,6 +21,20 @@ use crate::{
 /// the two scratch registers that survive a TLB miss.
 const KEPT: [Gpr; 7] = [RSI, RDI, R8, R9, R10, R11, RCX];
 const SAVED: [Gpr; 6] = [RBP, RBX, R12, R13, R14, R15];
+
+/// What has to be the host's own again before anybody is called or returned to.
+struct Switches {
+    vectors: simd::Switch,
+    x87: x87::Switch,
+}
+
+impl Switches {
+    /// Gives the core what the host's registers hold of it.
+    fn put_back(&self, a: &mut Asm) {
+        self.vectors.put_back(a);
+        self.x87.put_back(a);
+    }
+}
 
 /// The code, to lie at `base`.
 pub(super) fn emit(base: usize) -> (Vec<u8>, Runtime) {
@@ -33,6 +47,11 @@ pub(super) fn emit(base: usize) -> (Vec<u8>, Runtime) {
         vectors.load(&mut a, wanted);
         at
     });
+
+    let x87 = x87::Switch::emit(&mut a);
+    at.x87 = here(&a);
+    x87::Switch::load(&mut a);
+    let host = Switches { vectors, x87 };
 
     at.enter = here(&a);
     SAVED.iter().for_each(|reg| a.push(*reg));
@@ -54,7 +73,7 @@ pub(super) fn emit(base: usize) -> (Vec<u8>, Runtime) {
         a.jmp(out);
     }
     a.bind(out);
-    vectors.put_back(&mut a);
+    host.put_back(&mut a);
     store_homes(&mut a);
     let restored = a.label();
     a.bind(restored);
@@ -64,14 +83,14 @@ pub(super) fn emit(base: usize) -> (Vec<u8>, Runtime) {
     a.ret();
 
     at.miss = here(&a);
-    miss(&mut a, &vectors, leaves[Reason::Once as usize]);
+    miss(&mut a, &host, leaves[Reason::Once as usize]);
     at.try_miss = here(&a);
-    try_miss(&mut a, &vectors);
+    try_miss(&mut a, &host);
     a.ret();
     at.cold = here(&a);
-    cold(&mut a, &vectors, restored);
+    cold(&mut a, &host, restored);
     at.call = here(&a);
-    call(&mut a, &vectors);
+    call(&mut a, &host);
     a.resolve();
     (a.code, at)
 }
@@ -89,8 +108,8 @@ fn store_homes(a: &mut Asm) {
 }
 
 /// RCX: linear address, EDX: the access. The flags say whether it failed. Keeps all but RDX.
-fn try_miss(a: &mut Asm, vectors: &simd::Switch) {
-    vectors.put_back(a);
+fn try_miss(a: &mut Asm, host: &Switches) {
+    host.put_back(a);
     a.push(RAX);
     KEPT.iter().for_each(|reg| a.push(*reg));
     a.alu_imm(Alu::Sub, Width::W64, RSP, 8);
@@ -105,8 +124,8 @@ fn try_miss(a: &mut Asm, vectors: &simd::Switch) {
 }
 
 /// The same, EAX: the site, where it goes out if that fails.
-fn miss(a: &mut Asm, vectors: &simd::Switch, once: Label) {
-    try_miss(a, vectors);
+fn miss(a: &mut Asm, host: &Switches, once: Label) {
+    try_miss(a, host);
     let failed = a.label();
     a.jcc(cc::E, failed);
     a.ret();
@@ -116,8 +135,8 @@ fn miss(a: &mut Asm, vectors: &simd::Switch, once: Label) {
 }
 
 /// RDX: the [`crate::code::ColdCall`], EAX: the site.
-fn cold(a: &mut Asm, vectors: &simd::Switch, restored: Label) {
-    vectors.put_back(a);
+fn cold(a: &mut Asm, host: &Switches, restored: Label) {
+    host.put_back(a);
     store_homes(a);
     a.push(RAX);
     a.store(Width::W64, RSI, RDX);
@@ -140,8 +159,8 @@ fn cold(a: &mut Asm, vectors: &simd::Switch, restored: Label) {
 }
 
 /// RAX: the function; RCX, RDX and R11: its arguments. Keeps nothing but guest registers.
-fn call(a: &mut Asm, vectors: &simd::Switch) {
-    vectors.put_back(a);
+fn call(a: &mut Asm, host: &Switches) {
+    host.put_back(a);
     let kept = [RSI, RDI, R8, R9, R10];
     kept.iter().for_each(|reg| a.push(*reg));
     a.store(Width::W64, RDI, RCX);

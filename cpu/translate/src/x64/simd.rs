@@ -19,6 +19,7 @@ use iced_x86::{
 use trine_x86::{Core, Insn, Simd, Width};
 
 use super::{
+    Without,
     asm::{Alu, Asm, Encoding, Gpr, Label, Mem, RAX, Rm, cc},
     emit::{Emitter, Stub},
     field, translated,
@@ -36,7 +37,7 @@ pub(super) const XMM: u32 = 1;
 pub(super) const YMM: u32 = 2;
 
 /// MXCSR as the host's own code wants it.
-const HOST_MXCSR: u32 = 0x1f80;
+pub(super) const HOST_MXCSR: u32 = 0x1f80;
 
 /// Code that gives the host's registers the guest's values, and the core its own back.
 pub(super) struct Switch {
@@ -100,28 +101,8 @@ fn ymm(n: u8) -> Mem {
     field(offset_of!(Core, simd) + offset_of!(Simd, ymm) + 32 * usize::from(n))
 }
 
-/// Families of instructions that are left to the interpreter's functions although the backend does
-/// them: to find out which of them is done wrong.
-#[derive(Clone, Copy, Default, Debug)]
-struct Without {
-    /// Legacy instructions on XMM registers.
-    sse: bool,
-    /// Those with a VEX prefix.
-    avx: bool,
-}
-
-impl Without {
-    /// As `TRINE_TRANSLATE_WITHOUT` names them, separated by commas: `sse`, `avx`.
-    fn from_environment() -> Self {
-        let names = std::env::var("TRINE_TRANSLATE_WITHOUT").unwrap_or_default();
-        let has = |name| names.split(',').any(|n| n.trim() == name);
-        Self { sse: has("sse"), avx: has("avx") }
-    }
-}
-
 /// For each `Code`, whether the host does it.
-pub(super) fn lowered() -> Box<[bool]> {
-    let without = Without::from_environment();
+pub(super) fn lowered(without: Without) -> Box<[bool]> {
     let is = |code: Code| {
         let kept = match code.op_code().encoding() {
             EncodingKind::VEX => without.avx,
@@ -311,18 +292,22 @@ impl Emitter<'_> {
         if shape.compares {
             self.claim(RAX);
             self.noisy().vector(&insn, RAX, place);
-            self.made = Some(n);
-            if self.values.last[n] > n {
-                self.quiet().load_flags();
-                self.defined(n, RAX, Width::W8, true);
-            }
-            return;
+            return self.compared(n);
         }
         let result = shape.writes.map(|_| self.result(n, Width::W64));
         let reg = result.or(source).unwrap_or(RAX);
         self.quiet().vector(&insn, reg, place);
         if let Some(reg) = result {
             self.defined(n, reg, Width::W64, true);
+        }
+    }
+
+    /// The host's flags are the result of operation `n`. RAX is free.
+    pub(super) fn compared(&mut self, n: usize) {
+        self.made = Some(n);
+        if self.values.last[n] > n {
+            self.quiet().load_flags();
+            self.defined(n, RAX, Width::W8, true);
         }
     }
 }

@@ -8,7 +8,10 @@ use super::{
     emit::Emitter,
     home, place, spill,
 };
-use crate::ir::{Op, Setter, Val, width_of};
+use crate::{
+    ir::{Op, Setter, Val, width_of},
+    x87::Part,
+};
 
 /// Where a value is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,6 +89,9 @@ impl Values {
                 Op::Store(_, _, v) if shares(n) => used(v),
                 Op::Update(_, _, _, v) if shares(n) => used(v),
                 Op::CompareExchange(_, _, a, b) if shares(n) => [a, b].into_iter().for_each(used),
+                Op::X87(Part::Host(_, _, condition)) if shares(n) => {
+                    condition.into_iter().for_each(used);
+                }
                 Op::Vector(_, _, general) if shares(n) => general.into_iter().for_each(used),
                 // The jump itself comes with the end of the step.
                 Op::Branch(Some(v)) => self.last[v.index()] = ops.len(),
