@@ -12,7 +12,7 @@ use crate::{
     simd::Usable,
 };
 
-/// Declares functions in the calling convention that the backends use.
+/// Declares functions in the calling convention of code and of what it calls.
 macro_rules! host_functions {
     ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) $(-> $out:ty)? $body:block)*) => {
         $(
@@ -25,6 +25,8 @@ macro_rules! host_functions {
         )*
     };
 }
+
+pub(crate) use host_functions;
 
 /// In the access word of [`fill`], beside the bytes: a write.
 pub(crate) const WRITE: u32 = 1 << 8;
@@ -48,22 +50,7 @@ host_functions! {
     fn cold(core: *mut Core, call: *const ColdCall) -> i32 {
         // SAFETY: by contract; the cache keeps calls as long as code that refers to them.
         let (core, call) = unsafe { (&mut *core, &*call) };
-        settle(core);
-        let left = i64::from(core.translated.left) + i64::from(call.back);
-        core.retired = core.translated.end.wrapping_add_signed(-left);
-        core.regs[usize::from(trine_x86::slot::BLOCK_IP)] = call.block_ip;
-        core.rip = call.next;
-        core.leave_block = false;
-        let before = (core.class, Usable::of(core));
-        match (call.run)(core, &call.insn) {
-            Err(_) => Reason::Faulted as i32,
-            Ok(()) if call.ends => Reason::Ended as i32,
-            // STAC, CLAC and LDMXCSR change what the code was made for.
-            Ok(()) if core.leave_block || (core.class, Usable::of(core)) != before => {
-                Reason::Left as i32
-            }
-            Ok(()) => -1,
-        }
+        call_cold(core, call).map_or(-1, |reason| reason as i32)
     }
 
     /// Computes the flags into [`Core::flags`]; returns them as in RFLAGS.
@@ -134,11 +121,32 @@ host_functions! {
     }
 }
 
+/// Executes a cold instruction. Returns why to leave, if so.
+pub(crate) fn call_cold(core: &mut Core, call: &ColdCall) -> Option<Reason> {
+    settle(core);
+    let left = i64::from(core.translated.left) + i64::from(call.back);
+    core.retired = core.translated.end.wrapping_add_signed(-left);
+    core.regs[usize::from(trine_x86::slot::BLOCK_IP)] = call.block_ip;
+    core.rip = call.next;
+    core.leave_block = false;
+    let before = (core.class, Usable::of(core));
+    match (call.run)(core, &call.insn) {
+        Err(_) => Some(Reason::Faulted),
+        Ok(()) if call.ends => Some(Reason::Ended),
+        // STAC, CLAC and LDMXCSR change what the code was made for.
+        Ok(()) if core.leave_block || (core.class, Usable::of(core)) != before => {
+            Some(Reason::Left)
+        }
+        Ok(()) => None,
+    }
+}
+
 fn width(number: u64) -> Width {
     [Width::W8, Width::W16, Width::W32, Width::W64][(number & 3) as usize]
 }
 
-fn try_fill(core: &mut Core, lin: u64, bytes: u64, write: bool) -> bool {
+/// Gets the TLB an entry, as [`fill`] does; false if there is none.
+pub(crate) fn try_fill(core: &mut Core, lin: u64, bytes: u64, write: bool) -> bool {
     if (lin ^ lin.wrapping_add(bytes - 1)) & !0xfff != 0 {
         return false;
     }

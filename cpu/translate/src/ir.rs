@@ -186,6 +186,8 @@ pub enum Op {
 pub enum Work {
     /// Operations.
     Hot,
+    /// Operations, of which [`Op::Vector`] is what this function does to vector registers.
+    Vector(Cold),
     /// A call; if `ends`, nothing is known behind it.
     Cold {
         /// The function.
@@ -228,6 +230,7 @@ pub enum End {
 }
 
 /// Guest instructions that follow each other.
+#[derive(Clone)]
 pub struct Block {
     /// RIP of the first one.
     pub ip: u64,
@@ -248,7 +251,7 @@ pub struct Block {
 }
 
 /// Guest code that is translated together. It is entered at its first block.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Region {
     /// All operations.
     pub ops: Vec<Op>,

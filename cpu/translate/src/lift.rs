@@ -176,17 +176,17 @@ impl Pick for Lift<'_> {
             source: self.source,
             end: None,
             taken: 0,
-            cold: None,
+            work: Work::Hot,
         };
         let Ok(()) = T::exec(&mut lifter, self.insn);
-        let Lifter { ops, end, taken, cold, .. } = lifter;
+        let Lifter { ops, end, taken, work, .. } = lifter;
         let stops = ops[start..].iter().any(Op::stops);
-        let (work, stops, end) = match cold {
-            Some(cold) => {
+        let (work, stops, end) = match work {
+            Work::Cold { cold, .. } => {
                 let end = T::ENDS.then_some(End::Cold);
                 (Work::Cold { cold, ends: T::ENDS }, true, end)
             }
-            None => (Work::Hot, stops, end),
+            work => (work, stops, end),
         };
         let step = Step {
             insn: *self.insn,
@@ -209,7 +209,7 @@ struct Lifter<'a> {
     source: &'a Source<'a>,
     end: Option<End>,
     taken: u64,
-    cold: Option<Cold>,
+    work: Work,
 }
 
 impl Lifter<'_> {
@@ -588,8 +588,11 @@ impl Sem for Lifter<'_> {
 
     fn cold(&mut self, cold: Cold, i: &Insn) -> Sure<()> {
         match Shape::of(i).filter(|_| (self.source.is_vector)(i)) {
-            Some(shape) => self.vector(shape, i),
-            None => self.cold = Some(cold),
+            Some(shape) => {
+                self.vector(shape, i);
+                self.work = Work::Vector(cold);
+            }
+            None => self.work = Work::Cold { cold, ends: false },
         }
         Ok(())
     }

@@ -431,7 +431,7 @@ impl Emitter<'_> {
         self.asm.mov_imm(Size::X, T0, std::ptr::from_ref(&*call) as u64);
         self.number(T1, site);
         far_bl(&mut self.asm, self.place.code, self.place.runtime.cold);
-        self.out.colds.push(call);
+        self.out.kept.push(call);
         self.stored = true;
         self.host.flags = 0;
     }

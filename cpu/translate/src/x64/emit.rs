@@ -509,7 +509,7 @@ impl Emitter<'_> {
         self.asm.mov_imm(RAX, u64::from(site));
         let to = self.far(self.place.runtime.cold);
         self.asm.call(to);
-        self.out.colds.push(call);
+        self.out.kept.push(call);
         self.stored = true;
         self.host = 0;
         self.vectors = simd::IN_CORE;

@@ -47,7 +47,7 @@ impl Backend for X64 {
     }
 
     fn is_vector(&self, insn: &Insn, usable: Usable) -> bool {
-        simd::is_usable(insn, usable) && self.vectors[insn.code as usize]
+        usable.allows(insn) && self.vectors[insn.code as usize]
     }
 
     fn emit(&self, region: &Region, place: &Place) -> Emitted {
