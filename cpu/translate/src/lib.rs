@@ -101,6 +101,7 @@
 pub mod a64;
 mod cache;
 mod code;
+mod evaluate;
 mod flags;
 mod helper;
 mod ir;
@@ -122,6 +123,8 @@ use trine_x86::BLOCK_INSNS;
 
 use crate::{
     cache::Cache,
+    code::Backend,
+    evaluate::Evaluator,
     memory::Way,
     vcpu::{Peers, Translator, Tuning},
 };
@@ -131,6 +134,7 @@ const CODE_BYTES: usize = 64 << 20;
 
 /// The translator for one machine.
 pub struct Translate {
+    name: &'static str,
     ram: Arc<Ram>,
     cache: Arc<Cache>,
     peers: Arc<Peers>,
@@ -143,12 +147,33 @@ impl Translate {
     /// # Errors
     /// If there is no backend for this host, or the host gives no memory for code.
     pub fn new(ram: Arc<Ram>) -> Result<Self, EngineError> {
-        let unavailable = |reason: String| EngineError::Unavailable { engine: "translate", reason };
-        let backend = backend().ok_or_else(|| unavailable("no code for this host".to_owned()))?;
+        let name = "translate";
+        let Some(backend) = backend() else {
+            let reason = "no code for this host".to_owned();
+            return Err(EngineError::Unavailable { engine: name, reason });
+        };
+        Self::with(name, ram, backend, Way::of_host())
+    }
+
+    /// The same without host code: what was lifted is evaluated. For tests, on any host.
+    ///
+    /// # Errors
+    /// If the host gives no memory.
+    pub fn evaluated(ram: Arc<Ram>) -> Result<Self, EngineError> {
+        Self::with("evaluate", ram, Box::new(Evaluator), Way::Data)
+    }
+
+    fn with(
+        name: &'static str,
+        ram: Arc<Ram>,
+        backend: Box<dyn Backend>,
+        way: Way,
+    ) -> Result<Self, EngineError> {
+        let unavailable = |reason: String| EngineError::Unavailable { engine: name, reason };
         let tuning = Tuning { heat: 16, steps: BLOCK_INSNS };
-        let cache = Cache::new(ram.clone(), backend, Way::of_host(), CODE_BYTES)
+        let cache = Cache::new(ram.clone(), backend, way, CODE_BYTES)
             .map_err(|e| unavailable(format!("no memory for code: {e}")))?;
-        Ok(Self { ram, cache: Arc::new(cache), peers: Arc::default(), tuning })
+        Ok(Self { name, ram, cache: Arc::new(cache), peers: Arc::default(), tuning })
     }
 
     /// The same, but everything is translated when it is first executed, in blocks of at most so
@@ -161,24 +186,24 @@ impl Translate {
 
 #[cfg(target_arch = "x86_64")]
 #[expect(clippy::unnecessary_wraps, reason = "other hosts have none")]
-fn backend() -> Option<Box<dyn code::Backend>> {
+fn backend() -> Option<Box<dyn Backend>> {
     Some(Box::new(x64::X64::new()))
 }
 
 #[cfg(target_arch = "aarch64")]
 #[expect(clippy::unnecessary_wraps, reason = "other hosts have none")]
-fn backend() -> Option<Box<dyn code::Backend>> {
+fn backend() -> Option<Box<dyn Backend>> {
     Some(Box::new(a64::A64::of_host()))
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn backend() -> Option<Box<dyn code::Backend>> {
+fn backend() -> Option<Box<dyn Backend>> {
     None
 }
 
 impl Engine for Translate {
     fn name(&self) -> &'static str {
-        "translate"
+        self.name
     }
 
     fn limits(&self) -> Limits {
