@@ -189,16 +189,23 @@ impl Recipe {
     }
 }
 
+/// The kind and the width of a [`Recipe::number`].
+fn of_number(number: u32) -> (Kind, Width) {
+    let kind = Kind::ALL[(number & 0xff) as usize % Kind::ALL.len()];
+    (kind, [Width::W8, Width::W16, Width::W32, Width::W64][(number >> 8 & 3) as usize])
+}
+
 /// Computes the flags from what memory says, into [`Core::flags`].
 pub fn settle(core: &mut Core) {
     let t = &mut core.translated;
     let number = std::mem::take(&mut t.flags_kind);
-    let kind = Kind::ALL[(number & 0xff) as usize % Kind::ALL.len()];
-    let w = [Width::W8, Width::W16, Width::W32, Width::W64][(number >> 8 & 3) as usize];
+    let count = std::mem::take(&mut t.flags_count);
+    let (kind, w) = of_number(number);
     let mask = w.mask();
     let (x, y) = (t.flags_x & mask, t.flags_y & mask);
     let carry = t.spill[usize::from(CARRY_SPILL)] & 1;
     let (over, bits) = (u64::from(number >> 16), t.flags_over);
+    let counted = t.flags_counted;
     let flags = &mut core.flags;
     match kind {
         Kind::Memory => {}
@@ -231,6 +238,11 @@ pub fn settle(core: &mut Core) {
             flags.shift(w, Bin::Sar.eval(w, x, y), cf != 0, false);
         }
         Kind::Result => flags.shift(w, x, y & 1 != 0, y & 2 != 0),
+    }
+    match of_number(count) {
+        (Kind::Inc, w) => flags.inc(w, counted & w.mask()),
+        (Kind::Dec, w) => flags.dec(w, counted & w.mask()),
+        _ => {}
     }
     if over != 0 {
         core.flags.set_masked(over, bits);

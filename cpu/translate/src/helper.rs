@@ -80,7 +80,7 @@ host_functions! {
         let [.., a, b, r] = core.translated.spill;
         let (a, b, r) = (a & w.mask(), b & w.mask(), r & w.mask());
         if subtract != 0 { core.flags.sub(w, a, b, r) } else { core.flags.add(w, a, b, r) }
-        core.translated.flags_kind = 0;
+        (core.translated.flags_kind, core.translated.flags_count) = (0, 0);
     }
 
     /// Sets flags by mask.

@@ -58,20 +58,24 @@ pub struct Translated {
     pub end: u64,
     /// Instructions that may still be executed.
     pub left: i32,
+    /// Where the vector registers and MXCSR are; 0: in [`Core::simd`].
+    pub vectors: u32,
     /// From what the arithmetic flags follow; 0: [`Core::flags`] holds them.
     pub flags_kind: u32,
+    /// If not 0, all but CF follow from [`Translated::flags_counted`] instead.
+    pub flags_count: u32,
     /// First operand of that.
     pub flags_x: u64,
     /// Second operand.
     pub flags_y: u64,
+    /// What was incremented or decremented to since.
+    pub flags_counted: u64,
     /// Flags that were set one by one since.
     pub flags_over: u64,
     /// Host address of RAM's first byte.
     pub ram: u64,
     /// Host address of the table of jump targets.
     pub jumps: u64,
-    /// Where the vector registers and MXCSR are; 0: in [`Core::simd`].
-    pub vectors: u32,
     /// Words for values that found no register.
     pub spill: [u64; 32],
 }

@@ -173,7 +173,10 @@ impl Emitter<'_> {
             self.stubs.push(Stub::Out { label, ip, recipe: self.recipe });
         }
         let label = self.asm.label();
-        self.asm.alu_imm(Alu::Sub, Width::W32, translated!(left), steps.cast_signed());
+        // In three instructions, so that hosts can rename the word; an ADD to memory waits for it.
+        self.asm.load(Width::W32, RAX, translated!(left));
+        self.asm.alu_imm(Alu::Sub, Width::W32, RAX, steps.cast_signed());
+        self.asm.store(Width::W32, translated!(left), RAX);
         self.asm.jcc(cc::S, label);
         self.stubs.push(Stub::Budget { label, ip, recipe: self.recipe, steps });
         self.host = 0;

@@ -295,7 +295,10 @@ impl Emitter<'_> {
             return self.remember_over(over);
         }
         if y == Src::Memory {
-            self.fetch_carry();
+            self.remember_count();
+            return if let Some(over) = over {
+                self.remember_over(over)
+            };
         }
         self.remember_operand(translated!(flags_x), x);
         if !matches!(kind, Kind::Logic | Kind::Compared) {
@@ -305,7 +308,18 @@ impl Emitter<'_> {
             self.copy(translated!(flags_over), Width::W64, spill(OVER_SPILL).into());
         }
         let number = self.recipe.number().cast_signed();
-        self.quiet().store_imm(Width::W32, translated!(flags_kind), number);
+        // With it goes what was counted.
+        self.quiet().store_imm(Width::W64, translated!(flags_kind), number);
+    }
+
+    /// INC or DEC since what memory says, where CF stays.
+    fn remember_count(&mut self) {
+        self.remember_operand(translated!(flags_counted), self.recipe.x);
+        let number = Recipe { over: None, ..self.recipe }.number().cast_signed();
+        self.quiet().store_imm(Width::W32, translated!(flags_count), number);
+        // What was set one by one before holds no more, but for CF.
+        let carry = (rflags::CF as i32) << 16 | 0xffff;
+        self.noisy().alu_imm(Alu::And, Width::W32, translated!(flags_kind), carry);
     }
 
     /// Adds what was set since to what memory says.
@@ -567,7 +581,7 @@ impl Emitter<'_> {
         self.noisy().alu(Alu::Or, Width::W32, to, high);
         self.noisy().shift(Shift::Shl, Width::W64, to, 62);
         self.quiet().store(Width::W64, flags_carries(), to);
-        self.quiet().store_imm(Width::W32, translated!(flags_kind), 0);
+        self.quiet().store_imm(Width::W64, translated!(flags_kind), 0);
         self.flags_are_stored();
     }
 
