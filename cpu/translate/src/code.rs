@@ -124,6 +124,7 @@ pub struct Runtime {
     /// Calls a function of up to three words, keeping the guest's registers.
     pub call: usize,
     /// Gives the host's vector registers the guest's values: the lower halves, or all.
+    #[cfg(target_arch = "x86_64")]
     pub vectors: [usize; 2],
 }
 

@@ -7,8 +7,9 @@ use trine_x86::{Core, Intent, Pure, Width};
 
 use crate::{
     code::{ColdCall, Reason},
+    evaluate,
     flags::settle,
-    ir::{Bin, Un},
+    ir::Op,
     simd::Usable,
 };
 
@@ -27,6 +28,13 @@ macro_rules! host_functions {
 }
 
 pub(crate) use host_functions;
+
+/// The words of [`trine_x86::Translated::spill`] with up to three values for [`evaluate()`], ...
+pub(crate) const ARGUMENT_SPILLS: u8 = 22;
+/// ... with the offset in RAM that its [`Op::Open`] found, ...
+pub(crate) const OPENED_SPILL: u8 = 25;
+/// ... and with whether it stopped.
+pub(crate) const STOPPED_SPILL: u8 = 26;
 
 /// In the access word of [`fill`], beside the bytes: a write.
 pub(crate) const WRITE: u32 = 1 << 8;
@@ -94,20 +102,20 @@ host_functions! {
         core.flags.set_masked(mask, bits);
     }
 
-    /// [`Bin::eval`]; `op` is the operation and, from bit 8, the width.
+    /// Does an operation for which a backend makes no code, of values in the words from
+    /// [`ARGUMENT_SPILLS`] on. Returns its value; in the word [`STOPPED_SPILL`] is then whether it
+    /// stops the instruction.
     ///
     /// # Safety
-    /// None.
-    fn bin(op: u64, a: u64, b: u64) -> u64 {
-        Bin::ALL[(op & 0xff) as usize % Bin::ALL.len()].eval(width(op >> 8), a, b)
-    }
-
-    /// [`Un::eval`]; `op` as for [`bin`].
-    ///
-    /// # Safety
-    /// None.
-    fn un(op: u64, a: u64) -> u64 {
-        Un::ALL[(op & 0xff) as usize % Un::ALL.len()].eval(width(op >> 8), a)
+    /// As for [`fill`]; `op` is one of the region that is running.
+    fn evaluate(core: *mut Core, op: *const Op) -> u64 {
+        // SAFETY: by contract; the cache keeps operations as long as code that refers to them.
+        let (core, op) = unsafe { (&mut *core, &*op) };
+        let from = usize::from(ARGUMENT_SPILLS);
+        let arguments = std::array::from_fn(|n| core.translated.spill[from + n]);
+        let made = evaluate::evaluate(core, op, arguments);
+        core.translated.spill[usize::from(STOPPED_SPILL)] = u64::from(made.is_none());
+        made.unwrap_or(0)
     }
 
     /// A pure function.

@@ -13,6 +13,8 @@
 mod op;
 mod rules;
 
+pub(crate) use op::evaluate;
+
 use std::{
     ptr::with_exposed_provenance,
     sync::atomic::{AtomicU32, AtomicU64, Ordering},

@@ -5,12 +5,9 @@ use trine_x86::{Core, Place, Rmw, Width, rflags};
 
 use crate::{
     flags::settle,
-    helper::try_fill,
+    helper::{OPENED_SPILL, try_fill},
     ir::{Op, Setter},
 };
-
-/// The word of [`trine_x86::Translated::spill`] with the offset in RAM that [`Op::Open`] found.
-const OPENED_SPILL: u8 = 25;
 
 /// Does an operation, other than those that concern registers, the flow of control or vectors.
 /// The values that it uses come in the order of [`Op::uses`]; those of [`Op::Address`] are the base

@@ -28,7 +28,7 @@ fn check_values(ops: &[Op], what: &str) {
         op.uses(|Val(v)| {
             let v = usize::from(v);
             assert!(v < n, "{op:?} uses what comes later, in {what}");
-            assert!(makes_value(&ops[v]), "{op:?} uses {:?}, in {what}", ops[v]);
+            assert!(ops[v].makes_value(), "{op:?} uses {:?}, in {what}", ops[v]);
             let inside = bodies.iter().any(|&(from, to)| from < v && v < to && to <= n);
             assert!(!inside, "{op:?} uses a value of a conditional body, in {what}");
         });
@@ -38,19 +38,6 @@ fn check_values(ops: &[Op], what: &str) {
             bodies.push((n, end));
         }
     }
-}
-
-fn makes_value(op: &Op) -> bool {
-    op.is_pure()
-        || matches!(
-            op,
-            Op::Linear { .. }
-                | Op::Load(..)
-                | Op::Open(..)
-                | Op::Update(..)
-                | Op::CompareExchange(..)
-                | Op::Vector(..)
-        )
 }
 
 /// Nothing has changed when an instruction stops. (A jump takes effect with its end; and what CALL,

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     code::{ColdCall, Emitted, Exit, JUMPS, Jump, Place, Reason, Site, jump_index, jump_tag},
+    family::{Families, Family},
     flags::{RECIPE_SPILLS, Recipe, Src},
     ir::{Block, End, Op, Region, Setter, Step, Work},
 };
@@ -39,6 +40,8 @@ pub(super) struct Emitter<'a> {
     pub(super) asm: Asm,
     pub(super) region: &'a Region,
     pub(super) place: &'a Place,
+    /// What is done by helpers.
+    pub(super) without: Families,
     pub(super) values: Values,
     /// The operations of the present step.
     pub(super) ops: Range<usize>,
@@ -78,7 +81,7 @@ pub(super) struct Emitter<'a> {
 }
 
 /// Code for `region`.
-pub(super) fn region(region: &Region, place: &Place) -> Emitted {
+pub(super) fn region(region: &Region, place: &Place, without: Families) -> Emitted {
     let mut asm = Asm::default();
     let call = asm.label();
     asm.bind_at(call, distance(place, place.runtime.call));
@@ -87,6 +90,7 @@ pub(super) fn region(region: &Region, place: &Place) -> Emitted {
         asm,
         region,
         place,
+        without,
         values: Values::default(),
         ops: 0..0,
         now: 0,
@@ -349,7 +353,8 @@ impl Emitter<'_> {
             .iter()
             .any(|op| matches!(op, Op::SetFlags(_, Setter::Inc { .. } | Setter::Dec { .. })));
         self.carry_in_memory = false;
-        if counts && step.live & trine_x86::rflags::CF != 0 {
+        let lowered = !self.without.has(Family::Flags);
+        if counts && lowered && step.live & trine_x86::rflags::CF != 0 {
             self.save_carry(step.stops);
         }
         if step.live & !sets == 0 && !odd {
@@ -392,6 +397,9 @@ impl Emitter<'_> {
             return;
         }
         self.settle_conditions(&op);
+        if self.without.has_op(&op) {
+            return self.evaluated(n);
+        }
         match op {
             Op::Nop | Op::Branch(_) => {}
             Op::Imm(value) => self.define(n, Loc::Imm(value)),
@@ -445,7 +453,7 @@ impl Emitter<'_> {
     /// Conditions become values before registers are taken for anything else, except where they
     /// are looked at directly.
     fn settle_conditions(&mut self, op: &Op) {
-        if matches!(op, Op::Select(..)) {
+        if matches!(op, Op::Select(..)) && !self.without.has_op(op) {
             return;
         }
         let mut found = None;
@@ -494,6 +502,14 @@ impl Emitter<'_> {
         number
     }
 
+    /// Keeps what the code refers to; returns its address.
+    pub(super) fn keep<T: Send + Sync + 'static>(&mut self, what: T) -> u64 {
+        let what = Box::new(what);
+        let address = std::ptr::from_ref(&*what) as u64;
+        self.out.kept.push(what);
+        address
+    }
+
     /// Where to go so that the interpreter does this step.
     pub(super) fn bail(&mut self) -> Label {
         let site = self.site();
@@ -507,12 +523,11 @@ impl Emitter<'_> {
         self.recipe = Recipe::MEMORY;
         let site = self.site();
         let at = self.out.sites[(site - self.place.sites) as usize];
-        let call = Box::new(ColdCall::new(cold, step.insn, block.ip, &at, ends));
-        self.asm.mov_imm(RDX, std::ptr::from_ref(&*call) as u64);
+        let call = self.keep(ColdCall::new(cold, step.insn, block.ip, &at, ends));
+        self.asm.mov_imm(RDX, call);
         self.asm.mov_imm(RAX, u64::from(site));
         let to = self.far(self.place.runtime.cold);
         self.asm.call(to);
-        self.out.kept.push(call);
         self.stored = true;
         self.host = 0;
         self.vectors = simd::IN_CORE;
@@ -520,6 +535,10 @@ impl Emitter<'_> {
 
     /// [`Op::Jump`]: the step stops unless code is known for the target, and notes where it is.
     fn look_up(&mut self, v: crate::ir::Val) {
+        if self.without.has(Family::Chain) {
+            let bail = self.bail();
+            return self.asm.jmp(bail);
+        }
         for reg in [RAX, RCX, RDX] {
             self.claim(reg);
         }
@@ -575,7 +594,7 @@ impl Emitter<'_> {
             return self.edge(ip, inside, Some(n + 1));
         }
         let code = self.test_value(condition);
-        match block.inside[1] {
+        match block.inside[1].filter(|_| !self.without.has(Family::Chain)) {
             // Those who come to a junction pay before they go.
             Some(to) if self.is_junction(to) => {
                 let other = self.asm.label();
@@ -604,7 +623,8 @@ impl Emitter<'_> {
     fn edge(&mut self, ip: u64, inside: Option<usize>, next: Option<usize>) {
         // No value is wanted any more.
         self.values.begin(&[], |_, _, _| {});
-        let Some(to) = inside else { return self.go_out(ip) };
+        let chained = inside.filter(|_| !self.without.has(Family::Chain));
+        let Some(to) = chained else { return self.go_out(ip) };
         if self.is_junction(to) {
             self.charge(to);
             if self.region.blocks[to].live_in != 0 {
@@ -623,6 +643,11 @@ impl Emitter<'_> {
     fn go_out(&mut self, ip: u64) {
         self.remember();
         let exit = self.place.exits + self.out.exits.len() as u32;
+        if self.without.has(Family::Chain) {
+            self.out.exits.push(Exit { ip, cell: None });
+            self.asm.mov_imm(RAX, u64::from(exit));
+            return self.leave(Reason::Exit);
+        }
         if ip.wrapping_sub(self.place.page_ip) < 0x1000 {
             let cell = self.out.cells;
             self.out.cells += 1;

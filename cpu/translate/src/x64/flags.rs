@@ -14,6 +14,7 @@ use super::{
     values::{Loc, Operand},
 };
 use crate::{
+    family::Family,
     flags::{CARRY_SPILL, Kind, Over, RECIPE_SPILLS, Recipe, Src},
     helper,
     ir::{Bin, Op, Setter, Val, flags_of_condition},
@@ -382,6 +383,9 @@ impl Emitter<'_> {
     /// If a value is the sum or difference of two and CF: which two, whether it is a difference, and
     /// the operations in between.
     pub(super) fn carries(&self, r: Val) -> Option<Carries> {
+        if [Family::Alu, Family::Flags].into_iter().any(|family| self.without.has(family)) {
+            return None;
+        }
         let Op::Bin(op @ (Bin::Add | Bin::Sub), w, middle, carry) = self.ops()[r.index()] else {
             return None;
         };
@@ -408,6 +412,9 @@ impl Emitter<'_> {
 
     /// The recipe for a setter's flags, if there is one.
     pub(super) fn recipe_for(&self, w: Width, setter: Setter) -> Option<Made> {
+        if self.without.has(Family::Flags) {
+            return None;
+        }
         recipe::recipe_for(self.ops(), w, setter, |r| {
             self.carries(r).is_some_and(|c| self.fused_carry(c.carry.index()))
         })

@@ -20,6 +20,7 @@ use trine_x86::{Core, Entry, Extent, Flags, Insn, Seg, Segment, Segments, Tlb, T
 
 use crate::{
     code::{Backend, Emitted, Place, Runtime},
+    family::{Families, Family},
     ir::Region,
     simd::Usable,
 };
@@ -28,12 +29,13 @@ use crate::{
 pub struct X64 {
     /// For each `Code`, whether the host does it as it is.
     vectors: Box<[bool]>,
+    without: Families,
 }
 
 impl X64 {
     /// For this host.
-    pub(crate) fn new() -> Self {
-        Self { vectors: simd::lowered() }
+    pub(crate) fn new(without: Families) -> Self {
+        Self { vectors: simd::lowered(without), without }
     }
 }
 
@@ -47,11 +49,12 @@ impl Backend for X64 {
     }
 
     fn is_vector(&self, insn: &Insn, usable: Usable) -> bool {
-        usable.allows(insn) && self.vectors[insn.code as usize]
+        let memory = insn.has_memory() && self.without.has(Family::Memory);
+        usable.allows(insn) && !memory && self.vectors[insn.code as usize]
     }
 
     fn emit(&self, region: &Region, place: &Place) -> Emitted {
-        emit::region(region, place)
+        emit::region(region, place, self.without)
     }
 }
 

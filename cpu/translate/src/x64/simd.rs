@@ -24,6 +24,7 @@ use super::{
     field, translated,
 };
 use crate::{
+    family::{Families, Family},
     ir::{Block, Op, Val},
     simd::{Shape, is_vector},
 };
@@ -100,32 +101,12 @@ fn ymm(n: u8) -> Mem {
     field(offset_of!(Core, simd) + offset_of!(Simd, ymm) + 32 * usize::from(n))
 }
 
-/// Families of instructions that are left to the interpreter's functions although the backend does
-/// them: to find out which of them is done wrong.
-#[derive(Clone, Copy, Default, Debug)]
-struct Without {
-    /// Legacy instructions on XMM registers.
-    sse: bool,
-    /// Those with a VEX prefix.
-    avx: bool,
-}
-
-impl Without {
-    /// As `TRINE_TRANSLATE_WITHOUT` names them, separated by commas: `sse`, `avx`.
-    fn from_environment() -> Self {
-        let names = std::env::var("TRINE_TRANSLATE_WITHOUT").unwrap_or_default();
-        let has = |name| names.split(',').any(|n| n.trim() == name);
-        Self { sse: has("sse"), avx: has("avx") }
-    }
-}
-
 /// For each `Code`, whether the host does it.
-pub(super) fn lowered() -> Box<[bool]> {
-    let without = Without::from_environment();
+pub(super) fn lowered(without: Families) -> Box<[bool]> {
     let is = |code: Code| {
         let kept = match code.op_code().encoding() {
-            EncodingKind::VEX => without.avx,
-            _ => without.sse,
+            EncodingKind::VEX => without.has(Family::Avx),
+            _ => without.has(Family::Sse),
         };
         !kept && is_vector(code) && code.cpuid_features().iter().all(has)
     };
