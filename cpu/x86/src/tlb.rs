@@ -19,9 +19,9 @@ pub enum Class {
 }
 
 /// Entries of each class.
-const ENTRIES: usize = 1024;
-/// Classes, and one more for a power of two.
-const CLASSES: usize = 4;
+const ENTRIES: usize = 2048;
+/// Classes.
+const CLASSES: usize = 3;
 /// No page: its low bits are not 0.
 const NONE: u64 = 1;
 /// In a write tag: the page may be written, but a store has more to do than to store.
@@ -79,7 +79,9 @@ pub struct Rights {
 /// The entries of all classes.
 ///
 /// They lie in the structure itself, at its start, so that generated code reaches an entry with
-/// one index register: entry `n` of class `c` at byte `(c * 1024 + n) * 32`.
+/// one index register: entry `n` of class `c` at byte `(c * 2048 + n) * 32`. There are many, since a
+/// slot is just the low bits of the page's number; which ones are in use is listed, so that a flush
+/// takes no longer than it took to fill them.
 #[repr(C)]
 pub struct Tlb {
     entries: [Entry; ENTRIES * CLASSES],
@@ -87,22 +89,31 @@ pub struct Tlb {
     global: [u64; ENTRIES * CLASSES / 64],
     /// For each class, the least aligned range (base, mask) that holds all large pages.
     large: [Option<(u64, u64)>; 3],
-    /// Whether each class has entries at all: a flush passes over those that have not.
-    filled: [bool; 3],
+    /// The numbers of the entries that are not empty, each once; some of them may be.
+    filled: Vec<u16>,
+    /// A bit for each entry: it is in that list.
+    listed: [u64; ENTRIES * CLASSES / 64],
     /// Counts the occasions at which a translation may have become void.
     epoch: u32,
 }
 
 impl Tlb {
+    /// Entries of each class.
+    pub const ENTRIES: usize = ENTRIES;
     /// Bytes of the entries of a class.
     pub const CLASS_BYTES: usize = ENTRIES * size_of::<Entry>();
+    /// The byte of a class at which an address has its entry: shift right by so much, ...
+    pub const SLOT_SHIFT: u32 = 12 - size_of::<Entry>().trailing_zeros();
+    /// ... and mask.
+    pub const SLOT_MASK: u64 = ((ENTRIES - 1) * size_of::<Entry>()) as u64;
 
     pub(crate) fn new() -> Self {
         Self {
             entries: [EMPTY; ENTRIES * CLASSES],
             global: [0; ENTRIES * CLASSES / 64],
             large: [None; 3],
-            filled: [false; 3],
+            filled: Vec::new(),
+            listed: [0; ENTRIES * CLASSES / 64],
             epoch: 0,
         }
     }
@@ -117,7 +128,6 @@ impl Tlb {
     /// Remembers that the page of `lin` lies at `offset` (of the page's first byte) in RAM.
     pub fn fill(&mut self, class: Class, lin: u64, offset: u64, rights: Rights) {
         let page = lin & !0xfff;
-        self.filled[class as usize % 3] = true;
         let n = Self::index(class, lin);
         let tag = |allowed: bool| if allowed { page } else { NONE };
         self.entries[n] = Entry {
@@ -128,6 +138,10 @@ impl Tlb {
         };
         let (word, bit) = (&mut self.global[n / 64], n % 64);
         *word = *word & !(1 << bit) | u64::from(rights.global) << bit;
+        if self.listed[n / 64] >> bit & 1 == 0 {
+            self.listed[n / 64] |= 1 << bit;
+            self.filled.push(n as u16);
+        }
         if rights.shift > 12 {
             let base = lin >> rights.shift << rights.shift;
             let large = &mut self.large[class as usize % 3];
@@ -148,48 +162,43 @@ impl Tlb {
     /// Forgets everything.
     pub fn flush(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
-        for class in 0..3 {
-            if std::mem::take(&mut self.filled[class]) {
-                self.of_class(class).fill(EMPTY);
-            }
+        for n in self.filled.drain(..).map(usize::from) {
+            self.entries[n] = EMPTY;
         }
+        self.listed.fill(0);
         self.large = [None; 3];
     }
 
     /// Forgets everything but global pages.
     pub fn flush_local(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
-        for class in 0..3 {
-            if self.filled[class] {
-                let mut any = false;
-                for n in class * ENTRIES..(class + 1) * ENTRIES {
-                    if self.global[n / 64] >> (n % 64) & 1 == 0 {
-                        self.entries[n] = EMPTY;
-                    } else {
-                        any = true;
-                    }
-                }
-                self.filled[class] = any;
+        let Self { entries, global, listed, filled, .. } = self;
+        filled.retain(|n| {
+            let (word, bit) = (usize::from(n / 64), n % 64);
+            let stays = global[word] >> bit & 1 != 0;
+            if !stays {
+                entries[usize::from(*n)] = EMPTY;
+                listed[word] &= !(1 << bit);
             }
-        }
+            stays
+        });
     }
 
     /// From now on stores to the page at `offset` in RAM are not quiet, wherever it is mapped.
     pub fn set_loud(&mut self, offset: u64) {
         let page = offset & !0xfff;
-        for class in (0..3).filter(|class| self.filled[*class]) {
-            for entry in &mut self.entries[class * ENTRIES..(class + 1) * ENTRIES] {
-                if entry.offset(entry.write & !0xfff) == page {
-                    entry.write |= LOUD;
-                }
+        for n in &self.filled {
+            let entry = &mut self.entries[usize::from(*n)];
+            if entry.offset(entry.write & !0xfff) == page {
+                entry.write |= LOUD;
             }
         }
     }
 
     /// From now on no stores are quiet.
     pub fn set_all_loud(&mut self) {
-        for entry in &mut self.entries {
-            entry.write |= LOUD;
+        for n in &self.filled {
+            self.entries[usize::from(*n)].write |= LOUD;
         }
     }
 
@@ -201,16 +210,12 @@ impl Tlb {
         }
     }
 
-    fn of_class(&mut self, class: usize) -> &mut [Entry] {
-        &mut self.entries[class * ENTRIES..(class + 1) * ENTRIES]
-    }
-
     /// Forgets the page that holds `lin`, however large it was.
     pub fn flush_page(&mut self, lin: u64) {
         self.epoch = self.epoch.wrapping_add(1);
         for class in [Class::Supervisor, Class::SupervisorAc, Class::User] {
             if self.large[class as usize].is_some_and(|(base, mask)| lin & mask == base) {
-                self.of_class(class as usize).fill(EMPTY);
+                self.entries[class as usize * ENTRIES..][..ENTRIES].fill(EMPTY);
                 self.large[class as usize] = None;
             } else {
                 self.entries[Self::index(class, lin)] = EMPTY;
@@ -227,8 +232,7 @@ impl Tlb {
     #[inline(always)]
     #[must_use]
     pub fn slot(lin: u64) -> usize {
-        // Neighbouring pages never share a slot; addresses a power of two apart seldom do.
-        (lin >> 12).wrapping_add(lin >> 22) as usize % ENTRIES
+        (lin >> 12) as usize % ENTRIES
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::mem::offset_of;
 
-use trine_x86::{Extent, Rmw, Seg, Width};
+use trine_x86::{Extent, Rmw, Seg, Tlb, Width};
 
 use super::{
     RAM, T0, T1, T2, TLB, TLB_ADDEND, TLB_READ, TLB_WRITE, access,
@@ -96,9 +96,7 @@ impl Emitter<'_> {
         let mask = |value: u64| LogicalImm::new(Size::X, value).expect("a run of ones");
         let a = self.quiet();
         a.bind(retry);
-        a.lsr_imm(Size::X, T1, lin, 12);
-        a.add_shifted(Size::X, T1, T1, lin, Shift::Lsr(22));
-        a.and_imm(Size::X, T1, T1, mask(0x3ff));
+        a.ubfx(Size::X, T1, lin, 12, Tlb::ENTRIES.trailing_zeros());
         a.add_shifted(Size::X, T1, TLB, T1, Shift::Lsl(5));
         let tag = if write { TLB_WRITE } else { TLB_READ };
         a.ldr(Size::X, T2, Address::offset(T1, tag));

@@ -4,7 +4,7 @@
 
 use std::mem::offset_of;
 
-use trine_x86::{Extent, Rmw, Seg, Width};
+use trine_x86::{Extent, Rmw, Seg, Tlb, Width};
 
 use super::{
     TLB_ADDEND, TLB_READ, TLB_WRITE,
@@ -107,13 +107,9 @@ impl Emitter<'_> {
         let class = self.place.class;
         let a = self.noisy();
         a.bind(retry);
-        a.store(Width::W64, RAX, RCX);
-        a.shift(Shift::Shr, Width::W64, RAX, 12);
-        a.store(Width::W64, RDX, RCX);
-        a.shift(Shift::Shr, Width::W64, RDX, 22);
-        a.alu(Alu::Add, Width::W32, RAX, RDX);
-        a.alu_imm(Alu::And, Width::W32, RAX, 0x3ff);
-        a.shift(Shift::Shl, Width::W32, RAX, 5);
+        a.store(Width::W32, RAX, RCX);
+        a.shift(Shift::Shr, Width::W32, RAX, Tlb::SLOT_SHIFT as u8);
+        a.alu_imm(Alu::And, Width::W32, RAX, Tlb::SLOT_MASK as i32);
         if bytes > 1 {
             a.lea(Width::W64, RDX, Mem::at(RCX, bytes as i32 - 1));
         } else {
