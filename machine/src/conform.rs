@@ -25,7 +25,7 @@ use trine_testsuites::{
     test386::Test386,
     vectors::Vectors,
 };
-use trine_translate::Translate;
+use trine_translate::{Families, Translate};
 use trine_x86::{BLOCK_INSNS, CpuModel};
 
 use crate::{Capture, Config, Ending, EngineKind, Guest, Limits, Machine, create_engine};
@@ -272,6 +272,8 @@ pub fn conform(
         return Ok(true);
     };
     let candidates = asked_for(args.engine)?;
+    // Else every group would say so.
+    Families::from_environment()?;
     let options = options(args)?;
     // A suite or a file that cannot be opened is told before hours have passed.
     let mut report = Report::default();

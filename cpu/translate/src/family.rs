@@ -102,7 +102,7 @@ impl Families {
     ///
     /// # Errors
     /// A line that says which name is none.
-    pub(crate) fn from_environment() -> Result<Self, String> {
+    pub fn from_environment() -> Result<Self, String> {
         const NAME: &str = "TRINE_TRANSLATE_WITHOUT";
         let names = std::env::var(NAME).unwrap_or_default();
         names.parse().map_err(|e| format!("{NAME}: {e}"))
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn names_are_told_from_others() {
-        let some = [Family::Shift, Family::Avx].into_iter().collect();
+        let some: Families = [Family::Shift, Family::Avx].into_iter().collect();
         assert_eq!("shift, avx".parse(), Ok(some));
         assert_eq!("".parse(), Ok(Families::default()));
         let all = Family::ALL.map(Family::name).join(",");
