@@ -221,6 +221,8 @@ pub enum End {
     Next,
     /// By its last instruction's [`Op::Branch`]: at [`Block::taken`], else at [`Block::next`].
     Branch,
+    /// By its last instruction, at [`Block::taken`] in any case.
+    Goto,
     /// By its last instruction's [`Op::Jump`].
     Jump,
     /// In a cold instruction that ends blocks.

@@ -84,6 +84,7 @@ fn targets(block: &Block) -> [Option<u64>; 2] {
         End::Next => [Some(block.next), None],
         End::Branch if block.next == block.taken => [Some(block.next), None],
         End::Branch => [Some(block.next), Some(block.taken)],
+        End::Goto => [None, Some(block.taken)],
         End::Jump | End::Cold | End::Stop => [None, None],
     }
 }
@@ -96,6 +97,7 @@ fn connect(region: &mut Region) {
         .map(|b| match b.end {
             End::Next => [at(b.next), None],
             End::Branch => [at(b.next), at(b.taken)],
+            End::Goto => [None, at(b.taken)],
             End::Jump | End::Cold | End::Stop => [None, None],
         })
         .collect();
@@ -563,7 +565,7 @@ impl Sem for Lifter<'_> {
             self.op(Op::Stop);
         }
         self.op(Op::Branch(condition));
-        self.end = Some(End::Branch);
+        self.end = Some(if condition.is_some() { End::Branch } else { End::Goto });
         Ok(())
     }
 

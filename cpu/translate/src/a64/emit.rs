@@ -481,6 +481,7 @@ impl Emitter<'_> {
         match block.end {
             End::Next => self.edge(block.next, block.inside[0], Some(n + 1)),
             End::Branch => self.branch(block, n),
+            End::Goto => self.edge(block.taken, block.inside[1], Some(n + 1)),
             End::Jump => {
                 self.remember();
                 self.asm.ldr(Size::X, T0, spill(JUMP_SPILL));
@@ -494,12 +495,10 @@ impl Emitter<'_> {
     /// The condition of the block's branch.
     fn branch(&mut self, block: &Block, n: usize) {
         let condition = self.ops().iter().find_map(|op| match *op {
-            Op::Branch(condition) => Some(condition),
+            Op::Branch(condition) => condition,
             _ => None,
         });
-        let Some(Some(condition)) = condition else {
-            return self.edge(block.taken, block.inside[1], Some(n + 1));
-        };
+        let Some(condition) = condition else { unreachable!("a block ends so by a condition") };
         if let Some(value) = self.constant(condition) {
             let (ip, inside) = match value != 0 {
                 true => (block.taken, block.inside[1]),

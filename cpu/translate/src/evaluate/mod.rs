@@ -234,7 +234,7 @@ impl Run<'_> {
         }
         let (ip, inside) = match (block.end, onward) {
             (_, Onward::Code(code)) => return Err(Way::Code(code)),
-            (End::Branch, Onward::Taken) => (block.taken, block.inside[1]),
+            (End::Branch | End::Goto, Onward::Taken) => (block.taken, block.inside[1]),
             _ => (block.next, block.inside[0]),
         };
         match inside {

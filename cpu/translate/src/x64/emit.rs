@@ -7,16 +7,17 @@ use trine_x86::{Class, Insn, Width, rflags::ARITHMETIC};
 use super::{
     TLB_ADDEND, TLB_FETCH,
     asm::{Alu, Asm, Label, Mem, R11, RAX, RCX, RDX, Rm, Shift, cc},
+    flow::Version,
     home, place,
     runtime::jump_cell,
     simd, spill, tlb_entry, translated,
     values::{Loc, Values},
 };
 use crate::{
-    code::{ColdCall, Emitted, Exit, JUMPS, Jump, Place, Reason, Site, jump_index, jump_tag},
+    code::{ColdCall, Emitted, JUMPS, Jump, Place, Reason, Site, jump_tag},
     family::{Families, Family},
     flags::{RECIPE_SPILLS, Recipe, Src},
-    ir::{Block, End, Op, Region, Setter, Step, Work},
+    ir::{Block, Op, Region, Setter, Step, Work},
 };
 
 /// What is emitted behind the region.
@@ -29,6 +30,8 @@ pub(super) enum Stub {
     Once { label: Label, site: u32 },
     /// Goes to a place outside of the region.
     Out { label: Label, ip: u64, recipe: Recipe },
+    /// Goes to those who look into memory how the flags follow.
+    Forget { label: Label, to: Label, recipe: Recipe },
     /// Too few instructions left for a block.
     Budget { label: Label, ip: u64, recipe: Recipe, steps: u32 },
     /// The jump cache does not know a direct target.
@@ -70,14 +73,15 @@ pub(super) struct Emitter<'a> {
     pub(super) stubs: Vec<Stub>,
     pub(super) call: Label,
     /// RIP of the present block, and the present step.
-    block_ip: u64,
-    step: usize,
+    pub(super) block_ip: u64,
+    pub(super) step: usize,
     /// Steps of the block from this one on.
-    left: u32,
+    pub(super) left: u32,
     step_site: Option<u32>,
-    blocks: Vec<Label>,
-    recipes: Vec<Recipe>,
-    out: Emitted,
+    pub(super) versions: Vec<Version>,
+    /// The version that comes next in any case.
+    pub(super) follows: Option<usize>,
+    pub(super) out: Emitted,
 }
 
 /// Code for `region`.
@@ -85,7 +89,6 @@ pub(super) fn region(region: &Region, place: &Place, without: Families) -> Emitt
     let mut asm = Asm::default();
     let call = asm.label();
     asm.bind_at(call, distance(place, place.runtime.call));
-    let blocks = region.blocks.iter().map(|_| asm.label()).collect();
     let mut e = Emitter {
         asm,
         region,
@@ -110,14 +113,12 @@ pub(super) fn region(region: &Region, place: &Place, without: Families) -> Emitt
         step: 0,
         left: 0,
         step_site: None,
-        blocks,
-        recipes: vec![Recipe::MEMORY; region.blocks.len()],
+        versions: Vec::new(),
+        follows: None,
         out: Emitted { cells: 1, ..Emitted::default() },
     };
     e.entry();
-    for n in 0..region.blocks.len() {
-        e.block(n);
-    }
+    e.versions();
     e.stubs();
     e.asm.resolve();
     e.out.code = std::mem::take(&mut e.asm.code);
@@ -136,84 +137,18 @@ impl Emitter<'_> {
         label
     }
 
-    fn cell(&mut self, n: usize) -> Rm {
+    pub(super) fn cell(&mut self, n: usize) -> Rm {
         let at = self.place.cell_base + 8 * (self.place.cells + n);
         Rm::Rip(self.far(at))
     }
 
-    fn leave(&mut self, reason: Reason) {
+    pub(super) fn leave(&mut self, reason: Reason) {
         let to = self.far(self.place.runtime.leave[reason as usize]);
         self.asm.jmp(to);
     }
 
-    /// The entry: is the page still what was translated?
-    fn entry(&mut self) {
-        self.compare_versions();
-        let fresh = self.asm.label();
-        self.asm.jcc(cc::E, fresh);
-        self.asm.mov_imm(RAX, u64::from(self.place.region));
-        self.leave(Reason::Stale);
-        self.asm.bind(fresh);
-        self.charge(0);
-    }
-
-    /// Compares the page's version with the one that was translated.
-    fn compare_versions(&mut self) {
-        let version = self.cell(0);
-        self.asm.mov_imm(RCX, self.place.version as u64);
-        self.asm.load(Width::W32, RDX, version);
-        self.asm.alu_from(Alu::Cmp, Width::W32, RDX, Mem::at(RCX, 0));
-        self.host = 0;
-    }
-
-    /// Takes the instructions of a block from what is left, or goes out before it.
-    fn charge(&mut self, to: usize) {
-        let block = &self.region.blocks[to];
-        let (ip, steps) = (block.ip, block.steps.len() as u32);
-        if self.place.shared {
-            self.compare_versions();
-            let label = self.asm.label();
-            self.asm.jcc(cc::NE, label);
-            self.stubs.push(Stub::Out { label, ip, recipe: self.recipe });
-        }
-        let label = self.asm.label();
-        // In three instructions, so that hosts can rename the word; an ADD to memory waits for it.
-        self.asm.load(Width::W32, RAX, translated!(left));
-        self.asm.alu_imm(Alu::Sub, Width::W32, RAX, steps.cast_signed());
-        self.asm.store(Width::W32, translated!(left), RAX);
-        self.asm.jcc(cc::S, label);
-        self.stubs.push(Stub::Budget { label, ip, recipe: self.recipe, steps });
-        self.host = 0;
-    }
-
-    /// Whether several ways lead to a block, so that nothing is known of how the flags follow.
-    fn is_junction(&self, to: usize) -> bool {
-        to == 0 || self.region.blocks[to].ways != 1
-    }
-
-    fn block(&mut self, n: usize) {
-        let region = self.region;
-        let block = &region.blocks[n];
-        self.block_ip = block.ip;
-        let label = self.blocks[n];
-        self.asm.bind(label);
-        self.host = 0;
-        (self.recipe, self.stored) = (Recipe::MEMORY, false);
-        let steps = block.steps.len() as u32;
-        if !self.is_junction(n) {
-            self.recipe = self.recipes[n];
-            self.charge(n);
-        }
-        self.load_vectors_of(block);
-        for (k, s) in block.steps.clone().enumerate() {
-            self.step = s;
-            self.left = steps - k as u32;
-            self.step(&region.steps[s], block, n);
-        }
-    }
-
     /// One instruction; the last of a block also goes on from there.
-    fn step(&mut self, step: &Step, block: &Block, n: usize) {
+    pub(super) fn step(&mut self, step: &Step, block: &Block) {
         self.ops = step.ops.clone();
         self.step_site = None;
         self.next_recipe = None;
@@ -225,7 +160,7 @@ impl Emitter<'_> {
         if let Work::Cold { cold, ends } = step.work {
             self.cold(step, block, cold, ends);
             if last {
-                self.goes_on(block, n);
+                self.goes_on(block);
             }
             return;
         }
@@ -252,7 +187,7 @@ impl Emitter<'_> {
             self.recipe = recipe;
         }
         if last {
-            self.goes_on(block, n);
+            self.goes_on(block);
         }
         self.values.locs.clear();
     }
@@ -560,164 +495,5 @@ impl Emitter<'_> {
         a.jcc(cc::NE, bail);
         a.load(Width::W64, RAX, Mem::at(RAX, std::mem::offset_of!(Jump, code) as i32));
         a.store(Width::W64, jump_cell(), RAX);
-    }
-
-    /// Behind the last step of a block.
-    fn goes_on(&mut self, block: &Block, n: usize) {
-        match block.end {
-            End::Next => self.edge(block.next, block.inside[0], Some(n + 1)),
-            End::Branch => self.branch(block, n),
-            End::Jump => {
-                self.remember();
-                self.asm.jmp_to(jump_cell());
-            }
-            End::Cold => self.asm.ud2(),
-            End::Stop => self.edge(block.next, None, None),
-        }
-    }
-
-    /// The condition of the block's branch.
-    fn branch(&mut self, block: &Block, n: usize) {
-        let condition = self.ops().iter().find_map(|op| match *op {
-            Op::Branch(condition) => Some(condition),
-            _ => None,
-        });
-        let Some(Some(condition)) = condition else {
-            return self.edge(block.taken, block.inside[1], Some(n + 1));
-        };
-        if let Some(value) = self.constant(condition) {
-            let (ip, inside) = if value != 0 {
-                (block.taken, block.inside[1])
-            } else {
-                (block.next, block.inside[0])
-            };
-            return self.edge(ip, inside, Some(n + 1));
-        }
-        let code = self.test_value(condition);
-        match block.inside[1].filter(|_| !self.without.has(Family::Chain)) {
-            // Those who come to a junction pay before they go.
-            Some(to) if self.is_junction(to) => {
-                let other = self.asm.label();
-                self.asm.jcc(code ^ 1, other);
-                // What is emitted for one way is not done on the other.
-                let known = (self.recipe, self.stored, self.host);
-                self.edge(block.taken, Some(to), None);
-                self.asm.bind(other);
-                (self.recipe, self.stored, self.host) = known;
-            }
-            Some(to) => {
-                self.recipes[to] = self.recipe;
-                let label = self.blocks[to];
-                self.asm.jcc(code, label);
-            }
-            None => {
-                let label = self.asm.label();
-                self.stubs.push(Stub::Out { label, ip: block.taken, recipe: self.recipe });
-                self.asm.jcc(code, label);
-            }
-        }
-        self.edge(block.next, block.inside[0], Some(n + 1));
-    }
-
-    /// Goes to a place, which may be a block of the region; `next` is the one that is emitted next.
-    fn edge(&mut self, ip: u64, inside: Option<usize>, next: Option<usize>) {
-        // No value is wanted any more.
-        self.values.begin(&[], |_, _, _| {});
-        let chained = inside.filter(|_| !self.without.has(Family::Chain));
-        let Some(to) = chained else { return self.go_out(ip) };
-        if self.is_junction(to) {
-            self.charge(to);
-            if self.region.blocks[to].live_in != 0 {
-                self.remember();
-            }
-        } else {
-            self.recipes[to] = self.recipe;
-        }
-        if next != Some(to) {
-            let label = self.blocks[to];
-            self.asm.jmp(label);
-        }
-    }
-
-    /// Leaves the region for a known place.
-    fn go_out(&mut self, ip: u64) {
-        self.remember();
-        let exit = self.place.exits + self.out.exits.len() as u32;
-        if self.without.has(Family::Chain) {
-            self.out.exits.push(Exit { ip, cell: None });
-            self.asm.mov_imm(RAX, u64::from(exit));
-            return self.leave(Reason::Exit);
-        }
-        if ip.wrapping_sub(self.place.page_ip) < 0x1000 {
-            let cell = self.out.cells;
-            self.out.cells += 1;
-            self.out.exits.push(Exit { ip, cell: Some(self.place.cells + cell) });
-            self.asm.mov_imm(RAX, u64::from(exit));
-            let cell = self.cell(cell);
-            self.asm.jmp_to(cell);
-            return;
-        }
-        self.out.exits.push(Exit { ip, cell: None });
-        let at = (jump_index(ip) * size_of::<Jump>()) as i32;
-        let unknown = self.asm.label();
-        self.asm.load(Width::W64, RDX, translated!(jumps));
-        self.asm.mov_imm(RCX, jump_tag(ip, self.place.key));
-        let tag = Mem::at(RDX, at + std::mem::offset_of!(Jump, tag) as i32);
-        self.asm.alu_from(Alu::Cmp, Width::W64, RCX, tag);
-        self.asm.jcc(cc::NE, unknown);
-        self.asm.jmp_to(Mem::at(RDX, at + std::mem::offset_of!(Jump, code) as i32));
-        self.stubs.push(Stub::Unknown { label: unknown, exit });
-    }
-
-    fn stubs(&mut self) {
-        while let Some(stub) = self.stubs.pop() {
-            self.stub(&stub);
-        }
-    }
-
-    fn stub(&mut self, stub: &Stub) {
-        // Only the recipe came along.
-        (self.stored, self.host) = (false, 0);
-        match *stub {
-            Stub::Miss { label, retry, access, site, vectors } => {
-                self.asm.bind(label);
-                self.asm.mov_imm(RAX, u64::from(site));
-                self.asm.mov_imm(RDX, u64::from(access));
-                let miss = self.far(self.place.runtime.miss);
-                self.asm.call(miss);
-                self.call_vectors(vectors);
-                self.asm.jmp(retry);
-            }
-            Stub::Vectors { label, back, wanted } => {
-                self.asm.bind(label);
-                self.call_vectors(wanted);
-                self.asm.jmp(back);
-            }
-            Stub::Once { label, site } => {
-                self.asm.bind(label);
-                self.asm.mov_imm(RAX, u64::from(site));
-                self.leave(Reason::Once);
-            }
-            Stub::Out { label, ip, recipe } => {
-                self.asm.bind(label);
-                self.recipe = recipe;
-                self.go_out(ip);
-            }
-            Stub::Budget { label, ip, recipe, steps } => {
-                self.asm.bind(label);
-                self.asm.alu_imm(Alu::Add, Width::W32, translated!(left), steps.cast_signed());
-                self.recipe = recipe;
-                self.remember();
-                let exit = self.place.exits + self.out.exits.len() as u32;
-                self.out.exits.push(Exit { ip, cell: None });
-                self.asm.mov_imm(RAX, u64::from(exit));
-                self.leave(Reason::Budget);
-            }
-            Stub::Unknown { label, exit } => {
-                self.asm.bind(label);
-                self.asm.mov_imm(RAX, u64::from(exit));
-                self.leave(Reason::Exit);
-            }
-        }
     }
 }

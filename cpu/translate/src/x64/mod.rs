@@ -8,6 +8,7 @@ mod access;
 pub(crate) mod asm;
 mod emit;
 mod flags;
+mod flow;
 mod ops;
 mod runtime;
 mod simd;

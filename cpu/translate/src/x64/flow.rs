@@ -1,0 +1,304 @@
+//! The flow of control: versions of blocks, edges between them, and what lies out of line.
+//!
+//! A block is emitted once for each way in which the flags follow where it is entered
+//! ([`Version`]). So a loop's second round knows what its first one left, and nothing has to be
+//! written down on the way. If there are too many ways, they are written to memory, and the version
+//! that looks there serves.
+
+use trine_x86::Width;
+
+use super::{
+    asm::{Alu, Label, Mem, RAX, RCX, RDX, cc},
+    emit::{Emitter, Stub},
+    runtime::jump_cell,
+    translated,
+};
+use crate::{
+    code::{Exit, Jump, Reason, jump_index, jump_tag},
+    family::Family,
+    flags::Recipe,
+    ir::{Block, End, Op},
+};
+
+/// The most versions of a block that know how the flags follow.
+const VERSIONS: usize = 2;
+
+/// Where an edge leads: RIP, and which block of the region that is.
+type Target = (u64, Option<usize>);
+
+/// A block as it is emitted for those who come with the same knowledge.
+#[derive(Clone, Copy)]
+pub(super) struct Version {
+    /// Which block.
+    block: usize,
+    /// How the flags follow when it is entered.
+    recipe: Recipe,
+    label: Label,
+    done: bool,
+}
+
+impl Emitter<'_> {
+    /// Emits the first block, and all that it leads to.
+    pub(super) fn versions(&mut self) {
+        self.follows = Some(self.version(0, Recipe::MEMORY));
+        while let Some(n) =
+            self.follows.take().or_else(|| self.versions.iter().position(|v| !v.done))
+        {
+            self.emit_version(n);
+        }
+    }
+
+    /// The version of a block for those who come with this recipe. If it is another version, they
+    /// have to write the recipe to memory.
+    fn version(&mut self, block: usize, recipe: Recipe) -> usize {
+        if let Some((n, _)) = self.find_version(block, recipe) {
+            return n;
+        }
+        let known = self.versions.iter().filter(|v| v.block == block).count();
+        let recipe = if known < VERSIONS { recipe } else { Recipe::MEMORY };
+        if let Some((n, _)) = self.find_version(block, recipe) {
+            return n;
+        }
+        let label = self.asm.label();
+        self.versions.push(Version { block, recipe, label, done: false });
+        self.versions.len() - 1
+    }
+
+    fn find_version(&self, block: usize, recipe: Recipe) -> Option<(usize, &Version)> {
+        self.versions.iter().enumerate().find(|(_, v)| v.block == block && v.recipe == recipe)
+    }
+
+    fn emit_version(&mut self, n: usize) {
+        let region = self.region;
+        let Version { block, recipe, label, .. } = self.versions[n];
+        self.versions[n].done = true;
+        let block = &region.blocks[block];
+        self.block_ip = block.ip;
+        self.asm.bind(label);
+        (self.recipe, self.stored, self.host) = (recipe, false, 0);
+        self.charge(block);
+        self.load_vectors_of(block);
+        for s in block.steps.clone() {
+            self.step = s;
+            self.left = (block.steps.end - s) as u32;
+            self.step(&region.steps[s], block);
+        }
+    }
+
+    /// The entry: is the page still what was translated?
+    pub(super) fn entry(&mut self) {
+        self.compare_versions();
+        let fresh = self.asm.label();
+        self.asm.jcc(cc::E, fresh);
+        self.asm.mov_imm(RAX, u64::from(self.place.region));
+        self.leave(Reason::Stale);
+        self.asm.bind(fresh);
+    }
+
+    /// Compares the page's version with the one that was translated.
+    fn compare_versions(&mut self) {
+        let version = self.cell(0);
+        self.asm.mov_imm(RCX, self.place.version as u64);
+        self.asm.load(Width::W32, RDX, version);
+        self.asm.alu_from(Alu::Cmp, Width::W32, RDX, Mem::at(RCX, 0));
+        self.host = 0;
+    }
+
+    /// Takes the instructions of a block from what is left, or goes out before it.
+    fn charge(&mut self, block: &Block) {
+        let (ip, steps) = (block.ip, block.steps.len() as u32);
+        if self.place.shared {
+            self.compare_versions();
+            let label = self.asm.label();
+            self.asm.jcc(cc::NE, label);
+            self.stubs.push(Stub::Out { label, ip, recipe: self.recipe });
+        }
+        let label = self.asm.label();
+        // In three instructions, so that hosts can rename the word; an ADD to memory waits for it.
+        self.asm.load(Width::W32, RAX, translated!(left));
+        self.asm.alu_imm(Alu::Sub, Width::W32, RAX, steps.cast_signed());
+        self.asm.store(Width::W32, translated!(left), RAX);
+        self.asm.jcc(cc::S, label);
+        self.stubs.push(Stub::Budget { label, ip, recipe: self.recipe, steps });
+        self.host = 0;
+    }
+
+    /// What comes behind a block, and its branch's target.
+    fn targets(&self, block: &Block) -> [Target; 2] {
+        let inside = match self.without.has(Family::Chain) {
+            true => [None, None],
+            false => block.inside,
+        };
+        [(block.next, inside[0]), (block.taken, inside[1])]
+    }
+
+    /// Behind the last step of a block.
+    pub(super) fn goes_on(&mut self, block: &Block) {
+        let [next, taken] = self.targets(block);
+        match block.end {
+            End::Next => self.edge(next),
+            End::Branch => self.branch(next, taken),
+            End::Goto => self.edge(taken),
+            End::Jump => {
+                self.remember();
+                self.asm.jmp_to(jump_cell());
+            }
+            End::Cold => self.asm.ud2(),
+            End::Stop => self.edge(next),
+        }
+    }
+
+    /// The condition of the block's branch.
+    fn branch(&mut self, next: Target, taken: Target) {
+        let condition = self.ops().iter().find_map(|op| match *op {
+            Op::Branch(condition) => condition,
+            _ => None,
+        });
+        let Some(condition) = condition else { unreachable!("a block ends so by a condition") };
+        if let Some(value) = self.constant(condition) {
+            return match value {
+                0 => self.edge(next),
+                _ => self.edge(taken),
+            };
+        }
+        let code = self.test_value(condition);
+        // What is not there yet follows.
+        if self.is_there(next) && !self.is_there(taken) {
+            self.edge_if(code ^ 1, next);
+            return self.edge(taken);
+        }
+        self.edge_if(code, taken);
+        self.edge(next);
+    }
+
+    /// Whether code that goes there does not have to be emitted any more.
+    fn is_there(&self, (_, inside): Target) -> bool {
+        inside.is_none_or(|to| self.find_version(to, self.recipe).is_some_and(|v| v.1.done))
+    }
+
+    /// Goes to a place under a condition of the host's flags.
+    fn edge_if(&mut self, code: u8, (ip, inside): Target) {
+        let label = match inside {
+            Some(to) => {
+                let n = self.version(to, self.recipe);
+                let Version { label, recipe, .. } = self.versions[n];
+                if recipe == self.recipe {
+                    return self.asm.jcc(code, label);
+                }
+                let stub = self.asm.label();
+                self.stubs.push(Stub::Forget { label: stub, to: label, recipe: self.recipe });
+                stub
+            }
+            None => {
+                let label = self.asm.label();
+                self.stubs.push(Stub::Out { label, ip, recipe: self.recipe });
+                label
+            }
+        };
+        self.asm.jcc(code, label);
+    }
+
+    /// Goes to a place.
+    fn edge(&mut self, (ip, inside): Target) {
+        // No value is wanted any more.
+        self.values.begin(&[], |_, _, _| {});
+        let Some(to) = inside else { return self.go_out(ip) };
+        let n = self.version(to, self.recipe);
+        let Version { label, recipe, done, .. } = self.versions[n];
+        if recipe != self.recipe {
+            self.remember();
+        }
+        match done {
+            true => self.asm.jmp(label),
+            false => self.follows = Some(n),
+        }
+    }
+
+    /// Leaves the region for a known place.
+    fn go_out(&mut self, ip: u64) {
+        self.remember();
+        let exit = self.place.exits + self.out.exits.len() as u32;
+        if self.without.has(Family::Chain) {
+            self.out.exits.push(Exit { ip, cell: None });
+            self.asm.mov_imm(RAX, u64::from(exit));
+            return self.leave(Reason::Exit);
+        }
+        if ip.wrapping_sub(self.place.page_ip) < 0x1000 {
+            let cell = self.out.cells;
+            self.out.cells += 1;
+            self.out.exits.push(Exit { ip, cell: Some(self.place.cells + cell) });
+            self.asm.mov_imm(RAX, u64::from(exit));
+            let cell = self.cell(cell);
+            self.asm.jmp_to(cell);
+            return;
+        }
+        self.out.exits.push(Exit { ip, cell: None });
+        let at = (jump_index(ip) * size_of::<Jump>()) as i32;
+        let unknown = self.asm.label();
+        self.asm.load(Width::W64, RDX, translated!(jumps));
+        self.asm.mov_imm(RCX, jump_tag(ip, self.place.key));
+        let tag = Mem::at(RDX, at + std::mem::offset_of!(Jump, tag) as i32);
+        self.asm.alu_from(Alu::Cmp, Width::W64, RCX, tag);
+        self.asm.jcc(cc::NE, unknown);
+        self.asm.jmp_to(Mem::at(RDX, at + std::mem::offset_of!(Jump, code) as i32));
+        self.stubs.push(Stub::Unknown { label: unknown, exit });
+    }
+
+    pub(super) fn stubs(&mut self) {
+        while let Some(stub) = self.stubs.pop() {
+            self.stub(&stub);
+        }
+    }
+
+    fn stub(&mut self, stub: &Stub) {
+        // Only the recipe came along.
+        (self.stored, self.host) = (false, 0);
+        match *stub {
+            Stub::Miss { label, retry, access, site, vectors } => {
+                self.asm.bind(label);
+                self.asm.mov_imm(RAX, u64::from(site));
+                self.asm.mov_imm(RDX, u64::from(access));
+                let miss = self.far(self.place.runtime.miss);
+                self.asm.call(miss);
+                self.call_vectors(vectors);
+                self.asm.jmp(retry);
+            }
+            Stub::Vectors { label, back, wanted } => {
+                self.asm.bind(label);
+                self.call_vectors(wanted);
+                self.asm.jmp(back);
+            }
+            Stub::Once { label, site } => {
+                self.asm.bind(label);
+                self.asm.mov_imm(RAX, u64::from(site));
+                self.leave(Reason::Once);
+            }
+            Stub::Out { label, ip, recipe } => {
+                self.asm.bind(label);
+                self.recipe = recipe;
+                self.go_out(ip);
+            }
+            Stub::Forget { label, to, recipe } => {
+                self.asm.bind(label);
+                self.recipe = recipe;
+                self.remember();
+                self.asm.jmp(to);
+            }
+            Stub::Budget { label, ip, recipe, steps } => {
+                self.asm.bind(label);
+                self.asm.alu_imm(Alu::Add, Width::W32, translated!(left), steps.cast_signed());
+                self.recipe = recipe;
+                self.remember();
+                let exit = self.place.exits + self.out.exits.len() as u32;
+                self.out.exits.push(Exit { ip, cell: None });
+                self.asm.mov_imm(RAX, u64::from(exit));
+                self.leave(Reason::Budget);
+            }
+            Stub::Unknown { label, exit } => {
+                self.asm.bind(label);
+                self.asm.mov_imm(RAX, u64::from(exit));
+                self.leave(Reason::Exit);
+            }
+        }
+    }
+}
