@@ -4,6 +4,8 @@
 //! `trine_x86::Sem` (nothing of the state changes before the last operation that may stop) and
 //! against what the table says of stores and branches. Then it runs it, and so does this host's
 //! backend, if there is one: from random states they must do what the interpreter does.
+//!
+//! `TRINE_FORMS=N` runs every Nth form only.
 
 use std::{collections::HashSet, num::NonZeroU64, sync::Arc};
 
@@ -216,8 +218,9 @@ fn hot_forms_do_what_the_interpreter_does() {
             Box::new(Translate::new(ram).expect("it makes code for this host").eager(1))
         }));
     }
+    let share = std::env::var("TRINE_FORMS").map_or(1, |text| text.parse().expect("a number"));
     let mut noise = Noise::new(2);
-    let mut runs = 0;
+    let (mut forms, mut runs) = (0_u64, 0);
     let kind = |code, stack, flat, protected| Kind { code, stack, flat, protected };
     use Width::{W16, W32, W64};
     for kind in [
@@ -231,6 +234,10 @@ fn hot_forms_do_what_the_interpreter_does() {
         kind(W64, W64, false, true),
     ] {
         let codes = hot_forms(&model, kind.mode(), |i, bytes| {
+            forms += 1;
+            if !forms.is_multiple_of(share) {
+                return;
+            }
             let before = kind.random(&model, &mut noise);
             let wanted = interp.run(bytes, &before);
             for bench in &mut lifted {

@@ -119,6 +119,9 @@ pub struct Runtime {
     pub leave: [usize; Reason::COUNT],
     /// Fills the TLB for an access, or leaves for [`Reason::Once`].
     pub miss: usize,
+    /// Fills the TLB for several accesses; the host's flags say "equal" if it cannot.
+    #[cfg(target_arch = "x86_64")]
+    pub try_miss: usize,
     /// Calls a cold instruction.
     pub cold: usize,
     /// Calls a function of up to three words, keeping the guest's registers.

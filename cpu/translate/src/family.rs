@@ -26,6 +26,9 @@ pub enum Family {
     Address,
     /// Loads and stores with their look into the TLB.
     Memory,
+    /// One look into the TLB for several accesses. (It takes native loads, stores and locked
+    /// operations.)
+    Share,
     /// Locked operations.
     Atomic,
     /// The arithmetic flags: recipes, and conditions told by the host's flags.
@@ -40,7 +43,7 @@ pub enum Family {
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Alu,
         Self::Mov,
         Self::Shift,
@@ -48,6 +51,7 @@ impl Family {
         Self::Bits,
         Self::Address,
         Self::Memory,
+        Self::Share,
         Self::Atomic,
         Self::Flags,
         Self::Chain,
@@ -66,6 +70,7 @@ impl Family {
             Self::Bits => "bits",
             Self::Address => "address",
             Self::Memory => "memory",
+            Self::Share => "share",
             Self::Atomic => "atomic",
             Self::Flags => "flags",
             Self::Chain => "chain",

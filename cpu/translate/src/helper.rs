@@ -37,7 +37,10 @@ pub(crate) const OPENED_SPILL: u8 = 25;
 pub(crate) const STOPPED_SPILL: u8 = 26;
 
 /// In the access word of [`fill`], beside the bytes: a write.
-pub(crate) const WRITE: u32 = 1 << 8;
+pub(crate) const WRITE: u32 = 1 << 16;
+/// The same: it only reads now, and a write may follow. So the page does not become dirty.
+#[cfg(target_arch = "x86_64")]
+pub(crate) const WRITE_LATER: u32 = 3 << 16;
 
 host_functions! {
     /// Gets the TLB an entry for an access of so many bytes at `lin`. 0: the interpreter has to do
@@ -48,7 +51,7 @@ host_functions! {
     fn fill(core: *mut Core, lin: u64, access: u32) -> u32 {
         // SAFETY: by contract, and the code that called does not touch it meanwhile.
         let core = unsafe { &mut *core };
-        u32::from(try_fill(core, lin, u64::from(access & 0xff), access & WRITE != 0))
+        u32::from(try_fill(core, lin, access))
     }
 
     /// Executes a cold instruction. Returns the [`Reason`] to leave, or -1 to go on.
@@ -154,12 +157,13 @@ fn width(number: u64) -> Width {
 }
 
 /// Gets the TLB an entry, as [`fill`] does; false if there is none.
-pub(crate) fn try_fill(core: &mut Core, lin: u64, bytes: u64, write: bool) -> bool {
+pub(crate) fn try_fill(core: &mut Core, lin: u64, access: u32) -> bool {
+    let (bytes, write) = (u64::from(access & 0xffff), access & WRITE != 0);
     if (lin ^ lin.wrapping_add(bytes - 1)) & !0xfff != 0 {
         return false;
     }
     let class = core.class;
-    let intent = if write { Intent::Write } else { Intent::Read };
+    let intent = if access >> 16 == WRITE >> 16 { Intent::Write } else { Intent::Read };
     let long = core.long_mode();
     if long && !trine_x86::is_canonical(lin, core.linear_bits()) {
         return false;

@@ -124,6 +124,8 @@ mod lift;
 mod memory;
 mod passes;
 mod recipe;
+#[cfg(target_arch = "x86_64")]
+mod share;
 mod simd;
 mod vcpu;
 #[cfg(target_arch = "x86_64")]

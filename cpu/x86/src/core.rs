@@ -76,6 +76,8 @@ pub struct Translated {
     pub ram: u64,
     /// Host address of the table of jump targets.
     pub jumps: u64,
+    /// For each general register what takes addresses near it to the host's, if that was looked up.
+    pub near: [u64; 16],
     /// Words for values that found no register.
     pub spill: [u64; 32],
 }

@@ -5,7 +5,7 @@ use trine_x86::{Core, Place, Rmw, Width, rflags};
 
 use crate::{
     flags::settle,
-    helper::{OPENED_SPILL, try_fill},
+    helper::{OPENED_SPILL, WRITE, try_fill},
     ir::{Op, Setter},
 };
 
@@ -68,7 +68,8 @@ pub(super) fn find(core: &mut Core, bytes: u64, lin: u64, write: bool) -> Option
     if let Some(at) = hit(core) {
         return Some(at);
     }
-    try_fill(core, lin, bytes, write).then(|| hit(core)).flatten()
+    let access = bytes as u32 | if write { WRITE } else { 0 };
+    try_fill(core, lin, access).then(|| hit(core)).flatten()
 }
 
 /// An operation on memory that is not locked.

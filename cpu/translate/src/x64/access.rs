@@ -8,15 +8,16 @@ use trine_x86::{Extent, Rmw, Seg, Tlb, Width};
 
 use super::{
     TLB_ADDEND, TLB_READ, TLB_WRITE,
-    asm::{Alu, Gpr, Mem, R11, R15, RAX, RCX, RDX, Rm, Shift, Unary, cc},
+    asm::{Alu, Gpr, Label, Mem, R11, R15, RAX, RCX, RDX, Rm, Shift, Unary, cc},
     base,
     emit::{Emitter, Stub},
-    extent, slot, tlb,
+    extent, near, slot, tlb,
     values::{Loc, Operand},
 };
 use crate::{
     helper,
     ir::{Op, Val},
+    share::{Shared, Span},
 };
 
 impl Emitter<'_> {
@@ -82,12 +83,33 @@ impl Emitter<'_> {
 
     /// RCX = offset in RAM of `w` at linear address `at`, or the step stops.
     fn find(&mut self, w: Width, at: Val, write: bool) {
-        self.find_bytes(w.bytes() as u32, at, write, false);
+        let place = self.reach(w.bytes() as u32, at, write, false);
+        if place != Self::found() {
+            self.quiet().lea(Width::W64, RCX, place);
+            self.noisy().alu(Alu::Sub, Width::W64, RCX, R15);
+        }
     }
 
-    /// The same of any number of bytes that is a power of two; if asked for, it stops unless they
-    /// are aligned.
-    pub(super) fn find_bytes(&mut self, bytes: u32, at: Val, write: bool, aligned: bool) {
+    /// If the operation's access shares a look into the TLB: which.
+    pub(super) fn shared(&self, op: usize) -> Option<Shared> {
+        let at = self.shared.binary_search_by_key(&(self.ops.start + op), |(op, _)| *op);
+        at.ok().map(|n| self.shared[n].1)
+    }
+
+    /// The place of any number of bytes that is a power of two, until RCX changes; if asked for, the
+    /// step stops unless they are aligned.
+    pub(super) fn reach(&mut self, bytes: u32, at: Val, write: bool, aligned: bool) -> Mem {
+        if let Some(shared) = self.shared(self.now) {
+            if aligned {
+                // Before anything is looked up, which would set bits in page tables.
+                let low = self.address_part(shared.base);
+                self.claim(RDX);
+                self.quiet().lea(Width::W32, RDX, Mem::at(low, shared.disp));
+                self.stop_unless_aligned(RDX, bytes);
+                self.unlock(RDX);
+            }
+            return self.reach_near(shared);
+        }
         if self.loc(at) != Loc::Scratch(RCX, true) || self.values.last[at.index()] > self.now {
             self.claim(RCX);
             self.move_clean(RCX, at);
@@ -99,14 +121,24 @@ impl Emitter<'_> {
         let site = self.site();
         let vectors = self.vectors;
         if aligned {
-            let bail = self.bail();
-            self.noisy().test_byte(RCX, bytes as u8 - 1);
-            self.quiet().jcc(cc::NE, bail);
+            self.stop_unless_aligned(RCX, bytes);
         }
         let (retry, miss) = (self.asm.label(), self.asm.label());
+        self.asm.bind(retry);
+        let class = self.place.class;
+        self.look(bytes, write, miss);
+        self.noisy().alu_from(Alu::Add, Width::W64, RCX, tlb(class, RAX, TLB_ADDEND));
+        let access = bytes | if write { helper::WRITE } else { 0 };
+        self.stubs.push(Stub::Miss { label: miss, retry, access, site, vectors });
+        self.unlock(RAX);
+        self.unlock(RDX);
+        Self::found()
+    }
+
+    /// RAX = where the entry for RCX is, which has the right tag.
+    fn look(&mut self, bytes: u32, write: bool, miss: Label) {
         let class = self.place.class;
         let a = self.noisy();
-        a.bind(retry);
         a.store(Width::W32, RAX, RCX);
         a.shift(Shift::Shr, Width::W32, RAX, Tlb::SLOT_SHIFT as u8);
         a.alu_imm(Alu::And, Width::W32, RAX, Tlb::SLOT_MASK as i32);
@@ -119,9 +151,60 @@ impl Emitter<'_> {
         let tag = if write { TLB_WRITE } else { TLB_READ };
         a.alu_from(Alu::Cmp, Width::W64, RDX, tlb(class, RAX, tag));
         a.jcc(cc::NE, miss);
-        a.alu_from(Alu::Add, Width::W64, RCX, tlb(class, RAX, TLB_ADDEND));
-        let access = bytes | if write { helper::WRITE } else { 0 };
-        self.stubs.push(Stub::Miss { label: miss, retry, access, site, vectors });
+    }
+
+    fn stop_unless_aligned(&mut self, address: Gpr, bytes: u32) {
+        let bail = self.bail();
+        self.noisy().test_byte(address, bytes as u8 - 1);
+        self.quiet().jcc(cc::NE, bail);
+    }
+
+    /// The place of an access that shares a look; the first one looks.
+    fn reach_near(&mut self, shared: Shared) -> Mem {
+        let Shared { base, disp, look } = shared;
+        let long = self.insn().mode.is_64();
+        self.claim(RCX);
+        if let Some(span) = look {
+            self.look_near(base, span, long);
+        } else {
+            self.quiet().load(Width::W64, RCX, near(base));
+        }
+        match super::home(base) {
+            Some(home) if long => Mem::indexed(RCX, home, disp),
+            Some(home) => {
+                self.claim(RDX);
+                self.quiet().lea(Width::W32, RDX, Mem::at(home, disp));
+                Mem::indexed(RCX, RDX, 0)
+            }
+            None => {
+                self.noisy().alu_from(Alu::Add, Width::W64, RCX, slot(base));
+                Mem::at(RCX, disp)
+            }
+        }
+    }
+
+    /// RCX = what takes addresses near a register to the host's.
+    fn look_near(&mut self, base: u8, span: Span, long: bool) {
+        self.claim(RAX);
+        self.claim(RDX);
+        let from = self.address_part(base);
+        let w = if long { Width::W64 } else { Width::W32 };
+        self.quiet().lea(w, RCX, Mem::at(from, span.start));
+        let (retry, miss, alone) = (self.asm.label(), self.asm.label(), self.alone());
+        self.asm.bind(retry);
+        self.look(span.bytes, span.write, miss);
+        let class = self.place.class;
+        let a = self.noisy();
+        a.load(Width::W64, RCX, tlb(class, RAX, TLB_ADDEND));
+        a.alu(Alu::Add, Width::W64, RCX, R15);
+        a.store(Width::W64, near(base), RCX);
+        let access = match (span.write, span.later) {
+            (true, true) => helper::WRITE_LATER,
+            (true, false) => helper::WRITE,
+            _ => 0,
+        };
+        let (access, vectors) = (span.bytes | access, self.vectors);
+        self.stubs.push(Stub::MissNear { label: miss, retry, access, alone, vectors });
         self.unlock(RAX);
         self.unlock(RDX);
     }
@@ -133,28 +216,19 @@ impl Emitter<'_> {
 
     /// [`Op::Load`].
     pub(super) fn load(&mut self, n: usize, w: Width, at: Val) {
-        self.find(w, at, false);
-        self.load_found(n, w);
-    }
-
-    fn load_found(&mut self, n: usize, w: Width) {
-        if let Some(host) = self.target(n, false) {
-            self.quiet().load(w, host, Self::found());
-            return self.defined(n, host, w, true);
-        }
-        let to = self.temp();
-        self.quiet().load(w, to, Self::found());
+        let place = self.reach(w.bytes() as u32, at, false, false);
+        let to = self.target(n, false).unwrap_or_else(|| self.temp());
+        self.quiet().load(w, to, place);
         self.defined(n, to, w, true);
     }
 
     /// [`Op::Store`].
     pub(super) fn store(&mut self, w: Width, at: Val, v: Val) {
-        self.find(w, at, true);
-        self.store_found(w, RCX, v);
+        let place = self.reach(w.bytes() as u32, at, true, false);
+        self.store_to(w, place, v);
     }
 
-    fn store_found(&mut self, w: Width, at: Gpr, v: Val) {
-        let mem = Mem::indexed(R15, at, 0);
+    fn store_to(&mut self, w: Width, mem: Mem, v: Val) {
         match self.operand(v, w) {
             Operand::Imm(imm) => self.quiet().store_imm(w, mem, imm),
             Operand::Rm(Rm::R(reg)) => self.quiet().store(w, mem, reg),
@@ -205,7 +279,7 @@ impl Emitter<'_> {
             }
             _ => unreachable!("it was opened"),
         };
-        self.store_found(w, at, v);
+        self.store_to(w, Mem::indexed(R15, at, 0), v);
     }
 
     /// [`Op::Update`].

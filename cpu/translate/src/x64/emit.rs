@@ -18,12 +18,15 @@ use crate::{
     family::{Families, Family},
     flags::{RECIPE_SPILLS, Recipe, Src},
     ir::{Block, Op, Region, Setter, Step, Work},
+    share::Shared,
 };
 
 /// What is emitted behind the region.
 pub(super) enum Stub {
     /// A TLB miss.
     Miss { label: Label, retry: Label, access: u32, site: u32, vectors: u32 },
+    /// A TLB miss of several accesses at once; if they do not all hit, each is on its own.
+    MissNear { label: Label, retry: Label, access: u32, alone: Label, vectors: u32 },
     /// The host's vector registers do not hold the guest's.
     Vectors { label: Label, back: Label, wanted: u32 },
     /// Stops before an instruction.
@@ -72,13 +75,16 @@ pub(super) struct Emitter<'a> {
     pub(super) carry_in_memory: bool,
     pub(super) stubs: Vec<Stub>,
     pub(super) call: Label,
-    /// RIP of the present block, and the present step.
+    /// The present block, its RIP, and the present step.
+    pub(super) block: usize,
     pub(super) block_ip: u64,
     pub(super) step: usize,
     /// Steps of the block from this one on.
     pub(super) left: u32,
     step_site: Option<u32>,
     pub(super) versions: Vec<Version>,
+    /// The accesses that share a look into the TLB, by their operations, in the present block.
+    pub(super) shared: Vec<(usize, Shared)>,
     /// The version that comes next in any case.
     pub(super) follows: Option<usize>,
     pub(super) out: Emitted,
@@ -109,11 +115,13 @@ pub(super) fn region(region: &Region, place: &Place, without: Families) -> Emitt
         carry_in_memory: false,
         stubs: Vec::new(),
         call,
+        block: 0,
         block_ip: 0,
         step: 0,
         left: 0,
         step_site: None,
         versions: Vec::new(),
+        shared: Vec::new(),
         follows: None,
         out: Emitted { cells: 1, ..Emitted::default() },
     };
@@ -166,7 +174,11 @@ impl Emitter<'_> {
         }
         self.put_early(step);
         let mut values = std::mem::take(&mut self.values);
-        values.begin(self.ops(), |setter, w, each| self.setter_uses(setter, w, each));
+        values.begin(
+            self.ops(),
+            |n| self.shared(n).is_some(),
+            |setter, w, each| self.setter_uses(setter, w, each),
+        );
         self.values = values;
         self.keep_for_carry();
         self.keep_recipe(step);

@@ -18,19 +18,25 @@ use crate::{
     family::Family,
     flags::Recipe,
     ir::{Block, End, Op},
+    share,
 };
 
 /// The most versions of a block that know how the flags follow.
 const VERSIONS: usize = 2;
 
+/// The families without which accesses do not share.
+const SHARING: [Family; 3] = [Family::Share, Family::Memory, Family::Atomic];
+
 /// Where an edge leads: RIP, and which block of the region that is.
 type Target = (u64, Option<usize>);
 
-/// A block as it is emitted for those who come with the same knowledge.
+/// A block, or the rest of one, as it is emitted for those who come with the same knowledge.
 #[derive(Clone, Copy)]
 pub(super) struct Version {
     /// Which block.
     block: usize,
+    /// The step from which on every access looks into the TLB for itself; else this is the whole.
+    rest: Option<usize>,
     /// How the flags follow when it is entered.
     recipe: Recipe,
     label: Label,
@@ -41,11 +47,23 @@ impl Emitter<'_> {
     /// Emits the first block, and all that it leads to.
     pub(super) fn versions(&mut self) {
         self.follows = Some(self.version(0, Recipe::MEMORY));
-        while let Some(n) =
-            self.follows.take().or_else(|| self.versions.iter().position(|v| !v.done))
-        {
+        while let Some(n) = self.follows.take().or_else(|| self.pending()) {
             self.emit_version(n);
         }
+    }
+
+    /// A version that is still to be emitted; whole blocks first.
+    fn pending(&self) -> Option<usize> {
+        let pending = self.versions.iter().enumerate().filter(|(_, v)| !v.done);
+        pending.min_by_key(|(_, v)| v.rest.is_some()).map(|(n, _)| n)
+    }
+
+    /// Where the present block goes on from the present step if its accesses cannot share.
+    pub(super) fn alone(&mut self) -> Label {
+        let label = self.asm.label();
+        let (block, recipe) = (self.block, self.recipe);
+        self.versions.push(Version { block, rest: Some(self.step), recipe, label, done: false });
+        label
     }
 
     /// The version of a block for those who come with this recipe. If it is another version, they
@@ -54,34 +72,61 @@ impl Emitter<'_> {
         if let Some((n, _)) = self.find_version(block, recipe) {
             return n;
         }
-        let known = self.versions.iter().filter(|v| v.block == block).count();
+        let known = self.versions.iter().filter(|v| v.block == block && v.rest.is_none()).count();
         let recipe = if known < VERSIONS { recipe } else { Recipe::MEMORY };
         if let Some((n, _)) = self.find_version(block, recipe) {
             return n;
         }
         let label = self.asm.label();
-        self.versions.push(Version { block, recipe, label, done: false });
+        self.versions.push(Version { block, rest: None, recipe, label, done: false });
         self.versions.len() - 1
     }
 
     fn find_version(&self, block: usize, recipe: Recipe) -> Option<(usize, &Version)> {
-        self.versions.iter().enumerate().find(|(_, v)| v.block == block && v.recipe == recipe)
+        let mut versions = self.versions.iter().enumerate();
+        versions.find(|(_, v)| v.block == block && v.rest.is_none() && v.recipe == recipe)
     }
 
     fn emit_version(&mut self, n: usize) {
         let region = self.region;
-        let Version { block, recipe, label, .. } = self.versions[n];
+        let Version { block: number, rest, recipe, label, .. } = self.versions[n];
         self.versions[n].done = true;
-        let block = &region.blocks[block];
-        self.block_ip = block.ip;
+        let block = &region.blocks[number];
+        (self.block, self.block_ip) = (number, block.ip);
         self.asm.bind(label);
         (self.recipe, self.stored, self.host) = (recipe, false, 0);
-        self.charge(block);
+        self.shared.clear();
+        if rest.is_none() {
+            self.charge(block);
+            if !SHARING.into_iter().any(|family| self.without.has(family)) {
+                self.shared = share::accesses(region, block.steps.clone());
+            }
+        }
         self.load_vectors_of(block);
-        for s in block.steps.clone() {
+        for s in rest.unwrap_or(block.steps.start)..block.steps.end {
             self.step = s;
             self.left = (block.steps.end - s) as u32;
+            if rest.is_some() {
+                self.join_others(block);
+            }
             self.step(&region.steps[s], block);
+        }
+    }
+
+    /// In the rest of a block: others whose rest begins here come in.
+    fn join_others(&mut self, block: &Block) {
+        let (number, step, recipe) = (self.block, Some(self.step), self.recipe);
+        let joins =
+            |v: &&mut Version| !v.done && v.block == number && v.rest == step && v.recipe == recipe;
+        let mut labels = Vec::new();
+        for version in self.versions.iter_mut().filter(joins) {
+            version.done = true;
+            labels.push(version.label);
+        }
+        if !labels.is_empty() {
+            labels.into_iter().for_each(|label| self.asm.bind(label));
+            (self.stored, self.host) = (false, 0);
+            self.load_vectors_of(block);
         }
     }
 
@@ -201,7 +246,7 @@ impl Emitter<'_> {
     /// Goes to a place.
     fn edge(&mut self, (ip, inside): Target) {
         // No value is wanted any more.
-        self.values.begin(&[], |_, _, _| {});
+        self.values.begin(&[], |_| false, |_, _, _| {});
         let Some(to) = inside else { return self.go_out(ip) };
         let n = self.version(to, self.recipe);
         let Version { label, recipe, done, .. } = self.versions[n];
@@ -260,6 +305,19 @@ impl Emitter<'_> {
                 self.asm.mov_imm(RDX, u64::from(access));
                 let miss = self.far(self.place.runtime.miss);
                 self.asm.call(miss);
+                self.call_vectors(vectors);
+                self.asm.jmp(retry);
+            }
+            Stub::MissNear { label, retry, access, alone, vectors } => {
+                self.asm.bind(label);
+                // RCX is the first byte's address, RDX the last one's page.
+                self.asm.alu(Alu::Xor, Width::W64, RDX, RCX);
+                self.asm.alu_imm(Alu::And, Width::W64, RDX, -0x1000);
+                self.asm.jcc(cc::NE, alone);
+                self.asm.mov_imm(RDX, u64::from(access));
+                let miss = self.far(self.place.runtime.try_miss);
+                self.asm.call(miss);
+                self.asm.jcc(cc::E, alone);
                 self.call_vectors(vectors);
                 self.asm.jmp(retry);
             }

@@ -102,6 +102,11 @@ fn spill(n: u8) -> Mem {
     field(offset_of!(Core, translated) + offset_of!(Translated, spill) + 8 * usize::from(n))
 }
 
+/// What takes addresses near a guest register to the host's.
+fn near(reg: u8) -> Mem {
+    field(offset_of!(Core, translated) + offset_of!(Translated, near) + 8 * usize::from(reg))
+}
+
 /// The words of [`Translated::spill`]: values of a step up to here (then come the operands of a
 /// recipe and CF), ...
 const STEP_SPILLS: u8 = 16;

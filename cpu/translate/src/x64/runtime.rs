@@ -65,6 +65,9 @@ pub(super) fn emit(base: usize) -> (Vec<u8>, Runtime) {
 
     at.miss = here(&a);
     miss(&mut a, &vectors, leaves[Reason::Once as usize]);
+    at.try_miss = here(&a);
+    try_miss(&mut a, &vectors);
+    a.ret();
     at.cold = here(&a);
     cold(&mut a, &vectors, restored);
     at.call = here(&a);
@@ -85,8 +88,8 @@ fn store_homes(a: &mut Asm) {
     }
 }
 
-/// RCX: linear address, EDX: the access, EAX: the site. Keeps R11 and RCX.
-fn miss(a: &mut Asm, vectors: &simd::Switch, once: Label) {
+/// RCX: linear address, EDX: the access. The flags say whether it failed. Keeps all but RDX.
+fn try_miss(a: &mut Asm, vectors: &simd::Switch) {
     vectors.put_back(a);
     a.push(RAX);
     KEPT.iter().for_each(|reg| a.push(*reg));
@@ -99,6 +102,11 @@ fn miss(a: &mut Asm, vectors: &simd::Switch, once: Label) {
     a.lea(Width::W64, RSP, super::Mem::at(RSP, 8));
     KEPT.iter().rev().for_each(|reg| a.pop(*reg));
     a.pop(RAX);
+}
+
+/// The same, EAX: the site, where it goes out if that fails.
+fn miss(a: &mut Asm, vectors: &simd::Switch, once: Label) {
+    try_miss(a, vectors);
     let failed = a.label();
     a.jcc(cc::E, failed);
     a.ret();

@@ -197,9 +197,9 @@ impl Emitter<'_> {
     /// [`Op::Vector`].
     pub(super) fn vector(&mut self, n: usize, shape: Shape, at: Option<Val>, general: Option<Val>) {
         let insn = self.insn();
-        if let Some(at) = at {
-            self.find_bytes(u32::from(shape.bytes), at, shape.store, shape.aligned);
-        }
+        let bytes = u32::from(shape.bytes);
+        let place = at.map(|at| self.reach(bytes, at, shape.store, shape.aligned));
+        let place = place.map_or(Rm::R(RAX), Rm::from);
         self.load_vectors(wanted(&insn));
         let source = general.map(|v| {
             let w = shape.reads.map_or(Width::W64, |(w, _)| w);
@@ -207,7 +207,7 @@ impl Emitter<'_> {
         });
         if shape.compares {
             self.claim(RAX);
-            self.noisy().vector(&insn, RAX);
+            self.noisy().vector(&insn, RAX, place);
             self.made = Some(n);
             if self.values.last[n] > n {
                 self.quiet().load_flags();
@@ -217,7 +217,7 @@ impl Emitter<'_> {
         }
         let result = shape.writes.map(|_| self.result(n, Width::W64));
         let reg = result.or(source).unwrap_or(RAX);
-        self.quiet().vector(&insn, reg);
+        self.quiet().vector(&insn, reg, place);
         if let Some(reg) = result {
             self.defined(n, reg, Width::W64, true);
         }
@@ -226,8 +226,8 @@ impl Emitter<'_> {
 
 impl Asm {
     /// A vector instruction with the operands that it had for the guest; its general register is
-    /// `general`, and its memory operand where [`Emitter::find_bytes`] found it.
-    fn vector(&mut self, insn: &Insn, general: Gpr) {
+    /// `general`, and its memory operand at `memory`.
+    fn vector(&mut self, insn: &Insn, general: Gpr, memory: Rm) {
         let info = cached(insn.code).op_code();
         let mut place = Operands { reg: 0, second: 0, rm: Rm::R(RAX), imm: None };
         if info.is_group() {
@@ -235,8 +235,7 @@ impl Asm {
         }
         for (n, kind) in info.op_kinds().iter().enumerate() {
             let number = insn.ops[n & 3];
-            let or_memory =
-                |reg: Gpr| if insn.is_memory(n) { Emitter::found().into() } else { Rm::R(reg) };
+            let or_memory = |reg: Gpr| if insn.is_memory(n) { memory } else { Rm::R(reg) };
             match kind {
                 K::xmm_reg | K::ymm_reg => place.reg = number,
                 K::xmm_vvvv | K::ymm_vvvv => place.second = number,

@@ -57,10 +57,12 @@ impl Values {
         self.locked = locks;
     }
 
-    /// For the operations of a step; `setter_uses` says which operands of a setter count.
+    /// For the operations of a step; `shares` says which accesses do not need their address, and
+    /// `setter_uses` which operands of a setter count.
     pub(super) fn begin(
         &mut self,
         ops: &[Op],
+        shares: impl Fn(usize) -> bool,
         setter_uses: impl Fn(Setter, Width, &mut dyn FnMut(Val)),
     ) {
         self.locs.clear();
@@ -72,6 +74,11 @@ impl Values {
             let mut used = |v: Val| self.last[v.index()] = self.last[v.index()].max(n);
             match *op {
                 Op::SetFlags(w, setter) => setter_uses(setter, w, &mut used),
+                Op::Load(..) | Op::Open(..) if shares(n) => {}
+                Op::Store(_, _, v) if shares(n) => used(v),
+                Op::Update(_, _, _, v) if shares(n) => used(v),
+                Op::CompareExchange(_, _, a, b) if shares(n) => [a, b].into_iter().for_each(used),
+                Op::Vector(_, _, general) if shares(n) => general.into_iter().for_each(used),
                 // The jump itself comes with the end of the step.
                 Op::Branch(Some(v)) => self.last[v.index()] = ops.len(),
                 Op::Commit(_, _, v) => {
