@@ -174,6 +174,7 @@ impl Recipe {
         };
         let (x, y) = (get(self.x), get(self.y));
         core.translated.flags_kind = Self { over: None, ..*self }.number();
+        core.translated.flags_count = 0;
         core.translated.flags_x = x;
         core.translated.flags_y = y;
         self.remember_over(core);

@@ -246,6 +246,21 @@ impl Lifter<'_> {
         }
     }
 
+    /// A flag that decides something, as the condition which looks at that flag alone.
+    fn decide(&mut self, v: Val) {
+        let op = &mut self.ops[self.start + v.index()];
+        if let Op::Flag(flag) = *op {
+            *op = match flag {
+                Flag::Of => Op::Condition(0),
+                Flag::Cf => Op::Condition(2),
+                Flag::Zf => Op::Condition(4),
+                Flag::Sf => Op::Condition(8),
+                Flag::Pf => Op::Condition(10),
+                Flag::Af => Op::Flag(flag),
+            }
+        }
+    }
+
     fn width_of(&self, v: Val) -> Width {
         width_of(&self.ops[self.start..], v)
     }
@@ -482,7 +497,10 @@ impl Sem for Lifter<'_> {
         match self.constant(condition) {
             Some(0) => no,
             Some(_) => yes,
-            None => self.op(Op::Select(condition, yes, no)),
+            None => {
+                self.decide(condition);
+                self.op(Op::Select(condition, yes, no))
+            }
         }
     }
 
@@ -564,6 +582,7 @@ impl Sem for Lifter<'_> {
         if !self.source.is_legal(self.taken) {
             self.op(Op::Stop);
         }
+        condition.into_iter().for_each(|v| self.decide(v));
         self.op(Op::Branch(condition));
         self.end = Some(if condition.is_some() { End::Branch } else { End::Goto });
         Ok(())

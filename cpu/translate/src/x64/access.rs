@@ -24,6 +24,11 @@ impl Emitter<'_> {
     /// [`Op::Address`] as an operand of LEA; loads what has no register into temporaries.
     pub(super) fn address(&mut self, n: usize, op: Op) {
         let Op::Address { w, base, index, disp } = op else { return };
+        if let (Some(reg), None, Ok(disp)) = (base, index, i32::try_from(disp))
+            && w >= Width::W32
+        {
+            return self.define(n, Loc::Sum(w, reg, disp));
+        }
         let to = self.result(n, w.max(Width::W32));
         let base = base.map(|reg| self.address_part(reg));
         let index = index.map(|(reg, scale)| (self.address_part(reg), scale));

@@ -264,11 +264,12 @@ impl Emitter<'_> {
         self.early = true;
     }
 
-    /// The operands of additions with carry are used where the sum is made.
+    /// The operands of additions with carry are used where the sum is made, or would be: flags may
+    /// still follow from them.
     fn keep_for_carry(&mut self) {
         for n in 0..self.ops.len() {
             if let Some(c) = self.carries(crate::ir::Val(n as u16)) {
-                for v in [c.a, c.b] {
+                for v in [c.a, c.b, c.carry] {
                     let last = &mut self.values.last[v.index()];
                     *last = (*last).max(n);
                 }
@@ -400,7 +401,7 @@ impl Emitter<'_> {
     /// Conditions become values before registers are taken for anything else, except where they
     /// are looked at directly.
     fn settle_conditions(&mut self, op: &Op) {
-        if matches!(op, Op::Select(..)) && !self.without.has_op(op) {
+        if matches!(op, Op::Select(..) | Op::Branch(_)) && !self.without.has_op(op) {
             return;
         }
         let mut found = None;

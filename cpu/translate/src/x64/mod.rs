@@ -59,8 +59,8 @@ impl Backend for X64 {
     }
 }
 
-/// Registers for values.
-const SCRATCH: [Gpr; 4] = [RAX, RCX, RDX, R11];
+/// Registers for values; those that are taken first come last.
+const SCRATCH: [Gpr; 4] = [RCX, RAX, RDX, R11];
 
 /// Guest registers that live in host registers, and where.
 const HOMES: [(u8, Gpr); 9] =

@@ -97,7 +97,11 @@ impl Emitter<'_> {
             _ if self.is_target(n, b) && !self.is_target(n, a) => (b, a),
             _ => (a, b),
         };
-        if op == Alu::Add && w >= Width::W32 && !self.wants_flags(n) && self.lea_add(n, w, a, b) {
+        let is_plain = w >= Width::W32 && !self.wants_flags(n);
+        if is_plain && let Some(sum) = self.sum(op, w, a, b) {
+            return self.define(n, sum);
+        }
+        if op == Alu::Add && is_plain && self.lea_add(n, w, a, b) {
             return;
         }
         let mut dst = self.two_operand(n, w, a);
@@ -115,6 +119,22 @@ impl Emitter<'_> {
         }
         self.made = Some(n);
         self.defined(n, dst, w, w >= Width::W32);
+    }
+
+    /// A guest register and a constant are only added where they are wanted.
+    fn sum(&self, op: Alu, w: Width, a: Val, b: Val) -> Option<Loc> {
+        let by = w.sign_extend(self.constant(b)?).cast_signed();
+        let by = match op {
+            Alu::Add => by,
+            Alu::Sub => by.checked_neg()?,
+            _ => return None,
+        };
+        match self.loc(a) {
+            Loc::Guest(held, reg) if held >= w && reg & trine_x86::slot::HIGH == 0 => {
+                Some(Loc::Sum(w, reg, i32::try_from(by).ok()?))
+            }
+            _ => None,
+        }
     }
 
     /// 0 - a; the host's flags are those of the subtraction.

@@ -23,6 +23,8 @@ pub(super) enum Loc {
     Scratch(Gpr, bool),
     /// In a word of the core, clean.
     Spill(u8),
+    /// A guest register and a constant, to be added in so many bits: 32 or 64.
+    Sum(Width, u8, i32),
     /// A condition of the guest's flags that nobody has looked at yet.
     Condition(u8),
 }
@@ -70,7 +72,11 @@ impl Values {
         self.last.clear();
         self.last.extend(0..=ops.len());
         self.locked = 0;
-        for (n, op) in ops.iter().enumerate() {
+        for (n, op) in ops.iter().enumerate().rev() {
+            if op.is_pure() && self.last[n] <= n {
+                // Nobody uses it, so it uses nothing.
+                continue;
+            }
             let mut used = |v: Val| self.last[v.index()] = self.last[v.index()].max(n);
             match *op {
                 Op::SetFlags(w, setter) => setter_uses(setter, w, &mut used),
@@ -232,6 +238,7 @@ impl Emitter<'_> {
             }
             Loc::Scratch(reg, _) => self.asm.load(self.width(v), dst, reg),
             Loc::Spill(n) => self.asm.load(wide, dst, spill(n)),
+            Loc::Sum(ws, reg, disp) => self.load_sum(dst, ws.min(wide), reg, disp),
             Loc::Condition(code) => self.set_condition(dst, code),
             Loc::None => unreachable!("a value is used before it is made"),
         }
@@ -264,6 +271,14 @@ impl Emitter<'_> {
                 self.asm.load(Width::W8, dst, super::field((disp + 1) as usize));
             }
         }
+    }
+
+    fn load_sum(&mut self, dst: Gpr, w: Width, reg: u8, disp: i32) {
+        let from = home(reg).unwrap_or_else(|| {
+            self.asm.load(Width::W64, dst, place(reg));
+            dst
+        });
+        self.asm.lea(w, dst, Mem::at(from, disp));
     }
 
     fn set_condition(&mut self, dst: Gpr, code: u8) {
@@ -299,7 +314,7 @@ impl Emitter<'_> {
 
     /// Remembers that a register now holds a value that has to last.
     fn cache(&mut self, v: Val, reg: Gpr) {
-        let keep = matches!(self.loc(v), Loc::Condition(_) | Loc::Scratch(_, false));
+        let keep = matches!(self.loc(v), Loc::Condition(_) | Loc::Sum(..) | Loc::Scratch(_, false));
         if keep && self.body == 0 {
             self.values.locs[v.index()] = Loc::Scratch(reg, true);
         }
@@ -344,11 +359,15 @@ impl Emitter<'_> {
         reg
     }
 
+    /// Whether a value is found by looking at a guest register.
+    fn stands_on(&self, v: usize, reg: u8) -> bool {
+        matches!(self.values.locs[v], Loc::Guest(_, r) | Loc::Sum(_, r, _) if r & 31 == reg & 31)
+    }
+
     /// Before a guest register changes: values that are still to be used leave it.
     pub(super) fn release_guest(&mut self, reg: u8, n: usize) {
         for v in 0..self.ops.len() {
-            let held = matches!(self.values.locs[v], Loc::Guest(_, r) if r & 31 == reg & 31);
-            if held && self.values.last[v] > n {
+            if self.stands_on(v, reg) && self.values.last[v] > n {
                 let to = self.temp();
                 self.move_clean(to, Val(v as u16));
                 self.values.locs[v] = Loc::Scratch(to, true);
@@ -370,9 +389,7 @@ impl Emitter<'_> {
         let host = home(reg)?;
         let looks = |m: usize, op: &Op| {
             let mut found = false;
-            let mut look = |v: Val| {
-                found |= matches!(self.loc(v), Loc::Guest(_, r) if r & 31 == reg & 31);
-            };
+            let mut look = |v: Val| found |= self.stands_on(v.index(), reg);
             match *op {
                 Op::SetFlags(w, setter) => self.setter_uses(setter, w, &mut look),
                 Op::Get(_, r) => found |= r & 31 == reg & 31,
@@ -393,7 +410,7 @@ impl Emitter<'_> {
         let busy = behind.clone().any(|(m, op)| looks(m, op));
         // A branch's condition is looked at when all is done.
         let condition = ops.iter().any(|op| match *op {
-            Op::Branch(Some(v)) => matches!(self.loc(v), Loc::Guest(_, r) if r & 31 == reg & 31),
+            Op::Branch(Some(v)) => self.stands_on(v.index(), reg),
             _ => false,
         });
         (!busy && !condition).then_some(host)
