@@ -302,7 +302,6 @@ impl Cache {
                 version: version_word as usize,
                 shared,
                 class: state.class,
-                key: key.state,
                 runtime: self.runtime,
             };
             let emitted = self.backend.emit(region, &place);

@@ -104,8 +104,6 @@ pub struct Place {
     pub shared: bool,
     /// The class of data accesses.
     pub class: Class,
-    /// The state key, which is part of a jump's tag.
-    pub key: u8,
     /// Addresses of the shared code ([`Backend::runtime`]).
     pub runtime: Runtime,
 }
@@ -183,20 +181,14 @@ pub const JUMPS: usize = 4096;
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Jump {
-    /// [`jump_tag`].
-    pub tag: u64,
+    /// RIP.
+    pub ip: u64,
     /// Where its code is.
     pub code: u64,
 }
 
-/// No target.
-pub const NO_JUMP: Jump = Jump { tag: 1 << 56, code: 0 };
-
-/// What identifies a target: RIP, with the state key in bits that a canonical address repeats.
-#[must_use]
-pub fn jump_tag(ip: u64, key: u8) -> u64 {
-    ip ^ u64::from(key) << 57
-}
+/// No target: no RIP is not canonical.
+pub const NO_JUMP: Jump = Jump { ip: 1 << 56, code: 0 };
 
 /// The entry for a target.
 #[must_use]

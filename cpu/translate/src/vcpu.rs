@@ -11,7 +11,7 @@ use trine_x86::{Core, Decoder, Seg, is_canonical};
 
 use crate::{
     cache::{Cache, State},
-    code::{JUMPS, Jump, NO_JUMP, Reason, jump_index, jump_tag},
+    code::{JUMPS, Jump, NO_JUMP, Reason, jump_index},
     flags::settle,
 };
 
@@ -56,18 +56,65 @@ impl Peers {
     }
 }
 
+/// What a vCPU knows of a state.
+#[derive(Default)]
+struct Known {
+    /// The state, and its number in the cache.
+    state: Option<(State, u8)>,
+    jumps: Jumps,
+}
+
+/// Known jump targets in a state.
+struct Jumps {
+    table: Box<[Jump; JUMPS]>,
+    /// The entries in use.
+    filled: Vec<u16>,
+}
+
+impl Default for Jumps {
+    fn default() -> Self {
+        let table = vec![NO_JUMP; JUMPS].into_boxed_slice();
+        let table = table.try_into().unwrap_or_else(|_| unreachable!("of that length"));
+        Self { table, filled: Vec::new() }
+    }
+}
+
+impl Jumps {
+    fn find(&self, ip: u64) -> Option<usize> {
+        let known = self.table[jump_index(ip)];
+        (known.ip == ip).then_some(known.code as usize)
+    }
+
+    fn insert(&mut self, ip: u64, code: usize) {
+        let n = jump_index(ip);
+        if self.table[n].ip == NO_JUMP.ip {
+            self.filled.push(n as u16);
+        }
+        self.table[n] = Jump { ip, code: code as u64 };
+    }
+
+    /// There is something else at RIP, or nothing.
+    fn forget(&mut self, ip: u64) {
+        self.table[jump_index(ip)].ip = !NO_JUMP.ip;
+    }
+
+    fn clear(&mut self) {
+        for n in self.filled.drain(..) {
+            self.table[usize::from(n)] = NO_JUMP;
+        }
+    }
+}
+
 /// The tier above one vCPU's interpreter.
 pub(crate) struct Translator {
     cache: Arc<Cache>,
     peers: Arc<Peers>,
     mailbox: Arc<Mailbox>,
-    jumps: Box<[Jump; JUMPS]>,
     tuning: Tuning,
     /// For what the jumps are right: the TLB's epoch, the cache's generation, the base of CS.
     known: (u32, u32, u64),
-    /// The states that were looked for last, and their numbers; the first is the present one's.
-    states: [(Option<State>, u8); 4],
-    key: u8,
+    /// The states that were looked for last; the first is the present one.
+    states: [Known; 4],
     dirty_epoch: u32,
     entered: u64,
 }
@@ -81,19 +128,15 @@ impl Translator {
     ) -> Self {
         let mailbox = Arc::new(Mailbox::default());
         peers.add(&mailbox);
-        let jumps = vec![NO_JUMP; JUMPS].into_boxed_slice();
-        let jumps = jumps.try_into().unwrap_or_else(|_| unreachable!("of that length"));
         core.quiet_writes = true;
         core.translated.ram = core.ram.host_address() as u64;
         Self {
             cache,
             peers,
             mailbox,
-            jumps,
             tuning,
             known: (0, 0, 0),
-            states: [(None, 0); 4],
-            key: 0,
+            states: Default::default(),
             dirty_epoch: 0,
             entered: 0,
         }
@@ -114,29 +157,28 @@ impl Translator {
         let base = if core.mode.is_64() { 0 } else { core.segments.seg[Seg::Cs as usize].base };
         let now = (core.tlb.epoch(), self.cache.generation(), base);
         if self.known != now {
-            if self.known.1 != now.1 {
-                self.states = [(None, 0); 4];
+            for known in &mut self.states {
+                known.jumps.clear();
+                if self.known.1 != now.1 {
+                    known.state = None;
+                }
             }
             self.known = now;
-            self.jumps.fill(NO_JUMP);
         }
     }
 
     /// The code for RIP: what was there when it was last looked for, or the cache's.
     fn find(&mut self, core: &Core) -> Option<usize> {
         let state = State::of(core);
-        if self.states[0].0 != Some(state) {
-            self.change_state(state)?;
-        }
-        let known = self.jumps[jump_index(core.rip)];
-        if known.tag == jump_tag(core.rip, self.key) {
-            return Some(known.code as usize);
-        }
-        self.look_up(core)
+        let key = match self.states[0].state {
+            Some((present, key)) if present == state => key,
+            _ => self.change_state(state)?,
+        };
+        self.states[0].jumps.find(core.rip).or_else(|| self.look_up(core, key))
     }
 
     #[cold]
-    fn look_up(&mut self, core: &Core) -> Option<usize> {
+    fn look_up(&mut self, core: &Core, key: u8) -> Option<usize> {
         let lin = match core.mode.is_64() {
             true => core.rip,
             false => self.known.2.wrapping_add(core.rip) & 0xffff_ffff,
@@ -149,27 +191,26 @@ impl Translator {
             return None;
         }
         let offset = entry.offset(lin);
-        let code = self.cache.find(core.rip, self.key, offset)?;
-        self.remember(core.rip, code);
+        let code = self.cache.find(core.rip, key, offset)?;
+        self.states[0].jumps.insert(core.rip, code);
         Some(code)
     }
 
-    /// Finds the number of another state: it is often one of the last few (user, kernel).
-    fn change_state(&mut self, state: State) -> Option<()> {
-        match self.states.iter().position(|(s, _)| *s == Some(state)) {
-            Some(n) => self.states.swap(0, n),
-            None => {
-                let key = self.cache.state(state)?;
-                self.states.rotate_right(1);
-                self.states[0] = (Some(state), key);
-            }
+    /// Makes another state the present one: it is often one of the last few (user, kernel). Returns
+    /// its number, if anything was made for it.
+    fn change_state(&mut self, state: State) -> Option<u8> {
+        let of = |known: &Known| known.state.filter(|(s, _)| *s == state).map(|(_, key)| key);
+        if let Some((n, key)) =
+            self.states.iter().enumerate().find_map(|(n, known)| Some((n, of(known)?)))
+        {
+            self.states.swap(0, n);
+            return Some(key);
         }
-        self.key = self.states[0].1;
-        Some(())
-    }
-
-    fn remember(&mut self, ip: u64, code: usize) {
-        self.jumps[jump_index(ip)] = Jump { tag: jump_tag(ip, self.key), code: code as u64 };
+        let key = self.cache.state(state)?;
+        self.states.rotate_right(1);
+        self.states[0].state = Some((state, key));
+        self.states[0].jumps.clear();
+        Some(key)
     }
 
     /// Enters code, and says why it came back, with a number.
@@ -177,7 +218,7 @@ impl Translator {
         let grant = (end - core.retired).min(SLICE);
         core.translated.end = core.retired + grant;
         core.translated.left = grant as i32;
-        core.translated.jumps = self.jumps.as_ptr() as u64;
+        core.translated.jumps = self.states[0].jumps.table.as_ptr() as u64;
         self.entered += 1;
         // SAFETY: the address is that of the runtime's entry, which keeps the C calling convention.
         let enter = unsafe { std::mem::transmute::<usize, Enter>(self.cache.runtime.enter) };
@@ -226,7 +267,7 @@ impl Translator {
                 core.rip = ip;
                 settle(core);
                 // Whoever jumped here looks again.
-                self.jumps[jump_index(ip)] = NO_JUMP;
+                self.states[0].jumps.forget(ip);
                 Above::Ran
             }
             Reason::Once => {
@@ -318,14 +359,12 @@ impl Tier for Translator {
             self.cache.translate(core, decoder, offset, self.tuning.steps, shared);
             found = known(&self.cache);
         }
-        let Some((key, code)) = found else { return false };
+        let Some((_, code)) = found else { return false };
         self.check_jumps(core);
-        if self.states[0].0 != Some(state) {
-            self.states.rotate_right(1);
-            self.states[0] = (Some(state), key);
-            self.key = key;
+        if self.states[0].state.is_none_or(|(present, _)| present != state) {
+            self.change_state(state);
         }
-        self.remember(core.rip, code);
+        self.states[0].jumps.insert(core.rip, code);
         true
     }
 
@@ -346,7 +385,7 @@ impl Tier for Translator {
     }
 
     fn clear(&mut self, _: &mut Core) {
-        self.jumps.fill(NO_JUMP);
+        self.states.iter_mut().for_each(|known| known.jumps.clear());
     }
 
     fn stats(&self, stats: Stats) -> Stats {

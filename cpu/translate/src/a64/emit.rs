@@ -13,7 +13,7 @@ use super::{
     values::{Loc, Values},
 };
 use crate::{
-    code::{ColdCall, Emitted, Exit, JUMPS, Jump, Place, Reason, Site, jump_index, jump_tag},
+    code::{ColdCall, Emitted, Exit, JUMPS, Jump, Place, Reason, Site, jump_index},
     family::{Families, Family},
     flags::{Kind, RECIPE_SPILLS, Recipe, Src},
     ir::{Block, End, Op, Region, Setter, Step, Val, Work},
@@ -459,7 +459,6 @@ impl Emitter<'_> {
         }
         let target = self.clean_reg(v);
         let bail = self.bail();
-        let key = jump_tag(0, self.place.key);
         let a = self.quiet();
         a.eor_shifted(Size::X, T0, target, target, Shift::Lsr(12));
         let index = LogicalImm::new(Size::X, JUMPS as u64 - 1).expect("a power of two");
@@ -468,10 +467,6 @@ impl Emitter<'_> {
         a.add_shifted(Size::X, T0, T1, T0, Shift::Lsl(size_of::<Jump>().trailing_zeros()));
         load_jump(a, T0);
         a.eor(Size::X, T1, T1, target);
-        if key != 0 {
-            a.mov_imm(Size::X, T0, key);
-            a.eor(Size::X, T1, T1, T0);
-        }
         a.cbnz(Size::X, T1, bail);
         a.str(Size::X, T2, spill(JUMP_SPILL));
     }
@@ -576,7 +571,7 @@ impl Emitter<'_> {
         a.ldr(Size::X, T0, translated!(jumps));
         add_far(a, T0, T0, at as u64);
         load_jump(a, T0);
-        a.mov_imm(Size::X, X1, jump_tag(ip, self.place.key));
+        a.mov_imm(Size::X, X1, ip);
         a.eor(Size::X, T1, T1, X1);
         a.cbnz(Size::X, T1, unknown);
         a.br(T2);
@@ -638,6 +633,6 @@ impl Emitter<'_> {
 /// X17 and X30 = tag and code of the [`Jump`] at `at`.
 fn load_jump(a: &mut Asm, at: Reg) {
     use std::mem::offset_of;
-    const { assert!(offset_of!(Jump, tag) == 0 && offset_of!(Jump, code) == 8) };
+    const { assert!(offset_of!(Jump, ip) == 0 && offset_of!(Jump, code) == 8) };
     a.ldp(Size::X, T1, T2, Address::from(at));
 }

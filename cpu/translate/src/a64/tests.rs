@@ -42,7 +42,6 @@ fn emit(backend: &A64, runtime: Runtime, mode: Mode, page: &[u8]) -> Option<Emit
         version: 0x7fff_1234_5678,
         shared: true,
         class: Class::User,
-        key: 5,
         runtime,
     };
     (!region.blocks.is_empty()).then(|| backend.emit(&region, &place))

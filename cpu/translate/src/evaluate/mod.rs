@@ -25,7 +25,6 @@ use trine_x86::{Class, Core, Insn, Width, rflags::ARITHMETIC, slot};
 use crate::{
     code::{
         Backend, ColdCall, Emitted, Exit, JUMPS, Jump, Place, Reason, Runtime, Site, jump_index,
-        jump_tag,
     },
     flags::Recipe,
     helper::{call_cold, host_functions},
@@ -267,7 +266,7 @@ impl Run<'_> {
         // SAFETY: the address of the vCPU's own table, to which nobody writes meanwhile.
         let jumps = unsafe { &*with_exposed_provenance::<[Jump; JUMPS]>(table) };
         let jump = jumps[jump_index(ip)];
-        (jump.tag == jump_tag(ip, self.program.place.key)).then_some(jump.code as usize)
+        (jump.ip == ip).then_some(jump.code as usize)
     }
 
     /// One instruction.

@@ -8,7 +8,7 @@ use trine_x86::{Extent, Rmw, Seg, Tlb, Width};
 
 use super::{
     TLB_ADDEND, TLB_READ, TLB_WRITE,
-    asm::{Alu, Gpr, Label, Mem, R11, R15, RAX, RCX, RDX, Rm, Shift, Unary, cc},
+    asm::{Alu, Gpr, Label, Mem, R11, R15, RAX, RCX, RDX, Rm, Unary, cc},
     base,
     emit::{Emitter, Stub},
     extent, near, slot, tlb,
@@ -144,8 +144,7 @@ impl Emitter<'_> {
     fn look(&mut self, bytes: u32, write: bool, miss: Label) {
         let class = self.place.class;
         let a = self.noisy();
-        a.store(Width::W32, RAX, RCX);
-        a.shift(Shift::Shr, Width::W32, RAX, Tlb::SLOT_SHIFT as u8);
+        a.shifted_right(RAX, RCX, Tlb::SLOT_SHIFT as u8);
         a.alu_imm(Alu::And, Width::W32, RAX, Tlb::SLOT_MASK as i32);
         if bytes > 1 {
             a.lea(Width::W64, RDX, Mem::at(RCX, bytes as i32 - 1));
@@ -168,14 +167,18 @@ impl Emitter<'_> {
     fn reach_near(&mut self, shared: Shared) -> Mem {
         let Shared { base, disp, look } = shared;
         let long = self.insn().mode.is_64();
+        let is_there = self.near == Some(base);
         self.claim(RCX);
         if let Some(span) = look {
             self.look_near(base, span, long);
-        } else {
+        } else if !is_there {
             self.quiet().load(Width::W64, RCX, near(base));
         }
         match super::home(base) {
-            Some(home) if long => Mem::indexed(RCX, home, disp),
+            Some(home) if long => {
+                self.near = Some(base);
+                Mem::indexed(RCX, home, disp)
+            }
             Some(home) => {
                 self.claim(RDX);
                 self.quiet().lea(Width::W32, RDX, Mem::at(home, disp));

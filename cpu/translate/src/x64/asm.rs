@@ -116,6 +116,7 @@ pub(crate) mod cc {
     pub(crate) const S: u8 = 8;
     pub(crate) const NS: u8 = 9;
     pub(crate) const P: u8 = 10;
+    pub(crate) const L: u8 = 12;
 }
 
 /// Emits code.
@@ -476,6 +477,18 @@ impl Asm {
     /// JMP to where a register or memory says.
     pub(crate) fn jmp_to(&mut self, rm: impl Into<Rm>) {
         self.encode(Encoding::new(Width::W32, &[0xff]), 4, rm.into(), 0);
+    }
+
+    /// `to` = the low bits of `from` shifted right, with garbage in the highest bits; both are of the
+    /// first eight registers.
+    pub(crate) fn shifted_right(&mut self, to: Gpr, from: Gpr, by: u8) {
+        if std::is_x86_feature_detected!("bmi2") {
+            // RORX.
+            self.code.extend([0xc4, 0xe3, 0x7b, 0xf0, 0xc0 | to.0 << 3 | from.0, by]);
+        } else {
+            self.store(Width::W32, to, from);
+            self.shift(Shift::Shr, Width::W32, to, by);
+        }
     }
 
     /// CALL of where a register says.

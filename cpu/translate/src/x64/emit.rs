@@ -8,13 +8,11 @@ use super::{
     TLB_ADDEND, TLB_FETCH,
     asm::{Alu, Asm, Label, Mem, R11, RAX, RCX, RDX, Rm, Shift, cc},
     flow::Version,
-    home, place,
-    runtime::jump_cell,
-    simd, spill, tlb_entry, translated,
+    home, place, simd, spill, tlb_entry, translated,
     values::{Loc, Values},
 };
 use crate::{
-    code::{ColdCall, Emitted, JUMPS, Jump, Place, Reason, Site, jump_tag},
+    code::{ColdCall, Emitted, JUMPS, Jump, Place, Reason, Site},
     family::{Families, Family},
     flags::{RECIPE_SPILLS, Recipe, Src},
     ir::{Block, Op, Region, Setter, Step, Work},
@@ -36,7 +34,7 @@ pub(super) enum Stub {
     /// Goes to those who look into memory how the flags follow.
     Forget { label: Label, to: Label, recipe: Recipe },
     /// Too few instructions left for a block.
-    Budget { label: Label, ip: u64, recipe: Recipe, steps: u32 },
+    Budget { label: Label, ip: u64, recipe: Recipe },
     /// The jump cache does not know a direct target.
     Unknown { label: Label, exit: u32 },
 }
@@ -85,6 +83,8 @@ pub(super) struct Emitter<'a> {
     pub(super) versions: Vec<Version>,
     /// The accesses that share a look into the TLB, by their operations, in the present block.
     pub(super) shared: Vec<(usize, Shared)>,
+    /// For which register RCX holds what takes addresses near it to the host's.
+    pub(super) near: Option<u8>,
     /// The version that comes next in any case.
     pub(super) follows: Option<usize>,
     pub(super) out: Emitted,
@@ -122,6 +122,7 @@ pub(super) fn region(region: &Region, place: &Place, without: Families) -> Emitt
         step_site: None,
         versions: Vec::new(),
         shared: Vec::new(),
+        near: None,
         follows: None,
         out: Emitted { cells: 1, ..Emitted::default() },
     };
@@ -226,7 +227,7 @@ impl Emitter<'_> {
             self.asm.bind(skip);
         }
         self.body = 0;
-        self.host = 0;
+        (self.host, self.near) = (0, None);
     }
 
     /// Puts operands of the recipe to come aside before the step, so that it may overwrite them in
@@ -477,11 +478,11 @@ impl Emitter<'_> {
         let to = self.far(self.place.runtime.cold);
         self.asm.call(to);
         self.stored = true;
-        self.host = 0;
+        (self.host, self.near) = (0, None);
         self.vectors = simd::IN_CORE;
     }
 
-    /// [`Op::Jump`]: the step stops unless code is known for the target, and notes where it is.
+    /// [`Op::Jump`]: the step stops unless code is known for the target, whose place is kept.
     fn look_up(&mut self, v: crate::ir::Val) {
         if self.without.has(Family::Chain) {
             let bail = self.bail();
@@ -492,7 +493,6 @@ impl Emitter<'_> {
         }
         self.move_clean(RCX, v);
         let bail = self.bail();
-        let key = jump_tag(0, self.place.key);
         let a = self.noisy();
         a.store(Width::W64, RAX, RCX);
         a.shift(Shift::Shr, Width::W64, RAX, 12);
@@ -500,13 +500,9 @@ impl Emitter<'_> {
         a.alu_imm(Alu::And, Width::W32, RAX, JUMPS as i32 - 1);
         a.shift(Shift::Shl, Width::W32, RAX, 4);
         a.alu_from(Alu::Add, Width::W64, RAX, translated!(jumps));
-        if key != 0 {
-            a.mov_imm(RDX, key);
-            a.alu(Alu::Xor, Width::W64, RCX, RDX);
-        }
-        a.alu_from(Alu::Cmp, Width::W64, RCX, Mem::at(RAX, std::mem::offset_of!(Jump, tag) as i32));
+        a.alu_from(Alu::Cmp, Width::W64, RCX, Mem::at(RAX, std::mem::offset_of!(Jump, ip) as i32));
         a.jcc(cc::NE, bail);
         a.load(Width::W64, RAX, Mem::at(RAX, std::mem::offset_of!(Jump, code) as i32));
-        a.store(Width::W64, jump_cell(), RAX);
+        self.define(self.ops.len(), Loc::Scratch(RAX, true));
     }
 }

@@ -368,6 +368,8 @@ impl Emitter<'_> {
                 self.quiet().store(Width::W64, to, reg);
                 self.unlock(reg);
             }
+            // It was stored as a byte, which a longer load would have to wait for.
+            Src::Spill(CARRY_SPILL) => self.copy(to, Width::W8, spill(CARRY_SPILL).into()),
             Src::Spill(n) => self.copy(to, Width::W64, spill(n).into()),
         }
     }
@@ -432,10 +434,13 @@ impl Emitter<'_> {
     /// [`Op::SetFlags`], whose flags somebody may look at.
     pub(super) fn set_flags(&mut self, w: Width, setter: Setter) {
         if let Some((recipe, put)) = self.recipe_for(w, setter).filter(|_| self.body == 0) {
-            let held = self.held_after(setter);
-            for (n, v) in put.into_iter().enumerate() {
-                if let Some(v) = v.filter(|_| !self.early) {
-                    self.put_aside(v, RECIPE_SPILLS + n as u8);
+            let mut held = self.held_after(setter);
+            if !self.early {
+                held |= self.compare_now(w, setter, put);
+                for (n, v) in put.into_iter().enumerate() {
+                    if let Some(v) = v {
+                        self.put_aside(v, RECIPE_SPILLS + n as u8);
+                    }
                 }
             }
             self.next_recipe = Some(recipe);
@@ -481,6 +486,25 @@ impl Emitter<'_> {
             }
         }
         self.host = 0;
+    }
+
+    /// A comparison with what will be put aside is better made while that is in a register, if a
+    /// condition comes next. Returns which flags the host's hold then.
+    fn compare_now(&mut self, w: Width, setter: Setter, put: [Option<Val>; 2]) -> u64 {
+        let Setter::Sub { a, b, r } = setter else { return 0 };
+        let next = self.region.steps.get(self.step + 1);
+        let decides = next.is_some_and(|step| {
+            let ops = &self.region.ops[step.ops.clone()];
+            ops.iter().any(|op| matches!(op, Op::Condition(_)))
+        });
+        let gone = [a, b].into_iter().any(|v| self.loc(v) == Loc::None);
+        if gone || put == [None, None] || self.values.last[r.index()] > self.now || !decides {
+            return 0;
+        }
+        let a = self.any_reg(a, w);
+        let b = self.operand(b, w);
+        self.alu_operand(Alu::Cmp, w, a, b);
+        SHOWN
     }
 
     /// Which flags the host's hold for a setter whose result was just made.

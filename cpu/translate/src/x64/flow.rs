@@ -10,11 +10,11 @@ use trine_x86::Width;
 use super::{
     asm::{Alu, Label, Mem, RAX, RCX, RDX, cc},
     emit::{Emitter, Stub},
-    runtime::jump_cell,
-    translated,
+    spill, translated,
+    values::Loc,
 };
 use crate::{
-    code::{Exit, Jump, Reason, jump_index, jump_tag},
+    code::{Exit, Jump, Reason, jump_index},
     family::Family,
     flags::Recipe,
     ir::{Block, End, Op},
@@ -103,6 +103,7 @@ impl Emitter<'_> {
             }
         }
         self.load_vectors_of(block);
+        self.near = None;
         for s in rest.unwrap_or(block.steps.start)..block.steps.end {
             self.step = s;
             self.left = (block.steps.end - s) as u32;
@@ -125,7 +126,7 @@ impl Emitter<'_> {
         }
         if !labels.is_empty() {
             labels.into_iter().for_each(|label| self.asm.bind(label));
-            (self.stored, self.host) = (false, 0);
+            (self.stored, self.host, self.near) = (false, 0, None);
             self.load_vectors_of(block);
         }
     }
@@ -162,9 +163,10 @@ impl Emitter<'_> {
         // In three instructions, so that hosts can rename the word; an ADD to memory waits for it.
         self.asm.load(Width::W32, RAX, translated!(left));
         self.asm.alu_imm(Alu::Sub, Width::W32, RAX, steps.cast_signed());
+        // Those two are one for the host.
+        self.asm.jcc(cc::L, label);
         self.asm.store(Width::W32, translated!(left), RAX);
-        self.asm.jcc(cc::S, label);
-        self.stubs.push(Stub::Budget { label, ip, recipe: self.recipe, steps });
+        self.stubs.push(Stub::Budget { label, ip, recipe: self.recipe });
         self.host = 0;
     }
 
@@ -184,9 +186,15 @@ impl Emitter<'_> {
             End::Next => self.edge(next),
             End::Branch => self.branch(next, taken),
             End::Goto => self.edge(taken),
+            // All jumps are the interpreter's.
+            End::Jump if self.without.has(Family::Chain) => self.asm.ud2(),
             End::Jump => {
                 self.remember();
-                self.asm.jmp_to(jump_cell());
+                match self.values.locs[self.ops.len()] {
+                    Loc::Scratch(reg, _) => self.asm.jmp_to(reg),
+                    Loc::Spill(n) => self.asm.jmp_to(spill(n)),
+                    _ => unreachable!("it was looked up"),
+                }
             }
             End::Cold => self.asm.ud2(),
             End::Stop => self.edge(next),
@@ -281,8 +289,8 @@ impl Emitter<'_> {
         let at = (jump_index(ip) * size_of::<Jump>()) as i32;
         let unknown = self.asm.label();
         self.asm.load(Width::W64, RDX, translated!(jumps));
-        self.asm.mov_imm(RCX, jump_tag(ip, self.place.key));
-        let tag = Mem::at(RDX, at + std::mem::offset_of!(Jump, tag) as i32);
+        self.asm.mov_imm(RCX, ip);
+        let tag = Mem::at(RDX, at + std::mem::offset_of!(Jump, ip) as i32);
         self.asm.alu_from(Alu::Cmp, Width::W64, RCX, tag);
         self.asm.jcc(cc::NE, unknown);
         self.asm.jmp_to(Mem::at(RDX, at + std::mem::offset_of!(Jump, code) as i32));
@@ -342,9 +350,8 @@ impl Emitter<'_> {
                 self.remember();
                 self.asm.jmp(to);
             }
-            Stub::Budget { label, ip, recipe, steps } => {
+            Stub::Budget { label, ip, recipe } => {
                 self.asm.bind(label);
-                self.asm.alu_imm(Alu::Add, Width::W32, translated!(left), steps.cast_signed());
                 self.recipe = recipe;
                 self.remember();
                 let exit = self.place.exits + self.out.exits.len() as u32;

@@ -5,12 +5,12 @@
 use trine_x86::Width;
 
 use super::{
-    HOMES, JUMP_SPILL,
+    HOMES,
     asm::{
         Alu, Asm, Gpr, Label, R8, R9, R10, R11, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX,
         RSI, RSP, cc,
     },
-    simd, slot, spill, translated,
+    simd, slot, translated,
 };
 use crate::{
     code::{Reason, Runtime},
@@ -150,9 +150,4 @@ fn call(a: &mut Asm, vectors: &simd::Switch) {
     a.call_to(RAX);
     kept.iter().rev().for_each(|reg| a.pop(*reg));
     a.ret();
-}
-
-/// Where the code that goes on after a jump finds its target.
-pub(super) fn jump_cell() -> super::Mem {
-    spill(JUMP_SPILL)
 }

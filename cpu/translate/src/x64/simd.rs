@@ -183,6 +183,7 @@ impl Emitter<'_> {
         a.jcc(cc::B, label);
         a.bind(back);
         self.stubs.push(Stub::Vectors { label, back, wanted });
+        self.near = None;
         self.vectors = wanted;
     }
 

@@ -4,7 +4,7 @@ use trine_x86::{Width, slot};
 
 use super::{
     HIGH_SPILL, HOMES, SCRATCH, STEP_SPILLS,
-    asm::{Asm, Gpr, Mem, Rm, cc},
+    asm::{Asm, Gpr, Mem, RCX, Rm, cc},
     emit::Emitter,
     home, place, spill,
 };
@@ -39,10 +39,10 @@ pub(super) enum Operand {
 /// The values of a step.
 #[derive(Default)]
 pub(super) struct Values {
-    /// One more than there are operations: the place of an opened operand.
+    /// One more than there are operations: the place of an opened operand, or of a jump's target.
     pub(super) locs: Vec<Loc>,
-    /// The last operation that uses each value; a value's own number if none does. One more for the
-    /// place of an opened operand.
+    /// The last operation that uses each value; a value's own number if none does. One more for that
+    /// place.
     pub(super) last: Vec<usize>,
     /// Scratch registers that may not be taken now.
     locked: u16,
@@ -87,6 +87,10 @@ impl Values {
                 Op::Vector(_, _, general) if shares(n) => general.into_iter().for_each(used),
                 // The jump itself comes with the end of the step.
                 Op::Branch(Some(v)) => self.last[v.index()] = ops.len(),
+                Op::Jump(v) => {
+                    used(v);
+                    self.last[ops.len()] = ops.len();
+                }
                 Op::Commit(_, _, v) => {
                     used(v);
                     self.last[ops.len()] = n;
@@ -149,6 +153,9 @@ impl Emitter<'_> {
 
     /// Keeps a register until the end of the operation.
     pub(super) fn lock(&mut self, reg: Gpr) {
+        if reg == RCX {
+            self.near = None;
+        }
         self.values.locked |= 1 << reg.0;
     }
 
