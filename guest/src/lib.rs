@@ -5,10 +5,12 @@
 
 mod addr;
 mod ram;
+mod share;
 mod time;
 mod word;
 
 pub use addr::Gpa;
 pub use ram::{PAGE_SIZE, Ram, RamError, Region, RegionKind, Spot};
+pub use share::RamShare;
 pub use time::VmTime;
 pub use word::Word;

@@ -26,7 +26,7 @@ use crate::{Gpa, word::Word};
 /// Bytes of a page, of the marks and of a region's granularity.
 pub const PAGE_SIZE: u64 = 4096;
 
-const DIRTY: u8 = 1;
+pub(crate) const DIRTY: u8 = 1;
 const CODE: u8 = 2;
 
 /// What a region does with stores.
@@ -226,17 +226,6 @@ impl Ram {
         size <= self.len && offset <= self.len - size && self.marks_are_quiet(offset, size)
     }
 
-    /// Stores a word to where [`Ram::is_quiet`] was just true: leaves the marks alone.
-    ///
-    /// # Panics
-    /// If it does not lie in the mapping.
-    #[inline(always)]
-    pub fn store_quiet<T: Word>(&self, offset: u64, value: T) {
-        self.check(offset, size_of::<T>() as u64);
-        // SAFETY: `check` has bounded the access; `Word::store` allows any alignment and races.
-        unsafe { T::store(self.map.as_mut_ptr().add(offset as usize), value) };
-    }
-
     /// Replaces the word at `offset` by `f` of it in one atomic step, and returns the old word and
     /// what [`Ram::store`] returns. `f` may be called more than once.
     ///
@@ -419,6 +408,11 @@ impl Ram {
             }
         }
         dirty
+    }
+
+    /// The marks and the code versions of all pages: boxes that stay as long as this RAM lives.
+    pub(crate) fn page_tables(&self) -> (&[AtomicU8], &[AtomicU32]) {
+        (&self.marks, &self.code_versions)
     }
 
     #[inline(always)]

@@ -48,8 +48,25 @@ const PLAIN: bool = cfg!(target_arch = "x86_64");
 #[derive(Clone, Copy)]
 struct Unaligned<T: Copy>(T);
 
+/// One plain store of the host to a place of any alignment; `$operand` is it in assembly.
+///
+/// A volatile write of a type without alignment would take a way through the stack first.
+macro_rules! store_plain {
+    ($at:expr, $value:expr, $class:ident, $operand:literal, $t:ty) => {{
+        #[cfg(target_arch = "x86_64")]
+        std::arch::asm!(
+            $operand,
+            at = in(reg) $at,
+            value = in($class) $value,
+            options(nostack, preserves_flags),
+        );
+        #[cfg(not(target_arch = "x86_64"))]
+        $at.cast::<Unaligned<$t>>().write_volatile(Unaligned($value));
+    }};
+}
+
 macro_rules! word {
-    ($t:ty, $atomic:ty) => {
+    ($t:ty, $atomic:ty, $class:ident, $operand:literal) => {
         impl Word for $t {
             #[inline(always)]
             unsafe fn load(at: *const u8) -> Self {
@@ -72,8 +89,8 @@ macro_rules! word {
                     if !PLAIN {
                         fence(Ordering::Release);
                     }
-                    // SAFETY: in bounds by contract; the type has alignment 1.
-                    unsafe { at.cast::<Unaligned<$t>>().write_volatile(Unaligned(value)) };
+                    // SAFETY: in bounds by contract; any alignment will do.
+                    unsafe { store_plain!(at, value, $class, $operand, $t) };
                     return;
                 }
                 // SAFETY: in bounds by contract, aligned, and atomics may share memory.
@@ -111,10 +128,10 @@ macro_rules! word {
     };
 }
 
-word!(u8, AtomicU8);
-word!(u16, AtomicU16);
-word!(u32, AtomicU32);
-word!(u64, AtomicU64);
+word!(u8, AtomicU8, reg_byte, "mov byte ptr [{at}], {value}");
+word!(u16, AtomicU16, reg, "mov word ptr [{at}], {value:x}");
+word!(u32, AtomicU32, reg, "mov dword ptr [{at}], {value:e}");
+word!(u64, AtomicU64, reg, "mov qword ptr [{at}], {value:r}");
 
 /// After a locked update: LOCK orders all loads and stores before it against all after it. On x86
 /// the host's own LOCK has done so; elsewhere a swap that acquires and releases is less than that.

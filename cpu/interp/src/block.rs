@@ -4,30 +4,26 @@
 //! may have changed since is checked at each entry: the page's [`Ram::code_version`]. If that has
 //! moved, the bytes decide; data beside code costs a comparison, not a new block.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
-use trine_guest::Ram;
-use trine_x86::{Core, Insn, Mode, Pick, Semantics, pick};
+use trine_guest::{PAGE_SIZE, Ram};
+use trine_x86::{Core, FlagEffect, Insn, Mode, Pick, Semantics, pick, rflags};
 
 use crate::exec::{Exec, Path};
 
-/// How a chain of records ended.
+/// How a chain of records ended. RIP and the count of retired instructions are then right.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(crate) enum Flow {
-    /// After its last record; RIP is stale.
-    Fell,
-    /// In a hot branch; RIP is set.
+    /// Behind a block: after its last record or a hot branch.
     Branched,
-    /// In a cold instruction that ends blocks; RIP is set, anything may have changed.
+    /// Behind an instruction after which everything is to be looked at.
     Ended,
-    /// After a record behind which the core asked to leave; RIP is stale.
-    Left,
-    /// In a fault, before a record; RIP is stale.
+    /// In a fault, before the instruction.
     Faulted,
 }
 
-/// Executes a non-empty chain of records.
+/// Executes a chain: a non-empty part of a block, up to where it is left.
 pub(crate) type Step = fn(&mut Exec, &[Record]) -> Flow;
 
 /// An instruction and what executes it.
@@ -41,68 +37,119 @@ const _: () = assert!(size_of::<Record>() == 32);
 
 impl Record {
     pub(crate) fn new(insn: Insn) -> Self {
-        Self { insn, run: pick(&insn, PickStep).0 }
+        Self { insn, run: pick(&insn, PickStep).run }
     }
 }
 
 struct PickStep;
 
-/// A handler, and whether a block ends behind it.
-pub(crate) struct Picked(pub(crate) Step, pub(crate) bool);
+/// What executes an instruction.
+pub(crate) struct Picked {
+    run: Step,
+    /// The same without the flags, if it [is plain](Semantics::PLAIN).
+    mute: Option<Step>,
+    /// A block ends behind it.
+    ends: bool,
+}
 
 impl Pick for PickStep {
     type Out = Picked;
     fn pick<T: Semantics>(self) -> Picked {
-        Picked(if T::COLD { step_full::<T> } else { step::<T> }, T::ENDS)
+        Picked {
+            run: if T::COLD { step_full::<T> } else { step::<T, true> },
+            mute: if T::PLAIN { Some(step::<T, false>) } else { None },
+            ends: T::ENDS,
+        }
     }
 }
 
 /// Whether a block ends behind `insn`.
 pub(crate) fn ends(insn: &Insn) -> bool {
-    pick(insn, PickStep).1
+    pick(insn, PickStep).ends
+}
+
+/// Mutes the instructions of a block whose flags nobody sees: others follow that set them anew, and
+/// up to there nothing can fault or leave the block. A block with mute instructions must not be left
+/// but where its chain ends by itself.
+pub(crate) fn mute(records: &mut [Record]) {
+    let mut seen = rflags::ARITHMETIC;
+    for record in records.iter_mut().rev() {
+        let Some(mute) = pick(&record.insn, PickStep).mute else {
+            seen = rflags::ARITHMETIC;
+            continue;
+        };
+        let effect = FlagEffect::of(&record.insn);
+        if effect.writes & seen == 0 {
+            record.run = mute;
+        }
+        seen = seen & !effect.kills | effect.reads;
+    }
 }
 
 /// One instruction, then the rest of the chain.
-fn step<T: Semantics>(x: &mut Exec, chain: &[Record]) -> Flow {
-    let [record, rest @ ..] = chain else { return Flow::Fell };
-    if T::exec(&mut Path::<false>(x), &record.insn).is_err() {
+fn step<T: Semantics, const FLAGS: bool>(x: &mut Exec, chain: &[Record]) -> Flow {
+    let [this, rest @ ..] = chain else { return Flow::Ended };
+    let mut path = Path::<false, FLAGS>::new(x);
+    if T::exec(&mut path, &this.insn).is_err() {
         return step_full::<T>(x, chain);
     }
-    if T::ENDS || T::CONDITIONAL && x.taken {
-        x.left = rest.len();
+    if T::ENDS || T::CONDITIONAL && path.taken {
+        x.retire(&this.insn);
         return Flow::Branched;
     }
-    go_on(x, rest)
+    go_on(x, this, rest)
 }
 
 /// One instruction on the full path, then the rest of the chain.
 #[inline(never)]
 fn step_full<T: Semantics>(x: &mut Exec, chain: &[Record]) -> Flow {
-    let [record, rest @ ..] = chain else { return Flow::Fell };
-    if T::exec(&mut Path::<true>(x), &record.insn).is_err() {
-        x.left = chain.len();
-        return Flow::Faulted;
+    let [this, rest @ ..] = chain else { return Flow::Ended };
+    let mut path = Path::<true>::new(x);
+    if T::exec(&mut path, &this.insn).is_err() {
+        return x.fault(&this.insn);
     }
-    if T::ENDS || T::CONDITIONAL && x.taken {
-        x.left = rest.len();
-        return if T::COLD { Flow::Ended } else { Flow::Branched };
+    if T::ENDS || T::CONDITIONAL && path.taken {
+        x.retire(&this.insn);
+        return if T::COLD || x.core.leave_block { Flow::Ended } else { Flow::Branched };
     }
     if x.core.leave_block {
-        x.left = rest.len();
-        return Flow::Left;
+        x.fall_out(&this.insn);
+        return Flow::Ended;
     }
-    go_on(x, rest)
+    go_on(x, this, rest)
 }
 
 /// The rest of a chain.
 #[inline(always)]
-fn go_on(x: &mut Exec, rest: &[Record]) -> Flow {
+fn go_on(x: &mut Exec, this: &Record, rest: &[Record]) -> Flow {
     match rest.first() {
         Some(next) => (next.run)(x, rest),
-        None => {
-            x.left = 0;
-            Flow::Fell
-        }
+        None => x.fall_out(&this.insn),
+    }
+}
+
+impl Exec {
+    /// A block was left behind `last`.
+    #[inline(always)]
+    fn retire(&mut self, last: &Insn) {
+        self.core.retired += u64::from(last.number) + 1;
+    }
+
+    /// A block was left behind `last`, which is no branch.
+    #[inline(never)]
+    fn fall_out(&mut self, last: &Insn) -> Flow {
+        self.core.rip = self.behind(last);
+        self.retire(last);
+        Flow::Branched
+    }
+
+    /// A block was left before `insn`.
+    #[cold]
+    #[inline(never)]
+    fn fault(&mut self, insn: &Insn) -> Flow {
+        self.core.rip = self.start(insn);
+        self.core.retired += u64::from(insn.number);
+        Flow::Faulted
     }
 }
 
@@ -123,17 +170,9 @@ pub(crate) struct Freshness {
     versions: (u32, u32),
 }
 
-impl Freshness {
-    /// Whether nobody has stored to its pages since. False is only a reason to look closer.
-    #[inline(always)]
-    pub(crate) fn is_quiet(&self, ram: &Ram) -> bool {
-        self.span.rest.is_none() && ram.code_version(self.span.offset) == self.versions.0
-    }
-}
-
 /// Decoded instructions that follow each other.
 pub(crate) struct Block {
-    pub(crate) records: Box<[Record]>,
+    pub(crate) records: Arc<[Record]>,
     pub(crate) freshness: Freshness,
     /// How often it was entered, for who translates what is hot.
     pub(crate) heat: u32,
@@ -199,38 +238,106 @@ const CAPACITY: usize = 1 << 16;
 /// Entries of the table from addresses to blocks.
 const RECENT: usize = 1 << 12;
 
-/// A block that was entered at an address lately, and in which [`Core::context`].
-#[derive(Clone, Copy)]
-struct Recent {
-    lin: u64,
+/// A block that was entered lately, and where.
+#[derive(Clone)]
+pub(crate) struct Recent {
+    /// RIP.
     ip: u64,
+    /// [`Core::context`].
     context: u64,
-    block: u32,
+    /// [`Core::code_base`].
+    base: u32,
+    /// The number of the block's page; none if it has two.
+    page: u32,
+    /// What [`Ram::code_version`] must be.
+    version: u32,
+    id: u32,
+    pub(crate) records: Arc<[Record]>,
+}
+
+const NO_PAGE: u32 = u32::MAX;
+
+impl Recent {
+    /// What is entered nowhere.
+    fn none() -> Self {
+        let records = Arc::new([]);
+        Self { ip: 0, context: 0, base: 0, page: NO_PAGE, version: 0, id: u32::MAX, records }
+    }
+
+    /// Whether it is what is entered now, if its bytes have not changed.
+    #[inline(always)]
+    fn is_at(&self, core: &Core) -> bool {
+        self.ip == core.rip && self.context == core.context && self.base == core.code_base as u32
+    }
+
+    /// Whether nobody has stored to its page since. False is only a reason to look closer.
+    #[inline(always)]
+    fn is_quiet(&self, core: &Core) -> bool {
+        core.ram.code_version_of_page(self.page) == Some(self.version)
+    }
 }
 
 /// All blocks of one vCPU.
 pub(crate) struct Cache {
     pub(crate) blocks: Vec<Block>,
     by_span: HashMap<(u64, u16), u32, std::hash::BuildHasherDefault<Mix>>,
-    recent: Box<[Recent]>,
+    recent: Box<[Recent; RECENT]>,
 }
 
 impl Cache {
     pub(crate) fn new() -> Self {
-        let none = Recent { lin: 0, ip: 0, context: 0, block: u32::MAX };
-        Self { blocks: Vec::new(), by_span: HashMap::default(), recent: vec![none; RECENT].into() }
+        let recent = vec![Recent::none(); RECENT].into_boxed_slice().try_into();
+        Self {
+            blocks: Vec::new(),
+            by_span: HashMap::default(),
+            recent: recent.unwrap_or_else(|_| unreachable!("of that length")),
+        }
     }
 
-    /// The block that was entered here lately, if nothing has changed since.
+    /// The number of the block at RIP, if it was entered lately and nothing has changed since.
     #[inline(always)]
-    pub(crate) fn recent(&self, core: &Core, lin: u64) -> Option<u32> {
-        let r = &self.recent[Self::slot(lin)];
-        (r.lin == lin && r.ip == core.rip && r.context == core.context).then_some(r.block)
+    pub(crate) fn recent_id(&self, core: &Core) -> Option<u32> {
+        let r = &self.recent[Self::slot(core)];
+        (r.is_at(core) && r.is_quiet(core)).then_some(r.id)
     }
 
-    /// Remembers that `block` is what is entered here.
-    pub(crate) fn remember(&mut self, core: &Core, lin: u64, block: u32) {
-        self.recent[Self::slot(lin)] = Recent { lin, ip: core.rip, context: core.context, block };
+    /// What is known of that block. Most often it is `last`, since loops are short; nothing but RIP
+    /// may have changed since that was entered.
+    #[inline(always)]
+    pub(crate) fn next<'a>(&'a self, core: &Core, last: Option<&'a Recent>) -> Option<&'a Recent> {
+        match last {
+            Some(r) if r.ip == core.rip && r.is_quiet(core) => last,
+            _ => Some(&self.recent[Self::slot(core)]).filter(|r| r.is_at(core) && r.is_quiet(core)),
+        }
+    }
+
+    /// The number of the block at RIP, if it was entered lately, after a look at its bytes.
+    pub(crate) fn recent_if_fresh(&mut self, core: &Core) -> Option<u32> {
+        let r = &self.recent[Self::slot(core)];
+        let id = Some(r.id).filter(|_| r.is_at(core))?;
+        if !self.blocks.get_mut(id as usize)?.is_fresh(&core.ram) {
+            return None;
+        }
+        self.remember(core, id);
+        Some(id)
+    }
+
+    /// Remembers that block `id` is what is entered here.
+    pub(crate) fn remember(&mut self, core: &Core, id: u32) {
+        let Some(Block { freshness, records, .. }) = self.blocks.get(id as usize) else { return };
+        let page = match freshness.span {
+            Span { offset, rest: None } => u32::try_from(offset / PAGE_SIZE).unwrap_or(NO_PAGE),
+            _ => NO_PAGE,
+        };
+        self.recent[Self::slot(core)] = Recent {
+            ip: core.rip,
+            context: core.context,
+            base: core.code_base as u32,
+            page,
+            version: freshness.versions.0,
+            id,
+            records: records.clone(),
+        };
     }
 
     /// The block decoded from `offset` for `mode`.
@@ -266,15 +373,20 @@ impl Cache {
     pub(crate) fn clear(&mut self) {
         self.blocks.clear();
         self.by_span.clear();
-        for r in &mut self.recent {
-            r.block = u32::MAX;
-        }
+        self.recent.fill(Recent::none());
     }
 
     #[inline(always)]
-    fn slot(lin: u64) -> usize {
-        (lin ^ (lin >> 12)) as usize % RECENT
+    fn slot(core: &Core) -> usize {
+        let at = core.rip.wrapping_add(core.code_base);
+        (at ^ (at >> 12)) as usize % RECENT
     }
+}
+
+/// The linear address of the instruction at RIP.
+pub(crate) fn code_address(core: &Core) -> u64 {
+    let lin = core.rip.wrapping_add(core.code_base);
+    if core.mode.is_64() { lin } else { lin & 0xffff_ffff }
 }
 
 /// A quick hash for keys that are numbers already.

@@ -8,10 +8,6 @@ use trine_x86::{
 /// What the records of a block execute on.
 pub(crate) struct Exec {
     pub(crate) core: Core,
-    /// How many records of the chain were not completed when it stopped.
-    pub(crate) left: usize,
-    /// Whether the last conditional branch was taken.
-    pub(crate) taken: bool,
 }
 
 impl Exec {
@@ -23,9 +19,18 @@ impl Exec {
     /// The address behind `i`.
     #[inline(always)]
     pub(crate) fn behind(&self, i: &Insn) -> u64 {
-        let mask = if i.mode.is_64() { u64::MAX } else { 0xffff_ffff };
-        self.block_ip().wrapping_add(u64::from(i.end)) & mask
+        self.block_ip().wrapping_add(u64::from(i.end)) & ip_mask(i)
     }
+
+    /// The address of `i`.
+    #[inline(always)]
+    pub(crate) fn start(&self, i: &Insn) -> u64 {
+        self.block_ip().wrapping_add(u64::from(i.start())) & ip_mask(i)
+    }
+}
+
+fn ip_mask(i: &Insn) -> u64 {
+    if i.mode.is_64() { u64::MAX } else { 0xffff_ffff }
 }
 
 /// A primitive stopped the instruction: it raised an exception, or (on the fast path) it is not
@@ -43,9 +48,20 @@ impl From<Raised> for Stopped {
 /// The fast path (`FULL` false) makes no calls, so that its functions need no stack frame: what is
 /// not a hit in the TLB, a plain store or a legal jump stops it, before anything has changed. The
 /// instruction is then executed anew on the full path, which can do everything.
-pub(crate) struct Path<'a, const FULL: bool>(pub(crate) &'a mut Exec);
+///
+/// With `FLAGS` false, flags stay as they are: for where nobody will see what they would be.
+pub(crate) struct Path<'a, const FULL: bool, const FLAGS: bool = true> {
+    x: &'a mut Exec,
+    /// Whether the instruction was a branch that was taken.
+    pub(crate) taken: bool,
+}
 
-impl<const FULL: bool> Path<'_, FULL> {
+impl<'a, const FULL: bool, const FLAGS: bool> Path<'a, FULL, FLAGS> {
+    #[inline(always)]
+    pub(crate) fn new(x: &'a mut Exec) -> Self {
+        Self { x, taken: false }
+    }
+
     /// The linear address of an operand that is reached by `R`.
     #[inline(always)]
     fn linear<R: Reach>(
@@ -56,7 +72,7 @@ impl<const FULL: bool> Path<'_, FULL> {
         offset: u64,
         write: bool,
     ) -> Result<u64, Stopped> {
-        let core = &mut self.0.core;
+        let core = &mut self.x.core;
         if R::FLAT {
             Ok(offset)
         } else if FULL {
@@ -69,14 +85,15 @@ impl<const FULL: bool> Path<'_, FULL> {
 
     #[inline(always)]
     fn illegal_jump(&mut self) -> Stopped {
-        if FULL { self.0.core.gp(0).into() } else { Stopped }
+        if FULL { self.x.core.gp(0).into() } else { Stopped }
     }
 
     /// Where in RAM a store of `w` to `lin` goes, if it has nothing to do but store.
     #[inline(always)]
     fn quiet(&self, w: Width, lin: u64) -> Option<u64> {
-        let core = &self.0.core;
-        core.writable(core.class, lin, w.bytes()).filter(|at| core.is_quiet(w, *at))
+        let core = &self.x.core;
+        let at = core.writable(core.class, lin, w.bytes())?;
+        if core.is_quiet(at) { Some(at) } else { None }
     }
 
     /// Proves an operand writable for a locked operation.
@@ -92,13 +109,13 @@ impl<const FULL: bool> Path<'_, FULL> {
             return Err(Stopped);
         }
         let lin = self.linear::<R>(w, i, seg, offset, true)?;
-        let core = &mut self.0.core;
+        let core = &mut self.x.core;
         core.number = i.number;
         Ok(core.place_for_update(w, core.class, seg, lin)?)
     }
 }
 
-impl<const FULL: bool> Sem for Path<'_, FULL> {
+impl<const FULL: bool, const FLAGS: bool> Sem for Path<'_, FULL, FLAGS> {
     type Value = u64;
     type Place = Place;
     type Stop = Stopped;
@@ -110,17 +127,17 @@ impl<const FULL: bool> Sem for Path<'_, FULL> {
 
     #[inline(always)]
     fn get(&mut self, w: Width, reg: u8) -> u64 {
-        self.0.core.get(w, reg)
+        self.x.core.get(w, reg)
     }
 
     #[inline(always)]
     fn set(&mut self, w: Width, reg: u8, value: u64) {
-        self.0.core.set(w, reg, value);
+        self.x.core.set(w, reg, value);
     }
 
     #[inline(always)]
-    fn address(&mut self, i: &Insn) -> u64 {
-        self.0.core.address(i)
+    fn address<R: Reach>(&mut self, i: &Insn) -> u64 {
+        self.x.core.address_by::<R>(i)
     }
 
     #[inline(always)]
@@ -132,15 +149,13 @@ impl<const FULL: bool> Sem for Path<'_, FULL> {
         offset: u64,
     ) -> Result<u64, Stopped> {
         let lin = self.linear::<R>(w, i, seg, offset, false)?;
-        let core = &mut self.0.core;
+        let core = &mut self.x.core;
         if FULL {
             core.number = i.number;
             return Ok(core.load_linear(w, core.class, seg, lin)?);
         }
-        match core.readable(core.class, lin, w.bytes()) {
-            Some(at) => Ok(core.load_ram(w, at)),
-            None => Err(Stopped),
-        }
+        let at = core.readable(core.class, lin, w.bytes()).ok_or(Stopped)?;
+        core.load_quick(w, at).ok_or(Stopped)
     }
 
     #[inline(always)]
@@ -154,12 +169,12 @@ impl<const FULL: bool> Sem for Path<'_, FULL> {
     ) -> Result<(), Stopped> {
         let lin = self.linear::<R>(w, i, seg, offset, true)?;
         if FULL {
-            let core = &mut self.0.core;
+            let core = &mut self.x.core;
             core.number = i.number;
             return Ok(core.store_linear(w, core.class, seg, lin, value)?);
         }
         let at = self.quiet(w, lin).ok_or(Stopped)?;
-        self.0.core.store_quiet(w, at, value);
+        self.x.core.store_quiet(w, at, value);
         Ok(())
     }
 
@@ -173,20 +188,21 @@ impl<const FULL: bool> Sem for Path<'_, FULL> {
     ) -> Result<(Place, u64), Stopped> {
         let lin = self.linear::<R>(w, i, seg, offset, true)?;
         if FULL {
-            let core = &mut self.0.core;
+            let core = &mut self.x.core;
             core.number = i.number;
             return Ok(core.load_linear_for_write(w, core.class, seg, lin)?);
         }
         let at = self.quiet(w, lin).ok_or(Stopped)?;
-        Ok((Place::Ram(at), self.0.core.load_ram(w, at)))
+        let value = self.x.core.load_quick(w, at).ok_or(Stopped)?;
+        Ok((Place::Ram(at), value))
     }
 
     #[inline(always)]
     fn commit(&mut self, w: Width, place: Place, value: u64) {
         match place {
-            Place::Ram(at) if !FULL => self.0.core.store_quiet(w, at, value),
+            Place::Ram(at) if !FULL => self.x.core.store_quiet(w, at, value),
             _ if !FULL => unreachable!("the fast path opens no other places"),
-            _ => self.0.core.commit(w, place, value),
+            _ => self.x.core.commit(w, place, value),
         }
     }
 
@@ -201,7 +217,7 @@ impl<const FULL: bool> Sem for Path<'_, FULL> {
         operand: u64,
     ) -> Result<u64, Stopped> {
         let place = self.locked_place::<R>(w, i, seg, offset)?;
-        let carry = u64::from(self.0.core.flags.cf());
+        let carry = u64::from(self.x.core.flags.cf());
         let f = |old: u64| match op {
             Rmw::Xchg => operand,
             Rmw::Add => old.wrapping_add(operand),
@@ -213,7 +229,7 @@ impl<const FULL: bool> Sem for Path<'_, FULL> {
             Rmw::Sbb => old.wrapping_sub(operand).wrapping_sub(carry),
             Rmw::Neg => old.wrapping_neg(),
         };
-        Ok(self.0.core.update_place(w, place, f))
+        Ok(self.x.core.update_place(w, place, f))
     }
 
     #[inline(always)]
@@ -227,7 +243,7 @@ impl<const FULL: bool> Sem for Path<'_, FULL> {
         new: u64,
     ) -> Result<u64, Stopped> {
         let place = self.locked_place::<R>(w, i, seg, offset)?;
-        Ok(self.0.core.update_place(w, place, |old| if old == expected { new } else { old }))
+        Ok(self.x.core.update_place(w, place, |old| if old == expected { new } else { old }))
     }
 
     #[inline(always)]
@@ -343,42 +359,56 @@ impl<const FULL: bool> Sem for Path<'_, FULL> {
 
     #[inline(always)]
     fn flags_add(&mut self, w: Width, a: u64, b: u64, result: u64) {
-        self.0.core.flags.add(w, a, b, result);
+        if FLAGS {
+            self.x.core.flags.add(w, a, b, result);
+        }
     }
 
     #[inline(always)]
     fn flags_sub(&mut self, w: Width, a: u64, b: u64, result: u64) {
-        self.0.core.flags.sub(w, a, b, result);
+        if FLAGS {
+            self.x.core.flags.sub(w, a, b, result);
+        }
     }
 
     #[inline(always)]
     fn flags_logic(&mut self, w: Width, result: u64) {
-        self.0.core.flags.logic(w, result);
+        if FLAGS {
+            self.x.core.flags.logic(w, result);
+        }
     }
 
     #[inline(always)]
     fn flags_inc(&mut self, w: Width, result: u64) {
-        self.0.core.flags.inc(w, result);
+        if FLAGS {
+            self.x.core.flags.inc(w, result);
+        }
     }
 
     #[inline(always)]
     fn flags_dec(&mut self, w: Width, result: u64) {
-        self.0.core.flags.dec(w, result);
+        if FLAGS {
+            self.x.core.flags.dec(w, result);
+        }
     }
 
     #[inline(always)]
     fn flags_shift(&mut self, w: Width, result: u64, cf: u64, of: u64) {
-        self.0.core.flags.shift(w, result, cf != 0, of != 0);
+        if FLAGS {
+            self.x.core.flags.shift(w, result, cf != 0, of != 0);
+        }
     }
 
     #[inline(always)]
     fn flags_rotate(&mut self, cf: u64, of: u64) {
-        self.0.core.flags.rotate(cf != 0, of != 0);
+        if FLAGS {
+            self.x.core.flags.rotate(cf != 0, of != 0);
+        }
     }
 
     #[inline(always)]
     fn flag(&mut self, flag: Flag) -> u64 {
-        let flags = &self.0.core.flags;
+        let flags = &self.x.core.flags;
         u64::from(match flag {
             Flag::Cf => flags.cf(),
             Flag::Pf => flags.pf(),
@@ -391,62 +421,71 @@ impl<const FULL: bool> Sem for Path<'_, FULL> {
 
     #[inline(always)]
     fn set_flag(&mut self, flag: Flag, value: u64) {
-        self.0.core.flags.set_masked(flag.bit(), value << flag as u8);
+        let flags = &mut self.x.core.flags;
+        match flag {
+            _ if !FLAGS => {}
+            Flag::Cf => flags.set_cf(value != 0),
+            Flag::Of => flags.set_of(value != 0),
+            _ => flags.set_masked(flag.bit(), value << flag as u8),
+        }
     }
 
     #[inline(always)]
     fn flags(&mut self) -> u64 {
-        self.0.core.flags.bits()
+        self.x.core.flags.bits()
     }
 
     #[inline(always)]
     fn set_flags(&mut self, mask: u64, bits: u64) {
-        self.0.core.flags.set_masked(mask, bits);
+        if FLAGS {
+            self.x.core.flags.set_masked(mask, bits);
+        }
     }
 
     #[inline(always)]
     fn condition(&mut self, cc: u8) -> u64 {
-        u64::from(self.0.core.flags.condition(cc))
+        u64::from(self.x.core.flags.condition(cc))
     }
 
     #[inline(always)]
     fn direction(&mut self) -> u64 {
-        if self.0.core.system_flags & rflags::DF == 0 { 1 } else { u64::MAX }
+        if self.x.core.system_flags & rflags::DF == 0 { 1 } else { u64::MAX }
     }
 
     #[inline(always)]
-    fn next_ip(&mut self, i: &Insn) -> u64 {
-        self.0.behind(i)
+    fn next_ip(&mut self, w: Width, i: &Insn) -> u64 {
+        self.x.block_ip().wrapping_add(u64::from(i.end)) & w.mask()
     }
 
     #[inline(always)]
     fn jump(&mut self, w: Width, i: &Insn, target: u64) -> Result<(), Stopped> {
         let target = target & w.mask();
-        if i.mode.is_64() {
-            if !is_canonical(target, self.0.core.linear_bits()) {
+        if w == Width::W64 || i.mode.is_64() {
+            // Where the bits from 47 on are those of an address that is canonical, so is this one.
+            let near = (target ^ self.x.block_ip()) >> 47 == 0;
+            if !near && (!FULL || !is_canonical(target, self.x.core.linear_bits())) {
                 return Err(self.illegal_jump());
             }
-        } else if target > u64::from(self.0.core.segments.seg[Seg::Cs as usize].limit) {
+        } else if target > u64::from(self.x.core.segments.seg[Seg::Cs as usize].limit) {
             return Err(self.illegal_jump());
         }
-        self.0.core.rip = target;
+        self.x.core.rip = target;
         Ok(())
     }
 
     #[inline(always)]
     fn branch(&mut self, w: Width, i: &Insn, condition: Option<u64>) -> Result<(), Stopped> {
-        self.0.taken = condition != Some(0);
-        if !self.0.taken {
+        self.taken = condition != Some(0);
+        if !self.taken {
             return Ok(());
         }
-        let next = self.0.behind(i);
+        let next = self.x.block_ip().wrapping_add(u64::from(i.end));
         self.jump(w, i, next.wrapping_add(i64::from(i.imm) as u64))
     }
 
     #[inline(always)]
     fn repeat(&mut self, i: &Insn) {
-        let mask = if i.mode.is_64() { u64::MAX } else { 0xffff_ffff };
-        self.0.core.rip = self.0.block_ip().wrapping_add(u64::from(i.start())) & mask;
+        self.x.core.rip = self.x.start(i);
     }
 
     #[inline(always)]
@@ -460,8 +499,8 @@ impl<const FULL: bool> Sem for Path<'_, FULL> {
 
     #[inline(always)]
     fn cold(&mut self, cold: Cold, i: &Insn) -> Result<(), Stopped> {
-        self.0.core.rip = self.0.behind(i);
-        self.0.core.number = i.number;
-        Ok((cold.run)(&mut self.0.core, i)?)
+        self.x.core.rip = self.x.behind(i);
+        self.x.core.number = i.number;
+        Ok((cold.run)(&mut self.x.core, i)?)
     }
 }

@@ -12,13 +12,16 @@ use trine_x86::{
 };
 
 use crate::{
-    block::{self, Block, Cache, Flow, Record, Span},
+    block::{self, Block, Cache, Flow, Record, Span, code_address},
     exec::Exec,
     tier::{Above, Tier},
 };
 
 /// Instructions between two looks at the clock under [`Budget::Until`].
 const TIME_SLICE: u64 = 20_000;
+
+/// Instructions after which to look at least whether the vCPU was kicked.
+const CHAIN: u64 = 1000;
 
 /// A vCPU that interprets, except where its tier has something better.
 pub struct InterpVcpu<T> {
@@ -31,6 +34,8 @@ pub struct InterpVcpu<T> {
     interrupt: bool,
     /// The instruction that is executed once and then forgotten.
     scratch: Vec<Record>,
+    /// The beginning of a block, when there is no room for the whole.
+    part: Vec<Record>,
     blocks_entered: u64,
     blocks_made: u64,
     blocks_stale: u64,
@@ -58,12 +63,13 @@ impl<T: Tier> InterpVcpu<T> {
         let kicker = Kicker::default();
         Self {
             tier: tier(&mut core, &kicker),
-            exec: Exec { core, left: 0, taken: false },
+            exec: Exec { core },
             cache: Cache::new(),
             decoder: Decoder::new(model),
             kicker,
             interrupt: false,
             scratch: Vec::new(),
+            part: Vec::new(),
             blocks_entered: 0,
             blocks_made: 0,
             blocks_stale: 0,
@@ -128,8 +134,8 @@ impl<T: Tier> InterpVcpu<T> {
                 }
             };
             match flow {
-                Flow::Fell | Flow::Branched => {}
-                Flow::Ended | Flow::Left => return Ok(()),
+                Flow::Branched => {}
+                Flow::Ended => return Ok(()),
                 Flow::Faulted => return self.deliver_fault(),
             }
         }
@@ -160,58 +166,49 @@ impl<T: Tier> InterpVcpu<T> {
         self.exec.core.deliver_raised()
     }
 
-    /// Executes what was fetched until `end` instructions are retired at most, again and again as
-    /// long as it branches to its own start; RIP is right afterwards.
+    /// Executes what was fetched, and blocks that follow it, until `end` instructions are retired at
+    /// most; RIP is right afterwards.
     #[inline(always)]
     fn execute(&mut self, fetched: &Fetched, end: u64) -> Flow {
-        let (records, mut block) = match fetched {
-            Fetched::Block(id) => match self.cache.blocks.get_mut(*id as usize) {
-                Some(block) => (&block.records[..], Some(&mut block.freshness)),
+        let mut records = match fetched {
+            Fetched::Block(id) => match self.cache.blocks.get(*id as usize) {
+                Some(block) => &block.records[..],
                 None => return Flow::Ended,
             },
-            Fetched::Scratch => (&self.scratch[..], None),
+            Fetched::Scratch => &self.scratch[..],
         };
         let x = &mut self.exec;
-        let start = x.core.rip;
-        x.core.regs[usize::from(slot::BLOCK_IP)] = start;
         x.core.leave_block = false;
-        loop {
-            let room = end - x.core.retired;
-            let chain = match records.get(..room as usize) {
-                Some(part) if room < records.len() as u64 => part,
-                _ => records,
-            };
-            let Some(first) = chain.first() else { return Flow::Ended };
-            let flow = (first.run)(x, chain);
-            let done = chain.len() - x.left.min(chain.len());
-            x.core.retired += done as u64;
-            x.core.number = 0;
-            self.blocks_entered += 1;
-            match flow {
-                Flow::Branched => {
-                    // A tier wants to know how often a block is entered.
-                    let again = self.tier.heat() == 0
-                        && x.core.rip == start
-                        && x.core.retired < end
-                        && !x.core.leave_block
-                        && !self.kicker.is_raised()
-                        && block.as_mut().is_some_and(|b| b.is_quiet(&x.core.ram));
-                    if again {
-                        continue;
-                    }
-                    return if x.core.leave_block { Flow::Ended } else { flow };
-                }
-                Flow::Ended => {}
-                // Behind the last one completed, which is the start of the one that faulted.
-                Flow::Fell | Flow::Left | Flow::Faulted => {
-                    x.core.rip = match done.checked_sub(1).and_then(|last| chain.get(last)) {
-                        Some(last) => x.behind(&last.insn),
-                        None => start,
-                    };
-                }
-            }
-            return flow;
+        let room = end - x.core.retired;
+        // A tier wants to be asked at each block.
+        let chains_until = match self.tier.heat() {
+            0 => x.core.retired + room.min(CHAIN),
+            _ => 0,
+        };
+        if let Some(part) = records.get(..room as usize).filter(|part| part.len() < records.len()) {
+            // Whoever looks at what a part of a block has done sees its flags.
+            self.part.clear();
+            self.part.extend(part.iter().map(|record| Record::new(record.insn)));
+            records = &self.part;
         }
+        let (mut blocks, mut last) = (0, None);
+        let flow = loop {
+            let Some(first) = records.first() else { break Flow::Ended };
+            x.core.regs[usize::from(slot::BLOCK_IP)] = x.core.rip;
+            let flow = (first.run)(x, records);
+            x.core.number = 0;
+            blocks += 1;
+            if flow != Flow::Branched {
+                break flow;
+            }
+            let Some(next) = self.cache.next(&x.core, last) else { break flow };
+            if x.core.retired + next.records.len() as u64 > chains_until {
+                break flow;
+            }
+            (records, last) = (&next.records, Some(next));
+        };
+        self.blocks_entered += blocks;
+        flow
     }
 
     /// Whether the next instruction has to be executed alone.
@@ -334,21 +331,20 @@ impl<T: Tier> InterpVcpu<T> {
     /// Finds or decodes the block at RIP.
     #[inline(always)]
     fn fetch(&mut self) -> Result<Fetched, Raised> {
-        let core = &self.exec.core;
-        let lin = code_address(core);
-        if let Some(id) = self.cache.recent(core, lin)
-            && let Some(block) = self.cache.blocks.get_mut(id as usize)
-            && (block.freshness.is_quiet(&core.ram) || block.is_fresh(&core.ram))
-        {
-            return Ok(Fetched::Block(id));
+        match self.cache.recent_id(&self.exec.core) {
+            Some(id) => Ok(Fetched::Block(id)),
+            None => self.fetch_slow(),
         }
-        self.fetch_slow(lin)
     }
 
     #[cold]
     #[inline(never)]
-    fn fetch_slow(&mut self, lin: u64) -> Result<Fetched, Raised> {
+    fn fetch_slow(&mut self) -> Result<Fetched, Raised> {
         let core = &mut self.exec.core;
+        if let Some(id) = self.cache.recent_if_fresh(core) {
+            return Ok(Fetched::Block(id));
+        }
+        let lin = code_address(core);
         let class = if core.cpl == 3 { Class::User } else { Class::Supervisor };
         let window = code_window(core, lin)?;
         let at = core.translate(class, lin, Intent::Fetch)?;
@@ -368,7 +364,7 @@ impl<T: Tier> InterpVcpu<T> {
             };
             if rest == block.freshness.span.rest && block.len() as u64 <= window {
                 if block.is_fresh(&core.ram) {
-                    self.cache.remember(core, lin, id);
+                    self.cache.remember(core, id);
                     return Ok(Fetched::Block(id));
                 }
                 self.blocks_stale += 1;
@@ -398,7 +394,7 @@ impl<T: Tier> InterpVcpu<T> {
         let core = &mut self.exec.core;
         if !records.is_empty() {
             let block = Block::new(records, span, versions, &bytes[..len]);
-            return Ok(self.keep(lin, block));
+            return Ok(self.keep(block));
         }
         // The first instruction reaches into the next page, or beyond the segment's limit.
         let limit = window.min(15);
@@ -418,13 +414,13 @@ impl<T: Tier> InterpVcpu<T> {
         if records.is_empty() {
             return Err(self.exec.core.gp(0));
         }
-        Ok(self.keep(lin, Block::new(records, span, versions, &bytes[..len])))
+        Ok(self.keep(Block::new(records, span, versions, &bytes[..len])))
     }
 
-    fn keep(&mut self, lin: u64, block: Block) -> Fetched {
+    fn keep(&mut self, block: Block) -> Fetched {
         self.blocks_made += 1;
         let id = self.cache.keep(block, self.exec.core.mode);
-        self.cache.remember(&self.exec.core, lin, id);
+        self.cache.remember(&self.exec.core, id);
         Fetched::Block(id)
     }
 
@@ -453,6 +449,7 @@ impl<T: Tier> InterpVcpu<T> {
                 break;
             }
         }
+        block::mute(&mut records);
         Ok((records, len))
     }
 
@@ -482,16 +479,6 @@ impl<T: Tier> InterpVcpu<T> {
                 return Ok(Fetched::Scratch);
             }
         }
-    }
-}
-
-/// The linear address of the instruction at RIP.
-#[inline(always)]
-fn code_address(core: &Core) -> u64 {
-    if core.mode.is_64() {
-        core.rip
-    } else {
-        core.segments.seg[Seg::Cs as usize].base.wrapping_add(core.rip) & 0xffff_ffff
     }
 }
 

@@ -5,8 +5,8 @@
 use std::convert::Infallible;
 
 use trine_x86::{
-    BLOCK_BYTES, BLOCK_INSNS, Cold, Decoded, Decoder, Flag, Insn, Mode, Pick, Pure, Reach, Rmw,
-    Seg, Sem, Semantics, Width, is_canonical, pick, slot,
+    BLOCK_BYTES, BLOCK_INSNS, Checked, Cold, Decoded, Decoder, Flag, Insn, Mode, Pick, Pure, Reach,
+    Rmw, Seg, Sem, Semantics, Width, is_canonical, pick, slot,
 };
 
 use crate::{
@@ -290,7 +290,7 @@ impl Lifter<'_> {
     /// A vector instruction that the backend does.
     fn vector(&mut self, shape: Shape, i: &Insn) {
         let at = i.has_memory().then(|| {
-            let offset = self.address(i);
+            let offset = self.address::<Checked>(i);
             if i.flat() || (i.seg() as u8) < Seg::Fs as u8 {
                 return offset;
             }
@@ -329,8 +329,8 @@ impl Sem for Lifter<'_> {
         self.op(Op::Set(w, reg, value));
     }
 
-    fn address(&mut self, i: &Insn) -> Val {
-        let w = i.address_width();
+    fn address<R: Reach>(&mut self, i: &Insn) -> Val {
+        let w = R::address_width(i);
         let mut disp = i64::from(i.disp);
         let mut register = |reg: u8, scale: u32| match reg {
             slot::ZERO => None,
@@ -563,9 +563,8 @@ impl Sem for Lifter<'_> {
         self.op(Op::Direction)
     }
 
-    fn next_ip(&mut self, i: &Insn) -> Val {
-        let mask = if i.mode.is_64() { u64::MAX } else { 0xffff_ffff };
-        self.op(Op::Imm(self.ip.wrapping_add(u64::from(i.end)) & mask))
+    fn next_ip(&mut self, w: Width, i: &Insn) -> Val {
+        self.op(Op::Imm(self.ip.wrapping_add(u64::from(i.end)) & w.mask()))
     }
 
     fn jump(&mut self, w: Width, _: &Insn, target: Val) -> Sure<()> {

@@ -57,6 +57,52 @@ fn effects(ops: &[Op]) -> (u64, u64) {
     (reads, sets)
 }
 
+/// The general registers that somewhere get what was loaded, or what follows from it: addresses made
+/// of them are known late.
+#[cfg(target_arch = "x86_64")]
+#[must_use]
+pub fn loaded(region: &Region) -> u32 {
+    let mut registers = 0;
+    loop {
+        let before = registers;
+        for step in &region.steps {
+            registers |= loaded_by(&region.ops[step.ops.clone()], registers);
+        }
+        if registers == before {
+            return registers;
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn loaded_by(ops: &[Op], mut registers: u32) -> u32 {
+    let mut late = vec![false; ops.len()];
+    for (n, op) in ops.iter().enumerate() {
+        let is = |reg: u8| registers >> (reg & 31) & 1 != 0;
+        late[n] = match *op {
+            Op::Load(..) | Op::Open(..) => true,
+            Op::Get(_, reg) => is(reg),
+            Op::Address { base, index, .. } => {
+                base.is_some_and(is) || index.is_some_and(|(reg, _)| is(reg))
+            }
+            _ => {
+                let mut any = false;
+                op.uses(|v| any |= late[v.index()]);
+                any
+            }
+        };
+        // A stack pointer that is restored has been known for long.
+        if let Op::Set(_, reg, v) = *op
+            && late[v.index()]
+            && reg & 31 < 16
+            && reg & 31 != 4
+        {
+            registers |= 1 << (reg & 31);
+        }
+    }
+    registers
+}
+
 /// Removes from one step what nobody looks at.
 fn dead(ops: &mut [Op], mut live: u64) {
     let mut used = vec![false; ops.len()];

@@ -6,13 +6,14 @@
 
 use std::sync::Arc;
 
-use trine_guest::{Ram, VmTime};
+use trine_guest::{Ram, RamShare, VmTime};
 
 use crate::{
     Access, Bus, CpuModel, CpuState, Exception, Flags, Insn, Mode, Raised, Seg, Width, cr0, efer,
     insn::slot,
     paging::Paging,
     rflags,
+    sem::{Checked, Reach},
     state::{Activity, Control, Debug, Events, Msrs, Segments, Simd, X87},
     tlb::{Class, Tlb},
     vector,
@@ -78,11 +79,33 @@ pub struct Translated {
     pub jumps: u64,
     /// For each general register what takes addresses near it to the host's, if that was looked up.
     pub near: [u64; 16],
+    /// What the TLB will say.
+    pub hunches: Hunches,
     /// Words for values that found no register.
     pub spill: [u64; 32],
 }
 
+/// What the TLB last gave at places in generated code; mostly it gives the same again. Whoever uses
+/// it compares.
+#[derive(Clone, Copy, Debug)]
+pub struct Hunches(pub [u64; Self::COUNT]);
+
+impl Hunches {
+    /// How many there are; places share them.
+    pub const COUNT: usize = 256;
+}
+
+impl Default for Hunches {
+    fn default() -> Self {
+        Self([0; Self::COUNT])
+    }
+}
+
 /// A CPU at work.
+///
+/// What each instruction touches comes first, so that generated code reaches it with short
+/// displacements.
+#[repr(C)]
 pub struct Core {
     /// RAX to R15, then the slots of [`slot`].
     pub regs: [u64; slot::COUNT],
@@ -93,6 +116,40 @@ pub struct Core {
     pub flags: Flags,
     /// All other bits of RFLAGS (the six are 0 here).
     pub system_flags: u64,
+    /// Instructions retired up to the start of the block.
+    pub retired: u64,
+    /// Derived: changes with everything on which the meaning of an instruction address depends:
+    /// mode, privilege, the limit of CS, translations.
+    pub context: u64,
+    /// Derived: what is added to RIP to give a linear address.
+    pub code_base: u64,
+    /// Derived: the current privilege level.
+    pub cpl: u8,
+    /// Derived: the class of explicit data accesses.
+    pub class: Class,
+    /// Derived: what decoding depends on.
+    pub mode: Mode,
+    /// The block has to end after this instruction: code was stored to, or something changed that
+    /// the engine looks at only between blocks.
+    pub leave_block: bool,
+    /// The instruction entered a handler with EFLAGS.TF clear (INT n, SYSCALL): no single-step trap
+    /// follows it. Whoever single-steps clears it before.
+    pub entered_handler: bool,
+    /// The number in its block of the instruction that is being executed, for [`Core::access`].
+    pub number: u8,
+    /// A write tag in the TLB says that a store to the page has nothing to do but store
+    /// ([`Ram::is_quiet`]): generated code does not look at its marks.
+    pub quiet_writes: bool,
+
+    /// The machine's RAM.
+    pub ram: RamShare,
+    /// What an engine that generates code keeps here.
+    pub translated: Translated,
+    /// Derived: what accesses through each segment register have to be checked against outside of
+    /// 64-bit mode.
+    pub extents: [Extent; 6],
+    /// ANDed to physical addresses: the A20 gate.
+    pub a20_mask: u64,
     /// Segment registers. Call [`Core::refresh`] after changing them.
     pub segments: Segments,
     /// Control registers. Call [`Core::refresh`] after changing them.
@@ -107,54 +164,20 @@ pub struct Core {
     pub simd: Simd,
     /// Activity, shadow, pending events.
     pub events: Events,
-
     /// The exception that [`Raised`] stands for.
     pub raised: Option<Exception>,
-    /// The block has to end after this instruction: code was stored to, or something changed that
-    /// the engine looks at only between blocks.
-    pub leave_block: bool,
-    /// The instruction entered a handler with EFLAGS.TF clear (INT n, SYSCALL): no single-step trap
-    /// follows it. Whoever single-steps clears it before.
-    pub entered_handler: bool,
-    /// Instructions retired up to the start of the block.
-    pub retired: u64,
-    /// The number in its block of the instruction that is being executed, for [`Core::access`].
-    pub number: u8,
     /// Counters.
     pub counters: Counters,
-
-    /// Derived: the current privilege level.
-    pub cpl: u8,
-    /// Derived: what decoding depends on.
-    pub mode: Mode,
-    /// Derived: the class of explicit data accesses.
-    pub class: Class,
-    /// Derived: changes with everything on which the meaning of an instruction address depends:
-    /// mode, privilege, the limit of CS, translations.
-    pub context: u64,
-    /// Derived: what accesses through each segment register have to be checked against outside of
-    /// 64-bit mode.
-    pub extents: [Extent; 6],
     /// Derived: the form of the page tables.
     pub(crate) paging: Paging,
-    /// ANDed to physical addresses: the A20 gate.
-    pub a20_mask: u64,
-
-    /// What an engine that generates code keeps here.
-    pub translated: Translated,
-    /// A write tag in the TLB says that a store to the page has nothing to do but store
-    /// ([`Ram::is_quiet`]): generated code does not look at its marks.
-    pub quiet_writes: bool,
-    /// The software TLB.
-    pub tlb: Tlb,
-    /// The machine's RAM.
-    pub ram: Arc<Ram>,
     /// Everything that is not RAM.
     pub bus: Arc<dyn Bus>,
     /// Which features the CPU has.
     pub model: Arc<CpuModel>,
     /// Which vCPU this is.
     pub id: u32,
+    /// The software TLB.
+    pub tlb: Tlb,
 }
 
 impl Core {
@@ -183,13 +206,14 @@ impl Core {
             mode: Mode::default(),
             class: Class::Supervisor,
             context: 0,
+            code_base: 0,
             extents: [Extent::default(); 6],
             paging: Paging::Off,
             a20_mask: u64::MAX,
             translated: Translated::default(),
             quiet_writes: false,
             tlb: Tlb::new(),
-            ram,
+            ram: ram.into(),
             bus,
             model: Arc::new(model.clone()),
             id,
@@ -320,6 +344,10 @@ impl Core {
     }
 
     pub(crate) fn renew_context(&mut self) {
+        self.code_base = match self.mode.is_64() {
+            true => 0,
+            false => self.segments.seg[Seg::Cs as usize].base,
+        };
         // The limit as a descriptor holds it: 20 bits and G.
         let limit = match u64::from(self.segments.seg[Seg::Cs as usize].limit) {
             limit @ 0..0x10_0000 => limit,
@@ -401,17 +429,17 @@ impl Core {
     #[inline(always)]
     #[must_use]
     pub fn get(&self, w: Width, reg: u8) -> u64 {
-        let value = self.regs[usize::from(reg) % slot::COUNT];
         match w {
-            Width::W8 => value >> ((reg >> 2) & 8) & 0xff,
-            _ => value & w.mask(),
+            Width::W8 => self.regs[usize::from(reg & !slot::HIGH)] >> ((reg >> 2) & 8) & 0xff,
+            _ => self.regs[usize::from(reg)] & w.mask(),
         }
     }
 
     /// Writes it: 8 and 16 bits leave the rest, 32 bits clear the upper half.
     #[inline(always)]
     pub fn set(&mut self, w: Width, reg: u8, value: u64) {
-        let place = &mut self.regs[usize::from(reg) % slot::COUNT];
+        let number = if w == Width::W8 { reg & !slot::HIGH } else { reg };
+        let place = &mut self.regs[usize::from(number)];
         *place = match w {
             Width::W8 => {
                 let shift = (reg >> 2) & 8;
@@ -427,10 +455,20 @@ impl Core {
     #[inline(always)]
     #[must_use]
     pub fn address(&self, i: &Insn) -> u64 {
-        let base = self.regs[usize::from(i.base) % slot::COUNT];
-        let index = self.regs[usize::from(i.index) % slot::COUNT];
-        let sum = base.wrapping_add(index << i.scale()).wrapping_add(i64::from(i.disp) as u64);
-        sum & i.address_width().mask()
+        self.address_by::<Checked>(i)
+    }
+
+    /// The same for an operand that is reached by `R`.
+    #[inline(always)]
+    #[must_use]
+    pub fn address_by<R: Reach>(&self, i: &Insn) -> u64 {
+        let base = self.regs[usize::from(i.base)];
+        let index = match R::INDEXED {
+            true => self.regs[usize::from(i.index)] << i.scale(),
+            false => 0,
+        };
+        let sum = base.wrapping_add(index).wrapping_add(i64::from(i.disp) as u64);
+        sum & R::address_width(i).mask()
     }
 
     // Exceptions

@@ -78,6 +78,19 @@ impl Flags {
             (self.carries & !(CARRY | CARRY_IN)) | u64::from(cf) << 63 | u64::from(cf != of) << 62;
     }
 
+    /// CF as given, the others stay.
+    #[inline(always)]
+    pub fn set_cf(&mut self, cf: bool) {
+        // OF is where the two differ.
+        self.carries ^= if cf == self.cf() { 0 } else { CARRY | CARRY_IN };
+    }
+
+    /// OF as given, the others stay.
+    #[inline(always)]
+    pub fn set_of(&mut self, of: bool) {
+        self.carries ^= if of == self.of() { 0 } else { CARRY_IN };
+    }
+
     /// CF.
     #[inline(always)]
     #[must_use]
@@ -196,11 +209,22 @@ mod tests {
                 | bit(3, rflags::ZF)
                 | bit(4, rflags::SF)
                 | bit(5, rflags::OF);
+            let put = |set, flag| if set { flag } else { 0 };
             let mut f = Flags::default();
             f.set_bits(want);
             assert_eq!(f.bits(), want);
             f.set_masked(rflags::CF, !want);
             assert_eq!(f.bits(), want ^ rflags::CF);
+            for set in [false, true, true] {
+                f.set_of(set);
+                assert_eq!(
+                    f.bits() ^ want ^ rflags::CF,
+                    (want ^ put(set, rflags::OF)) & rflags::OF
+                );
+                f.set_cf(set);
+                assert_eq!((f.cf(), f.of()), (set, set));
+                f.set_bits(want ^ rflags::CF);
+            }
         }
     }
 

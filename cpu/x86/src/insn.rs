@@ -148,8 +148,8 @@ impl Mode {
 
 /// Names of slots in the working register file besides RAX (0) to R15 (15).
 pub mod slot {
-    /// Number of slots.
-    pub const COUNT: usize = 32;
+    /// Number of slots: as many as a byte has values, so that none needs to be checked.
+    pub const COUNT: usize = 256;
     /// Always zero: the base or index of an operand that has none.
     pub const ZERO: u8 = 16;
     /// The address of the block's first instruction: the base of RIP-relative operands.

@@ -10,6 +10,7 @@ mod bits;
 mod bus;
 mod core;
 mod decode;
+mod effect;
 mod fault;
 mod flags;
 mod fxsave;
@@ -31,8 +32,9 @@ mod xsave;
 
 pub use bits::{cr0, cr4, debugctl, dr6, dr7, efer, msr, rflags, xcr0};
 pub use bus::{Access, Bus, MsrFault, Pins};
-pub use core::{Core, Counters, Extent, Translated};
+pub use core::{Core, Counters, Extent, Hunches, Translated};
 pub use decode::{BLOCK_BYTES, BLOCK_INSNS, Decoded, Decoder};
+pub use effect::FlagEffect;
 pub use fault::{Exception, Raised, TripleFault, vector};
 pub use flags::Flags;
 pub use insn::{Insn, Mode, Seg, Width, slot};
@@ -41,7 +43,10 @@ pub use model::{CpuModel, Feature, ModelError, Vendor};
 pub use paging::Intent;
 pub use segment::is_canonical;
 pub use select::pick;
-pub use sem::{Checked, Cold, Flag, Flat, Pick, Pure, Reach, Rmw, Sem, Semantics, Size, size};
+pub use sem::{
+    Checked, Cold, Flag, Flat32, Flat64, Indexed64, Pick, Pure, Reach, Rmw, Sem, Semantics, Size,
+    size,
+};
 pub use state::{
     Activity, Control, CpuState, Debug, Events, Msrs, Segment, Segments, Shadow, Simd, Table, X87,
 };

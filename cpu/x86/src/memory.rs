@@ -5,7 +5,12 @@
 
 use trine_guest::Gpa;
 
-use crate::{Core, Raised, Seg, Width, paging::Intent, segment::is_canonical, tlb::Class};
+use crate::{
+    Core, Raised, Seg, Width,
+    paging::Intent,
+    segment::is_canonical,
+    tlb::{Class, Entry},
+};
 
 /// A place in memory that was proved writable.
 #[derive(Clone, Copy, Debug)]
@@ -29,16 +34,18 @@ impl Core {
     #[inline(always)]
     #[must_use]
     pub fn readable(&self, class: Class, lin: u64, size: u64) -> Option<u64> {
-        let entry = self.tlb.entry(class, lin);
-        (lin.wrapping_add(size - 1) & !0xfff == entry.read).then(|| entry.offset(lin))
+        let Entry { read, addend, .. } = *self.tlb.entry(class, lin);
+        let hits = lin.wrapping_add(size - 1) & !0xfff == read;
+        hits.then_some(lin.wrapping_add(addend))
     }
 
     /// The offset in RAM of `size` bytes at `lin`, if the TLB lets `class` write them there.
     #[inline(always)]
     #[must_use]
     pub fn writable(&self, class: Class, lin: u64, size: u64) -> Option<u64> {
-        let entry = self.tlb.entry(class, lin);
-        (lin.wrapping_add(size - 1) & !0xfff == entry.write).then(|| entry.offset(lin))
+        let Entry { write, addend, .. } = *self.tlb.entry(class, lin);
+        let hits = lin.wrapping_add(size - 1) & !0xfff == write;
+        hits.then_some(lin.wrapping_add(addend))
     }
 
     /// The word at an offset in RAM.
@@ -53,14 +60,26 @@ impl Core {
         }
     }
 
-    /// Whether a store of `w` at an offset in RAM has nothing to do but store.
+    /// The same where it can be had without a call: `None` for the last words of RAM.
     #[inline(always)]
     #[must_use]
-    pub fn is_quiet(&self, w: Width, offset: u64) -> bool {
-        self.ram.is_quiet(offset, w.bytes())
+    pub fn load_quick(&self, w: Width, offset: u64) -> Option<u64> {
+        match w {
+            Width::W8 => self.ram.load_quick::<u8>(offset).map(u64::from),
+            Width::W16 => self.ram.load_quick::<u16>(offset).map(u64::from),
+            Width::W32 => self.ram.load_quick::<u32>(offset).map(u64::from),
+            Width::W64 => self.ram.load_quick::<u64>(offset),
+        }
     }
 
-    /// Stores a word at an offset in RAM for which [`Core::is_quiet`] was just true.
+    /// Whether a store within the page of an offset in RAM has nothing to do but store.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_quiet(&self, offset: u64) -> bool {
+        self.ram.page_is_quiet(offset)
+    }
+
+    /// Stores a word, within its page, at an offset in RAM for which [`Core::is_quiet`] was just true.
     #[inline(always)]
     pub fn store_quiet(&self, w: Width, offset: u64, value: u64) {
         match w {

@@ -74,7 +74,7 @@ pub struct Mem<R>(PhantomData<R>);
 impl<R: Reach> Source for Mem<R> {
     #[inline(always)]
     fn read<S: Sem>(s: &mut S, i: &Insn, w: Width) -> Result<S::Value, S::Stop> {
-        let offset = s.address(i);
+        let offset = s.address::<R>(i);
         s.load::<R>(w, i, i.seg(), offset)
     }
 }
@@ -85,7 +85,7 @@ impl<R: Reach> Target for Mem<R> {
 
     #[inline(always)]
     fn open<S: Sem>(s: &mut S, i: &Insn, w: Width) -> Result<(S::Place, S::Value), S::Stop> {
-        let offset = s.address(i);
+        let offset = s.address::<R>(i);
         s.load_for_write::<R>(w, i, i.seg(), offset)
     }
 
@@ -96,7 +96,7 @@ impl<R: Reach> Target for Mem<R> {
 
     #[inline(always)]
     fn write<S: Sem>(s: &mut S, i: &Insn, w: Width, value: S::Value) -> Result<(), S::Stop> {
-        let offset = s.address(i);
+        let offset = s.address::<R>(i);
         s.store::<R>(w, i, i.seg(), offset, value)
     }
 }

@@ -21,6 +21,25 @@ macro_rules! hot {
     }};
 }
 
+/// Hot semantics without a memory operand unless `T`, a [`crate::operand::Target`], is one:
+/// `operand!(p, stores, T, function::<S, …>)`; `stores` says what it does if it is.
+macro_rules! operand {
+    ($p:expr, $stores:expr, $T:ty, $f:path) => {{
+        struct H;
+        impl $crate::sem::Semantics for H {
+            const ENDS: bool = false;
+            const STORES: bool = $stores && <$T as $crate::operand::Target>::MEMORY;
+            const PLAIN: bool = !<$T as $crate::operand::Target>::MEMORY;
+            const COLD: bool = false;
+            #[inline(always)]
+            fn exec<S: $crate::sem::Sem>(s: &mut S, i: &$crate::insn::Insn) -> Result<(), S::Stop> {
+                $f(s, i)
+            }
+        }
+        $p.pick::<H>()
+    }};
+}
+
 /// A hot branch that may not be taken: `conditional!(p, function::<S, …>)`.
 macro_rules! conditional {
     ($p:expr, $f:path) => {{
@@ -88,25 +107,37 @@ macro_rules! target {
         }
     };
     (mem $i:expr, $T:ident => $body:expr) => {
-        if $i.flat() {
-            type $T = $crate::operand::Mem<$crate::sem::Flat>;
+        reach!($i, ReachOfTarget => {
+            type $T = $crate::operand::Mem<ReachOfTarget>;
             $body
-        } else {
-            type $T = $crate::operand::Mem<$crate::sem::Checked>;
-            $body
-        }
+        })
     };
 }
 
-/// `$body` with `$R` the reach of the memory operand.
+/// `$body` with `$R` the reach of the memory operand, or of one that is flat if `$flat`. A flat one
+/// with an address of 16 bits is too rare for a type of its own.
 macro_rules! reach {
     ($i:expr, $R:ident => $body:expr) => {
-        if $i.flat() {
-            type $R = $crate::sem::Flat;
-            $body
-        } else {
-            type $R = $crate::sem::Checked;
-            $body
+        reach!($i, $i.flat(), $R => $body)
+    };
+    ($i:expr, $flat:expr, $R:ident => $body:expr) => {
+        match ($flat, $i.address_width()) {
+            (true, $crate::insn::Width::W64) if $i.index == $crate::insn::slot::ZERO => {
+                type $R = $crate::sem::Flat64;
+                $body
+            }
+            (true, $crate::insn::Width::W64) => {
+                type $R = $crate::sem::Indexed64;
+                $body
+            }
+            (true, $crate::insn::Width::W32) => {
+                type $R = $crate::sem::Flat32;
+                $body
+            }
+            _ => {
+                type $R = $crate::sem::Checked;
+                $body
+            }
         }
     };
 }

@@ -50,17 +50,46 @@ pub mod size {
 pub trait Reach: 'static {
     /// No segment base, limit, type or alignment check is needed.
     const FLAT: bool;
+    /// The width of its address, if the type knows it.
+    const ADDRESS: Option<Width>;
+    /// Its address may have an index.
+    const INDEXED: bool = true;
+
+    /// The width of its address.
+    #[inline(always)]
+    #[must_use]
+    fn address_width(i: &Insn) -> Width {
+        match Self::ADDRESS {
+            Some(width) => width,
+            None => i.address_width(),
+        }
+    }
 }
 
-/// Through a segment that is known to be flat.
-pub struct Flat;
-impl Reach for Flat {
+/// Through a segment that is known to be flat, with an address of 64 bits that has no index.
+pub struct Flat64;
+impl Reach for Flat64 {
     const FLAT: bool = true;
+    const ADDRESS: Option<Width> = Some(Width::W64);
+    const INDEXED: bool = false;
+}
+/// The same with an index.
+pub struct Indexed64;
+impl Reach for Indexed64 {
+    const FLAT: bool = true;
+    const ADDRESS: Option<Width> = Some(Width::W64);
+}
+/// Through a segment that is known to be flat, with an address of 32 bits.
+pub struct Flat32;
+impl Reach for Flat32 {
+    const FLAT: bool = true;
+    const ADDRESS: Option<Width> = Some(Width::W32);
 }
 /// Through any segment, with all checks.
 pub struct Checked;
 impl Reach for Checked {
     const FLAT: bool = false;
+    const ADDRESS: Option<Width> = None;
 }
 
 /// An arithmetic flag.
@@ -137,8 +166,8 @@ pub trait Sem: Sized {
 
     // Memory
 
-    /// The memory operand's offset in its segment, of `i.address_width()`.
-    fn address(&mut self, i: &Insn) -> Self::Value;
+    /// The memory operand's offset in its segment, of [`Reach::address_width`].
+    fn address<R: Reach>(&mut self, i: &Insn) -> Self::Value;
     /// Loads from `seg:offset`.
     ///
     /// # Errors
@@ -280,8 +309,8 @@ pub trait Sem: Sized {
 
     // Control
 
-    /// The address of the next instruction, of the code's width.
-    fn next_ip(&mut self, i: &Insn) -> Self::Value;
+    /// The address of the next instruction, the low `w` of it.
+    fn next_ip(&mut self, w: Width, i: &Insn) -> Self::Value;
     /// Goes to `target`, which a near branch of operand size `w` has computed. The transfer takes
     /// effect with the end of the instruction: a fault that comes after it (CALL's push) undoes it.
     ///
@@ -326,6 +355,8 @@ pub trait Semantics: 'static {
     const STORES: bool;
     /// It is a branch that may not be taken; if it is not, the block goes on.
     const CONDITIONAL: bool = false;
+    /// It touches nothing but general registers and the arithmetic flags, so it always completes.
+    const PLAIN: bool = false;
     /// It is a plain function over the core, which may change anything that an engine looks at
     /// between blocks.
     const COLD: bool;

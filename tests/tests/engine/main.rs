@@ -208,7 +208,7 @@ impl Guest {
 
 /// Programs that end in every way that a block can: branches, faults, REP, stores to themselves,
 /// devices. Mode, code, what to set.
-const PROGRAMS: [(&str, &str); 9] = [
+const PROGRAMS: [(&str, &str); 11] = [
     // inc eax; add ebx, eax; dec ecx; jnz; hlt
     ("64", "ffc0 01c3 ffc9 75f8 f4"),
     // rep movsb over pages; inc eax; jmp back with a new count
@@ -227,7 +227,32 @@ const PROGRAMS: [(&str, &str); 9] = [
     ("32u", "40 40 a300500000"),
     // CPUID, RDTSC (time is the bus's), flags
     ("64", "31c0 0fa2 ffc0 9c 58 80f401 ebf4"),
+    // flags that are soon set anew: add; xor; shl; mov; rol 1; rol 5; inc; dec; neg; sub; imul;
+    // adc; shr 0; and; pushf; pop; jmp
+    (
+        "64",
+        "01c8 31c2 c1e003 89c3 d1c0 c1c005 ffc1 ffc9 f7da 29d0 0fafc1 83d001 c1e900 83e207 9c 58 \
+         ebd6",
+    ),
+    // add; xor; shl; inc; a load that faults and shows their flags
+    ("64", "01c8 31c2 c1e203 ffc1 a100000080 00000000"),
 ];
+
+/// A block's steps call each other, at most as many as it has instructions; where the compiler does
+/// not make jumps of the calls, they still need little of the stack.
+#[test]
+fn the_interpreter_needs_little_stack() {
+    let work = || {
+        // 40 times inc eax; then back while ecx is not 0
+        let code = "ffc0".repeat(40) + "ffc9 75ac f4";
+        let make: Make = |ram| Box::new(trine_interp::Interp::new(ram));
+        let mut guest = Guest::new(make, "64", &code, |s| s.gpr[1] = 1000);
+        assert_eq!(guest.run(1_000_000), Exit::Halted);
+        assert_eq!(guest.vcpu.retired(), 42 * 1000 + 1);
+    };
+    let thread = std::thread::Builder::new().stack_size(512 << 10).spawn(work);
+    thread.expect("a thread").join().expect("no overflow");
+}
 
 #[test]
 fn budgets_are_exact_wherever_they_end() {

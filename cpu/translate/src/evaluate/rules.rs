@@ -77,6 +77,8 @@ fn check_order(step: &Step, ops: &[Op], what: &str) {
 fn check_table(step: &Step, ops: &[Op], what: &str) {
     let row = pick(&step.insn, Table);
     for op in ops {
+        let completes = !op.stops() && !matches!(op, Op::Commit(..) | Op::Branch(_));
+        assert!(completes || !row.plain, "the table knows of nothing like {op:?} in {what}");
         match *op {
             Op::Store(..) | Op::Commit(..) | Op::Update(..) | Op::CompareExchange(..) => {
                 assert!(row.stores, "the table knows of no store in {what}");
@@ -97,6 +99,7 @@ struct Row {
     stores: bool,
     ends: bool,
     conditional: bool,
+    plain: bool,
 }
 
 struct Table;
@@ -105,7 +108,7 @@ impl Pick for Table {
     type Out = Row;
 
     fn pick<T: Semantics>(self) -> Row {
-        Row { stores: T::STORES, ends: T::ENDS, conditional: T::CONDITIONAL }
+        Row { stores: T::STORES, ends: T::ENDS, conditional: T::CONDITIONAL, plain: T::PLAIN }
     }
 }
 

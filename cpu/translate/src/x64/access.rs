@@ -92,6 +92,7 @@ impl Emitter<'_> {
         if place != Self::found() {
             self.quiet().lea(Width::W64, RCX, place);
             self.noisy().alu(Alu::Sub, Width::W64, RCX, R15);
+            self.near = None;
         }
     }
 
@@ -132,12 +133,43 @@ impl Emitter<'_> {
         self.asm.bind(retry);
         let class = self.place.class;
         self.look(bytes, write, miss);
-        self.noisy().alu_from(Alu::Add, Width::W64, RCX, tlb(class, RAX, TLB_ADDEND));
+        if self.is_late(at) {
+            self.have_hunch(site);
+        } else {
+            self.noisy().alu_from(Alu::Add, Width::W64, RCX, tlb(class, RAX, TLB_ADDEND));
+        }
         let access = bytes | if write { helper::WRITE } else { 0 };
         self.stubs.push(Stub::Miss { label: miss, retry, access, site, vectors });
         self.unlock(RAX);
         self.unlock(RDX);
         Self::found()
+    }
+
+    /// Whether an address follows from what was loaded just before.
+    fn is_late(&self, at: Val) -> bool {
+        let is = |reg: u8| self.late >> (reg & 31) & 1 != 0;
+        match self.ops()[at.index()] {
+            Op::Get(_, reg) => is(reg),
+            Op::Address { base, index, .. } => {
+                base.is_some_and(is) || index.is_some_and(|(reg, _)| is(reg))
+            }
+            _ => false,
+        }
+    }
+
+    /// Adds what the TLB has for RCX to it, but does not wait for that: pointers that are followed,
+    /// and tables that are looked up by what was loaded, would wait for two loads each time. RAX is
+    /// where the entry is.
+    fn have_hunch(&mut self, site: u32) {
+        let (wrong, back) = (self.asm.label(), self.asm.label());
+        let (class, hunch) = (self.place.class, site as usize);
+        let a = self.noisy();
+        a.load(Width::W64, RDX, super::hunch(hunch));
+        a.alu_from(Alu::Cmp, Width::W64, RDX, tlb(class, RAX, TLB_ADDEND));
+        a.jcc(cc::NE, wrong);
+        a.bind(back);
+        a.alu(Alu::Add, Width::W64, RCX, RDX);
+        self.stubs.push(Stub::Hunch { label: wrong, back, hunch });
     }
 
     /// RAX = where the entry for RCX is, which has the right tag.

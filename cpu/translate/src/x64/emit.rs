@@ -16,6 +16,7 @@ use crate::{
     family::{Families, Family},
     flags::{RECIPE_SPILLS, Recipe, Src},
     ir::{Block, Op, Region, Setter, Step, Work},
+    passes,
     share::Shared,
 };
 
@@ -23,6 +24,8 @@ use crate::{
 pub(super) enum Stub {
     /// A TLB miss.
     Miss { label: Label, retry: Label, access: u32, site: u32, vectors: u32 },
+    /// A hunch was wrong.
+    Hunch { label: Label, back: Label, hunch: usize },
     /// A TLB miss of several accesses at once; if they do not all hit, each is on its own.
     MissNear { label: Label, retry: Label, access: u32, alone: Label, vectors: u32 },
     /// The host's vector registers do not hold the guest's.
@@ -81,6 +84,8 @@ pub(super) struct Emitter<'a> {
     pub(super) left: u32,
     step_site: Option<u32>,
     pub(super) versions: Vec<Version>,
+    /// The registers of which addresses are known late.
+    pub(super) late: u32,
     /// The accesses that share a look into the TLB, by their operations, in the present block.
     pub(super) shared: Vec<(usize, Shared)>,
     /// For which register RCX holds what takes addresses near it to the host's.
@@ -121,6 +126,7 @@ pub(super) fn region(region: &Region, place: &Place, without: Families) -> Emitt
         left: 0,
         step_site: None,
         versions: Vec::new(),
+        late: passes::loaded(region),
         shared: Vec::new(),
         near: None,
         follows: None,

@@ -8,9 +8,10 @@
 use trine_x86::Width;
 
 use super::{
+    TLB_ADDEND,
     asm::{Alu, Label, Mem, RAX, RCX, RDX, cc},
     emit::{Emitter, Stub},
-    spill, translated,
+    spill, tlb, translated,
     values::Loc,
 };
 use crate::{
@@ -315,6 +316,12 @@ impl Emitter<'_> {
                 self.asm.call(miss);
                 self.call_vectors(vectors);
                 self.asm.jmp(retry);
+            }
+            Stub::Hunch { label, back, hunch } => {
+                self.asm.bind(label);
+                self.asm.load(Width::W64, RDX, tlb(self.place.class, RAX, TLB_ADDEND));
+                self.asm.store(Width::W64, super::hunch(hunch), RDX);
+                self.asm.jmp(back);
             }
             Stub::MissNear { label, retry, access, alone, vectors } => {
                 self.asm.bind(label);

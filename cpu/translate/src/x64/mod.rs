@@ -17,7 +17,9 @@ mod values;
 use std::mem::offset_of;
 
 use asm::{Gpr, Mem, R8, R9, R10, R11, R12, R13, R14, RAX, RBP, RBX, RCX, RDI, RDX, RSI, Rm};
-use trine_x86::{Core, Entry, Extent, Flags, Insn, Seg, Segment, Segments, Tlb, Translated};
+use trine_x86::{
+    Core, Entry, Extent, Flags, Hunches, Insn, Seg, Segment, Segments, Tlb, Translated,
+};
 
 use crate::{
     code::{Backend, Emitted, Place, Runtime},
@@ -105,6 +107,12 @@ fn spill(n: u8) -> Mem {
 /// What takes addresses near a guest register to the host's.
 fn near(reg: u8) -> Mem {
     field(offset_of!(Core, translated) + offset_of!(Translated, near) + 8 * usize::from(reg))
+}
+
+/// One of [`Translated::hunches`].
+fn hunch(n: usize) -> Mem {
+    let at = offset_of!(Core, translated) + offset_of!(Translated, hunches);
+    field(at + 8 * (n % Hunches::COUNT))
 }
 
 /// The words of [`Translated::spill`]: values of a step up to here (then come the operands of a

@@ -421,7 +421,7 @@ mod tests {
                 return;
             }
             let mut asm = Asm::default();
-            asm.vector(&insn, RAX);
+            asm.vector(&insn, RAX, Emitter::found().into());
             let (before, after) = (decode(bytes), decode(&asm.code));
             assert_eq!(after.len(), asm.code.len(), "{bytes:x?}: {:x?}", asm.code);
             assert_eq!(after.code(), cached(insn.code), "{bytes:x?}: {:x?}", asm.code);

@@ -107,7 +107,7 @@ pub(crate) fn binary_locked<S: Sem, O: Binary, W: Size, M: Reach, R: Source>(
     i: &Insn,
 ) -> Result<(), S::Stop> {
     let b = R::read(s, i, W::W)?;
-    let offset = s.address(i);
+    let offset = s.address::<M>(i);
     let a = s.update::<M>(W::W, i, i.seg(), offset, O::LOCKED, b)?;
     O::apply(s, W::W, a, b);
     Ok(())

@@ -103,15 +103,15 @@ pub(crate) fn bit_within<S: Sem, O: BitOp, W: Size, T: Target, R: Source>(
 
 /// Where the word lies that holds the bit at a register's signed offset from the operand.
 #[inline(always)]
-fn word_of_bit<S: Sem>(s: &mut S, i: &Insn, w: Width, offset: S::Value) -> S::Value {
-    let aw = i.address_width();
+fn word_of_bit<S: Sem, M: Reach>(s: &mut S, i: &Insn, w: Width, offset: S::Value) -> S::Value {
+    let aw = M::address_width(i);
     let signed = s.sign_extend(w, Width::W64, offset);
     let bits = s.imm(u64::from(w.bits().trailing_zeros()));
     let words = s.sar(Width::W64, signed, bits);
     let bytes = s.imm(u64::from(w.bytes().trailing_zeros()));
     let distance = s.shl(Width::W64, words, bytes);
     let distance = s.truncate(aw, distance);
-    let start = s.address(i);
+    let start = s.address::<M>(i);
     s.add(aw, start, distance)
 }
 
@@ -122,7 +122,7 @@ pub(crate) fn bit_beyond<S: Sem, O: BitOp, W: Size, M: Reach>(
     i: &Insn,
 ) -> Result<(), S::Stop> {
     let offset = s.get(W::W, i.ops[1]);
-    let at = word_of_bit(s, i, W::W, offset);
+    let at = word_of_bit::<S, M>(s, i, W::W, offset);
     let (n, mask) = number(s, W::W, offset);
     if O::WRITES {
         let (place, a) = s.load_for_write::<M>(W::W, i, i.seg(), at)?;
@@ -143,10 +143,10 @@ pub(crate) fn bit_locked<S: Sem, O: BitOp, W: Size, M: Reach>(
     i: &Insn,
 ) -> Result<(), S::Stop> {
     let (offset, at) = if i.has_immediate() {
-        (s.imm(i64::from(i.imm) as u64 & W::W.mask()), s.address(i))
+        (s.imm(i64::from(i.imm) as u64 & W::W.mask()), s.address::<M>(i))
     } else {
         let offset = s.get(W::W, i.ops[1]);
-        (offset, word_of_bit(s, i, W::W, offset))
+        (offset, word_of_bit::<S, M>(s, i, W::W, offset))
     };
     let (n, mask) = number(s, W::W, offset);
     let operand = if O::LOCKED == Rmw::And { s.not(W::W, mask) } else { mask };

@@ -19,8 +19,8 @@ use crate::{
 
 /// JMP rel.
 #[inline(always)]
-pub(crate) fn jmp<S: Sem>(s: &mut S, i: &Insn) -> Result<(), S::Stop> {
-    s.branch(i.width(), i, None)
+pub(crate) fn jmp<S: Sem, W: Size>(s: &mut S, i: &Insn) -> Result<(), S::Stop> {
+    s.branch(W::W, i, None)
 }
 
 /// JMP r/m.
@@ -32,9 +32,9 @@ pub(crate) fn jmp_indirect<S: Sem, W: Size, R: Source>(s: &mut S, i: &Insn) -> R
 
 /// Jcc.
 #[inline(always)]
-pub(crate) fn jcc<S: Sem, const CC: u8>(s: &mut S, i: &Insn) -> Result<(), S::Stop> {
+pub(crate) fn jcc<S: Sem, const CC: u8, W: Size>(s: &mut S, i: &Insn) -> Result<(), S::Stop> {
     let condition = s.condition(CC);
-    s.branch(i.width(), i, Some(condition))
+    s.branch(W::W, i, Some(condition))
 }
 
 /// JCXZ, JECXZ and JRCXZ.
@@ -70,8 +70,7 @@ pub(crate) fn loop_while<S: Sem, const ZF: u8>(s: &mut S, i: &Insn) -> Result<()
 /// CALL rel.
 #[inline(always)]
 pub(crate) fn call<S: Sem, W: Size, K: Stack>(s: &mut S, i: &Insn) -> Result<(), S::Stop> {
-    let next = s.next_ip(i);
-    let next = s.truncate(W::W, next);
+    let next = s.next_ip(W::W, i);
     let sp = store_pushed::<S, K>(s, i, W::W, next)?;
     s.branch(W::W, i, None)?;
     s.set(K::width(i), RSP, sp);
@@ -85,8 +84,7 @@ pub(crate) fn call_indirect<S: Sem, W: Size, K: Stack, R: Source>(
     i: &Insn,
 ) -> Result<(), S::Stop> {
     let target = R::read(s, i, W::W)?;
-    let next = s.next_ip(i);
-    let next = s.truncate(W::W, next);
+    let next = s.next_ip(W::W, i);
     let sp = store_pushed::<S, K>(s, i, W::W, next)?;
     s.jump(W::W, i, target)?;
     s.set(K::width(i), RSP, sp);

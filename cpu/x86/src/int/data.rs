@@ -29,8 +29,8 @@ pub(crate) fn mov_wide<S: Sem>(s: &mut S, i: &Insn) -> Result<(), S::Stop> {
 
 /// The offset of MOV with an absolute one.
 #[inline(always)]
-fn moffs<S: Sem>(s: &mut S, i: &Insn) -> S::Value {
-    if i.address_width() == Width::W64 { s.imm(i.wide()) } else { s.address(i) }
+fn moffs<S: Sem, M: Reach>(s: &mut S, i: &Insn) -> S::Value {
+    if M::address_width(i) == Width::W64 { s.imm(i.wide()) } else { s.address::<M>(i) }
 }
 
 /// MOV from an absolute offset.
@@ -39,7 +39,7 @@ pub(crate) fn mov_from_offset<S: Sem, W: Size, M: Reach>(
     s: &mut S,
     i: &Insn,
 ) -> Result<(), S::Stop> {
-    let offset = moffs(s, i);
+    let offset = moffs::<S, M>(s, i);
     let value = s.load::<M>(W::W, i, i.seg(), offset)?;
     s.set(W::W, RAX, value);
     Ok(())
@@ -48,7 +48,7 @@ pub(crate) fn mov_from_offset<S: Sem, W: Size, M: Reach>(
 /// MOV to an absolute offset.
 #[inline(always)]
 pub(crate) fn mov_to_offset<S: Sem, W: Size, M: Reach>(s: &mut S, i: &Insn) -> Result<(), S::Stop> {
-    let offset = moffs(s, i);
+    let offset = moffs::<S, M>(s, i);
     let value = s.get(W::W, RAX);
     s.store::<M>(W::W, i, i.seg(), offset, value)
 }
@@ -76,10 +76,10 @@ pub(crate) fn movsx<S: Sem, F: Size, W: Size, R: Source>(
     Ok(())
 }
 
-/// LEA.
+/// LEA. The reach says how wide the address is; nothing is reached.
 #[inline(always)]
-pub(crate) fn lea<S: Sem, W: Size>(s: &mut S, i: &Insn) -> Result<(), S::Stop> {
-    let offset = s.address(i);
+pub(crate) fn lea<S: Sem, W: Size, M: Reach>(s: &mut S, i: &Insn) -> Result<(), S::Stop> {
+    let offset = s.address::<M>(i);
     let value = s.truncate(W::W, offset);
     s.set(W::W, i.ops[0], value);
     Ok(())
@@ -88,7 +88,7 @@ pub(crate) fn lea<S: Sem, W: Size>(s: &mut S, i: &Insn) -> Result<(), S::Stop> {
 /// XLAT: AL from the table at (E/R)BX.
 #[inline(always)]
 pub(crate) fn xlat<S: Sem, M: Reach>(s: &mut S, i: &Insn) -> Result<(), S::Stop> {
-    let aw = i.address_width();
+    let aw = M::address_width(i);
     let base = s.get(aw, RBX);
     let index = s.get(Width::W8, RAX);
     let offset = s.add(aw, base, index);

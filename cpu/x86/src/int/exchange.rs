@@ -26,7 +26,7 @@ pub(crate) fn xchg<S: Sem, W: Size>(s: &mut S, i: &Insn) -> Result<(), S::Stop> 
 #[inline(always)]
 pub(crate) fn xchg_memory<S: Sem, W: Size, M: Reach>(s: &mut S, i: &Insn) -> Result<(), S::Stop> {
     let reg = if i.is_memory(0) { i.ops[1] } else { i.ops[0] };
-    let offset = s.address(i);
+    let offset = s.address::<M>(i);
     let new = s.get(W::W, reg);
     let old = s.update::<M>(W::W, i, i.seg(), offset, Rmw::Xchg, new)?;
     s.set(W::W, reg, old);
@@ -48,7 +48,7 @@ pub(crate) fn xadd<S: Sem, W: Size, T: Target>(s: &mut S, i: &Insn) -> Result<()
 /// LOCK XADD.
 #[inline(always)]
 pub(crate) fn xadd_locked<S: Sem, W: Size, M: Reach>(s: &mut S, i: &Insn) -> Result<(), S::Stop> {
-    let offset = s.address(i);
+    let offset = s.address::<M>(i);
     let b = s.get(W::W, i.ops[1]);
     let a = s.update::<M>(W::W, i, i.seg(), offset, Rmw::Add, b)?;
     let r = s.add(W::W, a, b);
@@ -99,7 +99,7 @@ pub(crate) fn cmpxchg_locked<S: Sem, W: Size, M: Reach>(
     s: &mut S,
     i: &Insn,
 ) -> Result<(), S::Stop> {
-    let offset = s.address(i);
+    let offset = s.address::<M>(i);
     let expected = s.get(W::W, RAX);
     let new = s.get(W::W, i.ops[1]);
     let old = s.compare_exchange::<M>(W::W, i, i.seg(), offset, expected, new)?;

@@ -23,6 +23,7 @@ pub(crate) trait Count: 'static {
     fn above_one(i: &Insn, w: Width) -> bool;
 }
 
+#[inline(always)]
 const fn count_mask(w: Width) -> u64 {
     if matches!(w, Width::W64) { 63 } else { 31 }
 }

@@ -8,7 +8,7 @@ use crate::{
     Core, Raised,
     insn::{Insn, Seg, Width},
     operand::Source,
-    sem::{Checked, Flat, Reach, Sem, Size},
+    sem::{self, Checked, Reach, Sem, Size},
 };
 
 /// How the stack is reached, as a type.
@@ -22,7 +22,7 @@ pub(crate) trait Stack: 'static {
 /// The stack of 64-bit mode.
 pub(crate) struct Flat64;
 impl Stack for Flat64 {
-    type Reach = Flat;
+    type Reach = sem::Flat64;
     #[inline(always)]
     fn width(_: &Insn) -> Width {
         Width::W64
@@ -32,7 +32,7 @@ impl Stack for Flat64 {
 /// A flat stack with ESP.
 pub(crate) struct Flat32;
 impl Stack for Flat32 {
-    type Reach = Flat;
+    type Reach = sem::Flat32;
     #[inline(always)]
     fn width(_: &Insn) -> Width {
         Width::W32
@@ -119,9 +119,9 @@ pub(crate) fn pop_memory<S: Sem, W: Size, K: Stack, M: Reach>(
     i: &Insn,
 ) -> Result<(), S::Stop> {
     let (value, sp) = top::<S, K>(s, i, W::W)?;
-    let mut offset = s.address(i);
+    let mut offset = s.address::<M>(i);
     if i.base == RSP {
-        let (aw, sw) = (i.address_width(), K::width(i));
+        let (aw, sw) = (M::address_width(i), K::width(i));
         let old = s.get(aw, RSP);
         let part = if sw < aw {
             let above = s.imm(aw.mask() & !sw.mask());

@@ -68,8 +68,8 @@ pub(crate) fn scas(core: &mut Core, i: &Insn) -> Result<(), Raised> {
 
 /// Moves index register `reg`, which is `from`, by one element.
 #[inline(always)]
-fn step<S: Sem>(s: &mut S, i: &Insn, w: Width, reg: u8, from: S::Value) {
-    let aw = i.address_width();
+fn step<S: Sem, R: Reach>(s: &mut S, i: &Insn, w: Width, reg: u8, from: S::Value) {
+    let aw = R::address_width(i);
     let (direction, size) = (s.direction(), s.imm(u64::from(w.bytes().trailing_zeros())));
     let by = s.shl(Width::W64, direction, size);
     let by = s.truncate(aw, by);
@@ -83,31 +83,31 @@ pub(crate) fn movs_once<S: Sem, W: Size, M: Reach, E: Reach>(
     s: &mut S,
     i: &Insn,
 ) -> Result<(), S::Stop> {
-    let aw = i.address_width();
+    let aw = E::address_width(i);
     let (from, to) = (s.get(aw, RSI), s.get(aw, RDI));
     let value = s.load::<M>(W::W, i, i.seg(), from)?;
     s.store::<E>(W::W, i, Seg::Es, to, value)?;
-    step(s, i, W::W, RSI, from);
-    step(s, i, W::W, RDI, to);
+    step::<S, E>(s, i, W::W, RSI, from);
+    step::<S, E>(s, i, W::W, RDI, to);
     Ok(())
 }
 
 /// STOS.
 #[inline(always)]
 pub(crate) fn stos_once<S: Sem, W: Size, E: Reach>(s: &mut S, i: &Insn) -> Result<(), S::Stop> {
-    let to = s.get(i.address_width(), RDI);
+    let to = s.get(E::address_width(i), RDI);
     let value = s.get(W::W, RAX);
     s.store::<E>(W::W, i, Seg::Es, to, value)?;
-    step(s, i, W::W, RDI, to);
+    step::<S, E>(s, i, W::W, RDI, to);
     Ok(())
 }
 
 /// LODS.
 #[inline(always)]
 pub(crate) fn lods_once<S: Sem, W: Size, M: Reach>(s: &mut S, i: &Insn) -> Result<(), S::Stop> {
-    let from = s.get(i.address_width(), RSI);
+    let from = s.get(M::address_width(i), RSI);
     let value = s.load::<M>(W::W, i, i.seg(), from)?;
-    step(s, i, W::W, RSI, from);
+    step::<S, M>(s, i, W::W, RSI, from);
     s.set(W::W, RAX, value);
     Ok(())
 }
@@ -118,27 +118,27 @@ pub(crate) fn cmps_once<S: Sem, W: Size, M: Reach, E: Reach>(
     s: &mut S,
     i: &Insn,
 ) -> Result<(), S::Stop> {
-    let aw = i.address_width();
+    let aw = E::address_width(i);
     let (from, to) = (s.get(aw, RSI), s.get(aw, RDI));
     // The order in which Intel's CPUs find faults.
     let b = s.load::<E>(W::W, i, Seg::Es, to)?;
     let a = s.load::<M>(W::W, i, i.seg(), from)?;
     let r = s.sub(W::W, a, b);
     s.flags_sub(W::W, a, b, r);
-    step(s, i, W::W, RSI, from);
-    step(s, i, W::W, RDI, to);
+    step::<S, E>(s, i, W::W, RSI, from);
+    step::<S, E>(s, i, W::W, RDI, to);
     Ok(())
 }
 
 /// SCAS.
 #[inline(always)]
 pub(crate) fn scas_once<S: Sem, W: Size, E: Reach>(s: &mut S, i: &Insn) -> Result<(), S::Stop> {
-    let to = s.get(i.address_width(), RDI);
+    let to = s.get(E::address_width(i), RDI);
     let b = s.load::<E>(W::W, i, Seg::Es, to)?;
     let a = s.get(W::W, RAX);
     let r = s.sub(W::W, a, b);
     s.flags_sub(W::W, a, b, r);
-    step(s, i, W::W, RDI, to);
+    step::<S, E>(s, i, W::W, RDI, to);
     Ok(())
 }
 
@@ -173,15 +173,15 @@ fn string(core: &mut Core, i: &Insn, kind: Kind) -> Result<(), Raised> {
                 break;
             }
         }
-        if kind.compares() && core.flags.zf() == i.repne() {
-            core.set(aw, RCX, count.wrapping_sub(done));
-            return Ok(());
-        }
-        if core.events.pending_debug != 0 {
+        if core.events.pending_debug != 0 && !is_over(core, i, kind) {
             break;
         }
-        if done == 1 {
+        if done == 1 && !is_over(core, i, kind) {
             done += bulk(core, i, kind, most - 1);
+        }
+        if is_over(core, i, kind) {
+            core.set(aw, RCX, count.wrapping_sub(done));
+            return Ok(());
         }
     }
     core.set(aw, RCX, count.wrapping_sub(done));
@@ -192,6 +192,11 @@ fn string(core: &mut Core, i: &Insn, kind: Kind) -> Result<(), Raised> {
         core.rip = core.rip.wrapping_sub(u64::from(i.len)) & i.mode.code().mask();
     }
     Ok(())
+}
+
+/// Whether the last iteration has found what ends a comparison before the count does.
+fn is_over(core: &Core, i: &Insn, kind: Kind) -> bool {
+    kind.compares() && core.flags.zf() == i.repne()
 }
 
 /// One iteration, without the count.
@@ -282,19 +287,34 @@ fn base(core: &Core, seg: Seg) -> u64 {
 /// Bytes that are moved at once.
 const CHUNK: usize = 512;
 
-/// Does `n` forward iterations of MOVS or STOS at once if all operands are plain RAM that the TLB
-/// knows; all within a page each. Returns how many were done: all or none.
+/// Does `n` forward iterations at once if all operands are plain RAM that the TLB knows; all within
+/// a page each. Returns how many were done: all or none, or up to the end of a comparison.
 fn bulk(core: &mut Core, i: &Insn, kind: Kind, n: u64) -> u64 {
-    if n == 0 || backward(core) || !matches!(kind, Kind::Movs | Kind::Stos) {
+    if n == 0 || backward(core) || kind == Kind::Lods {
         return 0;
     }
     let (w, aw) = (i.width(), i.address_width());
     let bytes = n * w.bytes();
     let to = core.get(aw, RDI);
-    let Some(to) = plain(core, Seg::Es, to, bytes, true) else { return 0 };
+    let Some(to) = plain(core, Seg::Es, to, bytes, !kind.compares()) else { return 0 };
+    let mut from = 0;
+    if kind.reads_source() {
+        let at = core.get(aw, RSI);
+        let Some(at) = plain(core, i.seg(), at, bytes, false) else { return 0 };
+        from = at;
+    }
+    if kind.compares() {
+        let source = (kind == Kind::Cmps).then_some(from);
+        let n = match w {
+            Width::W8 => seek::<1>(core, i, source, to, bytes),
+            Width::W16 => seek::<2>(core, i, source, to, bytes),
+            Width::W32 => seek::<4>(core, i, source, to, bytes),
+            Width::W64 => seek::<8>(core, i, source, to, bytes),
+        };
+        advance(core, i, kind, n);
+        return n;
+    }
     if kind == Kind::Movs {
-        let from = core.get(aw, RSI);
-        let Some(from) = plain(core, i.seg(), from, bytes, false) else { return 0 };
         // A copy to a little further up reads what it has written: chunks must not be longer
         // than the distance.
         let distance = to.wrapping_sub(from);
@@ -326,6 +346,45 @@ fn plain(core: &mut Core, seg: Seg, offset: u64, bytes: u64, write: bool) -> Opt
     let last = lin.wrapping_add(bytes.wrapping_sub(1));
     let allows = |at: u64| if write { entry.may_write(at) } else { entry.read == at & !0xfff };
     (allows(lin) && allows(last)).then(|| entry.offset(lin))
+}
+
+/// Compares elements of `N` bytes at `source`, or else the accumulator, with those at `to`, up to
+/// the one that ends it. Returns how many; the flags are those of the last.
+fn seek<const N: usize>(
+    core: &mut Core,
+    i: &Insn,
+    source: Option<u64>,
+    to: u64,
+    bytes: u64,
+) -> u64 {
+    let (mut left, mut right) = ([0; CHUNK], [0; CHUNK]);
+    let accumulator = core.get(i.width(), RAX);
+    for element in left.chunks_exact_mut(N) {
+        element.copy_from_slice(&accumulator.to_le_bytes()[..N]);
+    }
+    let mut done = 0;
+    while done < bytes {
+        let len = (bytes - done).min(CHUNK as u64) as usize;
+        if let Some(from) = source {
+            core.ram.load_bytes(from + done, &mut left[..len]);
+        }
+        core.ram.load_bytes(to + done, &mut right[..len]);
+        let (left, right) = (&left[..len], &right[..len]);
+        let ends = |(a, b): (&[u8; N], &[u8; N])| (a == b) == i.repne();
+        let (left, right) = (left.as_chunks::<N>().0, right.as_chunks::<N>().0);
+        let found = left.iter().zip(right).position(ends);
+        let last = found.unwrap_or(left.len() - 1);
+        done += (N * (last + 1)) as u64;
+        if found.is_some() || done == bytes {
+            compare(core, i.width(), word(&left[last]), word(&right[last]));
+            break;
+        }
+    }
+    done / N as u64
+}
+
+fn word(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
 fn copy(core: &mut Core, mut from: u64, mut to: u64, mut bytes: u64, chunk: u64) {

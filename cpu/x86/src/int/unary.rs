@@ -101,7 +101,7 @@ pub(crate) fn unary_locked<S: Sem, O: Unary, W: Size, M: Reach>(
     s: &mut S,
     i: &Insn,
 ) -> Result<(), S::Stop> {
-    let offset = s.address(i);
+    let offset = s.address::<M>(i);
     let operand = s.imm(O::operand(W::W));
     let a = s.update::<M>(W::W, i, i.seg(), offset, O::LOCKED, operand)?;
     O::apply(s, W::W, a);

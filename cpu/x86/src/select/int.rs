@@ -13,23 +13,24 @@ use crate::{
     },
     operand::{Imm, Mem, Reg, Target},
     sem::{
-        Checked, Flat, Pick,
+        Checked, Pick,
         size::{B8, B16, B32, B64},
     },
 };
 
+// Locked operations are all reached as if checked: a check is little beside the lock.
 macro_rules! binary {
     ($p:expr, $i:expr, $op:ident) => {{
         let (p, i) = ($p, $i);
         if i.lock() {
-            width!(i, W => reach!(i, R => if i.has_immediate() {
-                hot!(p, false, true, alu::binary_locked::<S, alu::$op, W, R, Imm>)
+            width!(i, W => if i.has_immediate() {
+                hot!(p, false, true, alu::binary_locked::<S, alu::$op, W, Checked, Imm>)
             } else {
-                hot!(p, false, true, alu::binary_locked::<S, alu::$op, W, R, Reg<1>>)
-            }))
+                hot!(p, false, true, alu::binary_locked::<S, alu::$op, W, Checked, Reg<1>>)
+            })
         } else if i.has_immediate() {
             width!(i, W => target!(i, 0, T => {
-                hot!(p, false, <T as Target>::MEMORY, alu::binary::<S, alu::$op, W, T, Imm>)
+                operand!(p, true, T, alu::binary::<S, alu::$op, W, T, Imm>)
             }))
         } else if i.is_memory(1) {
             width!(i, W => reach!(i, R => {
@@ -37,7 +38,7 @@ macro_rules! binary {
             }))
         } else {
             width!(i, W => target!(i, 0, T => {
-                hot!(p, false, <T as Target>::MEMORY, alu::binary::<S, alu::$op, W, T, Reg<1>>)
+                operand!(p, true, T, alu::binary::<S, alu::$op, W, T, Reg<1>>)
             }))
         }
     }};
@@ -128,12 +129,12 @@ macro_rules! unary {
     ($p:expr, $i:expr, $op:ident) => {{
         let (p, i) = ($p, $i);
         if i.lock() {
-            width!(i, W => reach!(i, R => {
-                hot!(p, false, true, unary::unary_locked::<S, unary::$op, W, R>)
-            }))
+            width!(i, W => {
+                hot!(p, false, true, unary::unary_locked::<S, unary::$op, W, Checked>)
+            })
         } else {
             width!(i, W => target!(i, 0, T => {
-                hot!(p, false, <T as Target>::MEMORY, unary::unary::<S, unary::$op, W, T>)
+                operand!(p, true, T, unary::unary::<S, unary::$op, W, T>)
             }))
         }
     }};
@@ -143,10 +144,10 @@ macro_rules! shift {
     ($p:expr, $i:expr, $op:ident) => {{
         let (p, i) = ($p, $i);
         width!(i, W => target!(i, 0, T => if i.has_immediate() {
-            hot!(p, false, <T as Target>::MEMORY,
+            operand!(p, true, T,
                 shift::shift::<S, shift::$op, W, T, shift::ByImm>)
         } else {
-            hot!(p, false, <T as Target>::MEMORY,
+            operand!(p, true, T,
                 shift::shift::<S, shift::$op, W, T, shift::ByCl>)
         }))
     }};
@@ -156,10 +157,10 @@ macro_rules! double {
     ($p:expr, $i:expr, $op:ident) => {{
         let (p, i) = ($p, $i);
         wide!(i, W => target!(i, 0, T => if i.has_immediate() {
-            hot!(p, false, <T as Target>::MEMORY,
+            operand!(p, true, T,
                 shift::double::<S, shift::$op, W, T, shift::ByImm>)
         } else {
-            hot!(p, false, <T as Target>::MEMORY,
+            operand!(p, true, T,
                 shift::double::<S, shift::$op, W, T, shift::ByCl>)
         }))
     }};
@@ -169,10 +170,10 @@ macro_rules! bit {
     ($p:expr, $i:expr, $op:ident) => {{
         let (p, i) = ($p, $i);
         if i.lock() {
-            wide!(i, W => reach!(i, R => hot!(p, false, true, bits::bit_locked::<S, bits::$op, W, R>)))
+            wide!(i, W => hot!(p, false, true, bits::bit_locked::<S, bits::$op, W, Checked>))
         } else if i.has_immediate() {
             wide!(i, W => target!(i, 0, T => {
-                hot!(p, false, <T as Target>::MEMORY,
+                operand!(p, true, T,
                     bits::bit_within::<S, bits::$op, W, T, Imm>)
             }))
         } else if i.has_memory() {
@@ -188,7 +189,7 @@ macro_rules! bit {
 macro_rules! from_source {
     ($p:expr, $i:expr, $n:literal, $($f:ident)::+ $(, $arg:tt)*) => {{
         let (p, i) = ($p, $i);
-        wide!(i, W => source!(i, $n, R => hot!(p, false, false, $($f)::+::<S $(, $arg)*, W, R>)))
+        wide!(i, W => source!(i, $n, R => operand!(p, false, R, $($f)::+::<S $(, $arg)*, W, R>)))
     }};
 }
 
@@ -216,18 +217,16 @@ macro_rules! string {
         }
     };
     (@both $p:expr, $i:expr, $once:ident, $stores:literal, $W:ident) => {
-        match ($i.flat(), $i.mode.flat()) {
-            (true, _) => hot!($p, false, $stores, string::$once::<S, $W, Flat, Flat>),
-            (_, true) => hot!($p, false, $stores, string::$once::<S, $W, Checked, Flat>),
-            _ => hot!($p, false, $stores, string::$once::<S, $W, Checked, Checked>),
+        if $i.flat() {
+            reach!($i, R => hot!($p, false, $stores, string::$once::<S, $W, R, R>))
+        } else {
+            reach!($i, $i.mode.flat(), E => {
+                hot!($p, false, $stores, string::$once::<S, $W, Checked, E>)
+            })
         }
     };
     (@es $p:expr, $i:expr, $once:ident, $stores:literal, $W:ident) => {
-        if $i.mode.flat() {
-            hot!($p, false, $stores, string::$once::<S, $W, Flat>)
-        } else {
-            hot!($p, false, $stores, string::$once::<S, $W, Checked>)
-        }
+        reach!($i, $i.mode.flat(), E => hot!($p, false, $stores, string::$once::<S, $W, E>))
     };
     (@source $p:expr, $i:expr, $once:ident, $stores:literal, $W:ident) => {
         reach!($i, R => hot!($p, false, $stores, string::$once::<S, $W, R>))
@@ -283,10 +282,10 @@ fn imul<P: Pick>(i: &Insn, p: P) -> P::Out {
             width!(i, W => source!(i, 0, R => hot!(p, false, false, muldiv::imul::<S, W, R>)))
         }
         C::Imul_r16_rm16 | C::Imul_r32_rm32 | C::Imul_r64_rm64 => wide!(i, W => {
-            source!(i, 1, R => hot!(p, false, false, muldiv::imul_to::<S, W, Reg<0>, R>))
+            source!(i, 1, R => operand!(p, false, R, muldiv::imul_to::<S, W, Reg<0>, R>))
         }),
         _ => wide!(i, W => {
-            source!(i, 1, R => hot!(p, false, false, muldiv::imul_to::<S, W, R, Imm>))
+            source!(i, 1, R => operand!(p, false, R, muldiv::imul_to::<S, W, R, Imm>))
         }),
     }
 }
@@ -298,9 +297,11 @@ fn movement<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
             hot!(p, false, true, data::mov::<S, W, Mem<R>, Reg<1>>)
         })),
         M::Movzx | M::Movsx | M::Movsxd => return extensions(i, p),
-        M::Lea => wide!(i, W => hot!(p, false, false, data::lea::<S, W>)),
+        M::Lea => wide!(i, W => reach!(i, true, R => {
+            operand!(p, false, Reg<0>, data::lea::<S, W, R>)
+        })),
         M::Xlatb => reach!(i, R => hot!(p, false, false, data::xlat::<S, R>)),
-        M::Bswap => wide!(i, W => hot!(p, false, false, data::bswap::<S, W>)),
+        M::Bswap => wide!(i, W => operand!(p, false, Reg<0>, data::bswap::<S, W>)),
         M::Movbe if i.is_memory(0) => wide!(i, W => reach!(i, R => {
             hot!(p, false, true, data::movbe::<S, W, Mem<R>, Reg<1>>)
         })),
@@ -356,7 +357,7 @@ fn movement<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
 /// MOV of general registers, memory and immediates; those of other registers are not ours.
 fn mov<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
     Ok(match i.code {
-        C::Mov_r64_imm64 => hot!(p, false, false, data::mov_wide::<S>),
+        C::Mov_r64_imm64 => operand!(p, false, Reg<0>, data::mov_wide::<S>),
         C::Mov_AL_moffs8 | C::Mov_AX_moffs16 | C::Mov_EAX_moffs32 | C::Mov_RAX_moffs64 => {
             width!(i, W => reach!(i, R => {
                 hot!(p, false, false, data::mov_from_offset::<S, W, R>)
@@ -375,17 +376,17 @@ fn mov<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
         | C::Mov_rm32_imm32
         | C::Mov_rm64_imm32 => {
             width!(i, W => target!(i, 0, T => {
-                hot!(p, false, <T as Target>::MEMORY, data::mov::<S, W, T, Imm>)
+                operand!(p, true, T, data::mov::<S, W, T, Imm>)
             }))
         }
         C::Mov_rm8_r8 | C::Mov_rm16_r16 | C::Mov_rm32_r32 | C::Mov_rm64_r64 => {
             width!(i, W => target!(i, 0, T => {
-                hot!(p, false, <T as Target>::MEMORY, data::mov::<S, W, T, Reg<1>>)
+                operand!(p, true, T, data::mov::<S, W, T, Reg<1>>)
             }))
         }
         C::Mov_r8_rm8 | C::Mov_r16_rm16 | C::Mov_r32_rm32 | C::Mov_r64_rm64 => {
             width!(i, W => source!(i, 1, R => {
-                hot!(p, false, false, data::mov::<S, W, Reg<0>, R>)
+                operand!(p, false, R, data::mov::<S, W, Reg<0>, R>)
             }))
         }
         _ => return Err(p),
@@ -418,7 +419,7 @@ fn branches<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
         | C::Jmp_rel8_64
         | C::Jmp_rel16
         | C::Jmp_rel32_32
-        | C::Jmp_rel32_64 => hot!(p, true, false, branch::jmp::<S>),
+        | C::Jmp_rel32_64 => wide!(i, W => hot!(p, true, false, branch::jmp::<S, W>)),
         C::Jmp_rm16 | C::Jmp_rm32 | C::Jmp_rm64 => wide!(i, W => source!(i, 0, R => {
             hot!(p, true, false, branch::jmp_indirect::<S, W, R>)
         })),
@@ -450,9 +451,9 @@ fn branches<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
             | M::Jns
             | M::Jo
             | M::Jp
-            | M::Js => condition!(i, CC => {
-                conditional!(p, branch::jcc::<S, CC>)
-            }),
+            | M::Js => condition!(i, CC => wide!(i, W => {
+                conditional!(p, branch::jcc::<S, CC, W>)
+            })),
             M::Jcxz | M::Jecxz | M::Jrcxz => conditional!(p, branch::jcxz::<S>),
             M::Loop => conditional!(p, branch::loop_while::<S, 2>),
             M::Loope => conditional!(p, branch::loop_while::<S, 1>),
@@ -521,17 +522,17 @@ fn exchanges<P: Pick>(i: &Insn, p: P) -> Result<P::Out, P> {
             hot!(p, false, true, exchange::xchg_memory::<S, W, R>)
         })),
         M::Xchg => width!(i, W => hot!(p, false, false, exchange::xchg::<S, W>)),
-        M::Xadd if i.lock() => width!(i, W => reach!(i, R => {
-            hot!(p, false, true, exchange::xadd_locked::<S, W, R>)
-        })),
+        M::Xadd if i.lock() => width!(i, W => {
+            hot!(p, false, true, exchange::xadd_locked::<S, W, Checked>)
+        }),
         M::Xadd => width!(i, W => target!(i, 0, T => {
-            hot!(p, false, <T as Target>::MEMORY, exchange::xadd::<S, W, T>)
+            operand!(p, true, T, exchange::xadd::<S, W, T>)
         })),
-        M::Cmpxchg if i.lock() => width!(i, W => reach!(i, R => {
-            hot!(p, false, true, exchange::cmpxchg_locked::<S, W, R>)
-        })),
+        M::Cmpxchg if i.lock() => width!(i, W => {
+            hot!(p, false, true, exchange::cmpxchg_locked::<S, W, Checked>)
+        }),
         M::Cmpxchg => width!(i, W => target!(i, 0, T => {
-            hot!(p, false, <T as Target>::MEMORY, exchange::cmpxchg::<S, W, T>)
+            operand!(p, true, T, exchange::cmpxchg::<S, W, T>)
         })),
         M::Cmpxchg8b => cold!(p, exchange::cmpxchg8b),
         M::Cmpxchg16b => cold!(p, exchange::cmpxchg16b),

@@ -11,7 +11,7 @@ use super::{
     masked::chosen,
     transfer::lane_width,
 };
-use crate::{Core, Exception, Insn, Raised, debugctl, dr6, insn::slot, rflags, vector};
+use crate::{Core, Exception, Insn, Raised, debugctl, dr6, rflags, vector};
 
 /// What comes of a fault when elements before it are done: the debug traps that they left come in
 /// its place, and RF spares the rest the instruction's own breakpoint. `pending` are the traps that
@@ -33,7 +33,7 @@ pub(crate) fn gather<E: Lane, I: Lane, const COUNT: usize>(
 ) -> Result<(), Raised> {
     enter_avx(core)?;
     let indices: [u64; 4] = Vex::get(core, i.index);
-    let base = core.regs[usize::from(i.base) % slot::COUNT].wrapping_add(i64::from(i.disp) as u64);
+    let base = core.regs[usize::from(i.base)].wrapping_add(i64::from(i.disp) as u64);
     let mask: [u64; 4] = Vex::get(core, i.ops[2]);
     let old: [u64; 4] = Vex::get(core, i.ops[0]);
     let mut words: [u64; 8] = std::array::from_fn(|n| match n < 256 / E::BITS as usize {

@@ -135,7 +135,7 @@ impl Sem for Name {
     fn set(&mut self, _: Width, _: u8, _: Self::Value) {
         unreachable!()
     }
-    fn address(&mut self, _: &Insn) -> Self::Value {
+    fn address<R: Reach>(&mut self, _: &Insn) -> Self::Value {
         unreachable!()
     }
     fn load<R: Reach>(
@@ -296,7 +296,7 @@ impl Sem for Name {
     fn direction(&mut self) -> Self::Value {
         unreachable!()
     }
-    fn next_ip(&mut self, _: &Insn) -> Self::Value {
+    fn next_ip(&mut self, _: Width, _: &Insn) -> Self::Value {
         unreachable!()
     }
     fn jump(&mut self, _: Width, _: &Insn, _: Self::Value) -> Result<(), Self::Stop> {
