@@ -10,8 +10,9 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+use trine_engine::{Engine, EngineError};
 use trine_firmware::{Boot, Entry};
-use trine_guest::Gpa;
+use trine_guest::{Gpa, Ram};
 use trine_testsuites::{
     Candidate, Expected, Options, Report, Shard, Suite,
     float::Float,
@@ -24,12 +25,10 @@ use trine_testsuites::{
     test386::Test386,
     vectors::Vectors,
 };
-use trine_translate::Translate;
+use trine_translate::{Families, Translate};
 use trine_x86::{BLOCK_INSNS, CpuModel};
 
-use crate::{
-    Capture, Config, Ending, EngineKind, Guest, Limits, Machine, cli::EngineChoice, create_engine,
-};
+use crate::{Capture, Config, Ending, EngineKind, Guest, Limits, Machine, create_engine};
 
 /// Which suite, on what, and where the results go.
 #[derive(Args, Debug)]
@@ -39,8 +38,8 @@ pub struct ConformArgs {
     /// The suite's data; see the list of suites.
     pub path: Option<PathBuf>,
     /// Run on this engine alone; otherwise on every one that this host has.
-    #[arg(long, value_enum, default_value_t = EngineChoice::Auto)]
-    pub engine: EngineChoice,
+    #[arg(long, value_enum, default_value_t = Subject::Auto)]
+    pub engine: Subject,
     /// Only part I of N; a scheduler's variables (Slurm, GitLab, `CircleCI`, Buildkite, Bazel,
     /// MPI and others) are heard too.
     #[arg(long, value_name = "I/N")]
@@ -66,6 +65,21 @@ pub struct ConformArgs {
     /// Write the results to this file, as JUnit's XML.
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
+}
+
+/// `--engine`: those of `trine run`, and one that is for tests only.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Subject {
+    /// Every engine that this host has.
+    Auto,
+    /// The interpreter.
+    Interp,
+    /// The translator.
+    Translate,
+    /// What the translator has lifted, without a backend that makes code of it.
+    Evaluate,
+    /// The host's CPU.
+    Kvm,
 }
 
 /// The suites. `testsuites/fetch` brings the data of those that are not ours.
@@ -173,33 +187,34 @@ fn streams(args: &ConformArgs) -> Result<Streams, String> {
 
 type Opened<'a> = Result<Box<dyn Suite + 'a>, String>;
 
-/// The engines of this host, as candidates.
+/// The engines of this host, as candidates; the first is the interpreter.
 #[must_use]
 pub fn candidates() -> Vec<Candidate> {
-    EngineKind::ALL
-        .into_iter()
-        .filter(|kind| kind.missing().is_none())
-        .rev()
-        .flat_map(tried)
-        .collect()
+    let engines = EngineKind::ALL.into_iter().filter(|kind| kind.missing().is_none()).rev();
+    engines.flat_map(tried).chain([evaluator()]).collect()
 }
 
-/// Those that fit a suite: a PC has each engine once, as its users have it.
+/// Those that fit a suite: a PC has each engine once, as its users have it, unless it was asked for
+/// another.
 #[must_use]
 pub fn of_suite<'a>(suite: &dyn Suite, candidates: &'a [Candidate]) -> &'a [Candidate] {
     let on_pc = [SuiteKind::Sectors, SuiteKind::Test386, SuiteKind::KvmUnitTests];
-    match candidates.split_last() {
-        Some((last, rest))
-            if on_pc.iter().any(|kind| kind.name() == suite.name()) && last.name == ONE =>
-        {
-            rest
-        }
-        _ => candidates,
+    let mut fit = candidates;
+    while on_pc.iter().any(|kind| kind.name() == suite.name())
+        && let [rest @ .., last] = fit
+        && !rest.is_empty()
+        && [ONE, EVALUATE].contains(&last.name)
+    {
+        fit = rest;
     }
+    fit
 }
 
 /// The translator with a block for each instruction.
 const ONE: &str = "translate-1";
+
+/// The translator without a backend.
+const EVALUATE: &str = "evaluate";
 
 /// How an engine is tried. Cases are short: the translator translates all that it sees at once, in
 /// whole blocks (`translate`) and with a block for each instruction (`translate-1`).
@@ -215,6 +230,35 @@ fn tried(kind: EngineKind) -> Vec<Candidate> {
     }
 }
 
+/// Tells apart who is wrong, where the translator is.
+fn evaluator() -> Candidate {
+    Candidate::new(EVALUATE, |ram| Ok(Arc::new(Translate::evaluated(ram)?.eager(BLOCK_INSNS))))
+}
+
+/// The candidates that were asked for.
+fn asked_for(subject: Subject) -> Result<Vec<Candidate>, String> {
+    let kind = match subject {
+        Subject::Auto => return Ok(candidates()),
+        Subject::Evaluate => return Ok(vec![evaluator()]),
+        Subject::Interp => EngineKind::Interp,
+        Subject::Translate => EngineKind::Translate,
+        Subject::Kvm => EngineKind::Kvm,
+    };
+    match kind.missing() {
+        None => Ok(tried(kind)),
+        Some(why) => Err(format!("the {} engine is not available: {why}", kind.name())),
+    }
+}
+
+/// The engine of a candidate's name as a PC has it.
+fn on_pc(name: &str, ram: Arc<Ram>) -> Result<Arc<dyn Engine>, EngineError> {
+    let name = if name == ONE { EngineKind::Translate.name() } else { name };
+    match EngineKind::ALL.into_iter().find(|kind| kind.name() == name) {
+        Some(kind) => create_engine(kind, ram),
+        None => Ok(Arc::new(Translate::evaluated(ram)?)),
+    }
+}
+
 /// Runs what was asked for. Its report goes to standard output; true if all is as it should be.
 ///
 /// # Errors
@@ -227,13 +271,9 @@ pub fn conform(
         print(&list())?;
         return Ok(true);
     };
-    let candidates = match args.engine.named() {
-        None => candidates(),
-        Some(kind) => match kind.missing() {
-            None => tried(kind),
-            Some(why) => return Err(format!("the {} engine is not available: {why}", kind.name())),
-        },
-    };
+    let candidates = asked_for(args.engine)?;
+    // Else every group would say so.
+    Families::from_environment()?;
     let options = options(args)?;
     // A suite or a file that cannot be opened is told before hours have passed.
     let mut report = Report::default();
@@ -314,7 +354,7 @@ fn options(args: &ConformArgs) -> Result<Options, String> {
                 return Err(failed(format!("there is no suite {suite}")));
             }
             let engines = || EngineKind::ALL.iter().map(|kind| kind.name());
-            if !engines().chain(["*", "softfloat"]).any(|name| name == engine) {
+            if !engines().chain([EVALUATE, "*", "softfloat"]).any(|name| name == engine) {
                 return Err(failed(format!("there is no engine {engine}")));
             }
         }
@@ -347,9 +387,6 @@ pub struct RealPc;
 
 impl pc::Pc for RealPc {
     fn boot(&self, engine: &str, guest: &pc::Guest) -> Result<Outcome, String> {
-        let engine = if engine == ONE { EngineKind::Translate.name() } else { engine };
-        let kind = EngineKind::ALL.into_iter().find(|kind| kind.name() == engine);
-        let kind = kind.ok_or_else(|| format!("there is no engine {engine}"))?;
         let debug_console = Capture::default();
         let config = Config {
             cpu: CpuModel::named(&guest.cpu).map_err(|e| e.to_string())?,
@@ -376,7 +413,7 @@ impl pc::Pc for RealPc {
             ..Config::default()
         };
         let mut machine =
-            Machine::new(config, |ram| create_engine(kind, ram)).map_err(|e| e.to_string())?;
+            Machine::new(config, |ram| on_pc(engine, ram)).map_err(|e| e.to_string())?;
         let limits = Limits { host_time: Some(guest.time_limit), ..Limits::default() };
         let ending = machine.run(limits).map_err(|e| e.to_string())?;
         Ok(Outcome {

@@ -1,18 +1,24 @@
 //! Every vector on every engine.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use trine_machine::conform::candidates;
 use trine_testsuites::{
-    Options, run,
+    Candidate, Options, run,
     vectors::{self, Vectors},
 };
-use trine_x86::CpuModel;
+use trine_translate::{Families, Family, Translate};
+use trine_x86::{BLOCK_INSNS, CpuModel};
+
+/// The vectors of a file, or of all.
+fn open(file: &str) -> Vectors {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
+    Vectors::open(&folder.join(file)).unwrap_or_else(|e| panic!("{e}"))
+}
 
 #[test]
 fn vectors() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
-    let suite = Vectors::open(&folder).unwrap_or_else(|e| panic!("{e}"));
+    let suite = open("");
     let report = run(&suite, &candidates(), &Options::default());
     println!("{}", report.text());
     assert!(report.good(), "the list is above");
@@ -20,6 +26,35 @@ fn vectors() {
         let own = report.groups.iter().filter(|g| g.engine == candidate.name);
         assert!(own.map(|g| g.passed).sum::<u64>() > 5000, "the vectors are there: {candidate:?}");
     }
+}
+
+/// The translator with each family of operations left to helpers, and with all of them.
+#[test]
+fn vectors_without_families() {
+    const BASIC: [&str; 6] =
+        ["alu.ins", "bits.ins", "mov.ins", "shift.ins", "stack.ins", "string.ins"];
+    if !cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) {
+        return;
+    }
+    let pass = |name, families: Families, files: &[&str]| {
+        let candidate = Candidate::new(name, move |ram| {
+            Ok(Arc::new(Translate::without(ram, families)?.eager(BLOCK_INSNS)))
+        });
+        for file in files {
+            let report = run(&open(file), std::slice::from_ref(&candidate), &Options::default());
+            println!("{file}: {}", report.text());
+            assert!(report.good(), "the list is above");
+        }
+    };
+    for family in Family::ALL {
+        let files: &[&str] = match family {
+            Family::Sse => &["sse.ins"],
+            Family::Avx => &["avx.ins"],
+            _ => &BASIC,
+        };
+        pass(family.name(), [family].into_iter().collect(), files);
+    }
+    pass("all", Family::ALL.into_iter().collect(), &[""]);
 }
 
 /// Where the manual is silent, a model does as the CPUs of its time.

@@ -17,7 +17,7 @@ use trine_guest::{PAGE_SIZE, Ram};
 use trine_x86::{Class, Core, Decoder, Mode, Seg};
 
 use crate::{
-    code::{Backend, ColdCall, Exit, Place, Reason, Runtime, Site},
+    code::{Backend, Exit, Kept, Place, Reason, Runtime, Site},
     ir::Beyond,
     lift,
     memory::{CodeMemory, Way},
@@ -84,8 +84,8 @@ struct Contents {
     found: HashMap<Key, u32>,
     sites: Vec<Site>,
     exits: Vec<Exit>,
-    #[expect(clippy::vec_box, reason = "code has their addresses")]
-    colds: Vec<Box<ColdCall>>,
+    /// Code has their addresses.
+    kept: Vec<Kept>,
 }
 
 /// The cache.
@@ -126,7 +126,7 @@ impl Cache {
             found: HashMap::new(),
             sites: Vec::new(),
             exits: Vec::new(),
-            colds: Vec::new(),
+            kept: Vec::new(),
         };
         Ok(Self {
             backend,
@@ -325,7 +325,7 @@ impl Cache {
             c.cells += emitted.cells;
             c.sites.extend(emitted.sites);
             c.exits.extend(emitted.exits);
-            c.colds.extend(emitted.colds);
+            c.kept.extend(emitted.kept);
             self.code_bytes.fetch_add(emitted.code.len() as u64, Ordering::Relaxed);
         }
         let is_code = made.entry != 0;
@@ -382,7 +382,7 @@ impl Cache {
         c.found.clear();
         c.sites.clear();
         c.exits.clear();
-        c.colds.clear();
+        c.kept.clear();
         self.generation.fetch_add(1, Ordering::SeqCst);
     }
 }

@@ -1,5 +1,7 @@
 //! What a backend makes of a region.
 
+use std::any::Any;
+
 use trine_x86::{Class, Cold, Core, Insn, Raised};
 
 use crate::{flags::Recipe, ir::Region, simd::Usable};
@@ -62,6 +64,9 @@ impl ColdCall {
     }
 }
 
+/// Something that code refers to by its address.
+pub type Kept = Box<dyn Any + Send + Sync>;
+
 /// Code for a region, before it has a place.
 #[derive(Default)]
 pub struct Emitted {
@@ -71,14 +76,14 @@ pub struct Emitted {
     pub sites: Vec<Site>,
     /// Its exits, from [`Place::exits`] on.
     pub exits: Vec<Exit>,
-    /// The cold calls whose addresses are in the code.
-    #[expect(clippy::vec_box, reason = "they stay where they are")]
-    pub colds: Vec<Box<ColdCall>>,
+    /// What the code has addresses of: it stays where it is as long as the code does.
+    pub kept: Vec<Kept>,
     /// How many data cells it uses, from [`Place::cells`] on.
     pub cells: usize,
 }
 
 /// Where code will lie, and what is around it.
+#[derive(Clone, Copy)]
 pub struct Place {
     /// Address at which it will be executed.
     pub code: usize,
@@ -100,10 +105,6 @@ pub struct Place {
     /// Other vCPUs may change the code while it runs: every block looks at that word.
     pub shared: bool,
     /// The class of data accesses.
-    #[cfg_attr(
-        not(target_arch = "x86_64"),
-        expect(dead_code, reason = "only the backend for x86-64 has it in the code")
-    )]
     pub class: Class,
     /// Addresses of the shared code ([`Backend::runtime`]).
     pub runtime: Runtime,
@@ -119,12 +120,14 @@ pub struct Runtime {
     /// Fills the TLB for an access, or leaves for [`Reason::Once`].
     pub miss: usize,
     /// Fills the TLB for several accesses; the host's flags say "equal" if it cannot.
+    #[cfg(target_arch = "x86_64")]
     pub try_miss: usize,
     /// Calls a cold instruction.
     pub cold: usize,
     /// Calls a function of up to three words, keeping the guest's registers.
     pub call: usize,
     /// Gives the host's vector registers the guest's values: the lower halves, or all.
+    #[cfg(target_arch = "x86_64")]
     pub vectors: [usize; 2],
     /// Gives the host's FPU the guest's state.
     pub x87: usize,

@@ -7,12 +7,13 @@ use trine_x86::{Core, Intent, Pure, Width};
 
 use crate::{
     code::{ColdCall, Reason},
+    evaluate,
     flags::settle,
-    ir::{Bin, Un},
+    ir::Op,
     simd::Usable,
 };
 
-/// Declares functions in the calling convention that the backends use.
+/// Declares functions in the calling convention of code and of what it calls.
 macro_rules! host_functions {
     ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) $(-> $out:ty)? $body:block)*) => {
         $(
@@ -26,9 +27,19 @@ macro_rules! host_functions {
     };
 }
 
+pub(crate) use host_functions;
+
+/// The words of [`trine_x86::Translated::spill`] with up to three values for [`evaluate()`], ...
+pub(crate) const ARGUMENT_SPILLS: u8 = 22;
+/// ... with the offset in RAM that its [`Op::Open`] found, ...
+pub(crate) const OPENED_SPILL: u8 = 25;
+/// ... and with whether it stopped.
+pub(crate) const STOPPED_SPILL: u8 = 26;
+
 /// In the access word of [`fill`], beside the bytes: a write.
 pub(crate) const WRITE: u32 = 1 << 16;
 /// The same: it only reads now, and a write may follow. So the page does not become dirty.
+#[cfg(target_arch = "x86_64")]
 pub(crate) const WRITE_LATER: u32 = 3 << 16;
 
 host_functions! {
@@ -51,27 +62,7 @@ host_functions! {
     fn cold(core: *mut Core, call: *const ColdCall) -> i32 {
         // SAFETY: by contract; the cache keeps calls as long as code that refers to them.
         let (core, call) = unsafe { (&mut *core, &*call) };
-        settle(core);
-        let left = i64::from(core.translated.left) + i64::from(call.back);
-        core.retired = core.translated.end.wrapping_add_signed(-left);
-        core.regs[usize::from(trine_x86::slot::BLOCK_IP)] = call.block_ip;
-        core.rip = call.next;
-        core.leave_block = false;
-        let before = (core.class, Usable::of(core));
-        if (call.run)(core, &call.insn).is_err() {
-            core.rip = call.ip;
-            return Reason::Faulted as i32;
-        }
-        // STAC, CLAC and LDMXCSR change what the code was made for.
-        let leaves = core.leave_block || (core.class, Usable::of(core)) != before;
-        if !call.ends && !leaves {
-            return -1;
-        }
-        core.retired += 1;
-        if !call.ends {
-            core.rip = call.next;
-        }
-        Reason::Ended as i32
+        call_cold(core, call).map_or(-1, |reason| reason as i32)
     }
 
     /// Computes the flags into [`Core::flags`]; returns them as in RFLAGS.
@@ -115,20 +106,20 @@ host_functions! {
         core.flags.set_masked(mask, bits);
     }
 
-    /// [`Bin::eval`]; `op` is the operation and, from bit 8, the width.
+    /// Does an operation for which a backend makes no code, of values in the words from
+    /// [`ARGUMENT_SPILLS`] on. Returns its value; in the word [`STOPPED_SPILL`] is then whether it
+    /// stops the instruction.
     ///
     /// # Safety
-    /// None.
-    fn bin(op: u64, a: u64, b: u64) -> u64 {
-        Bin::ALL[(op & 0xff) as usize % Bin::ALL.len()].eval(width(op >> 8), a, b)
-    }
-
-    /// [`Un::eval`]; `op` as for [`bin`].
-    ///
-    /// # Safety
-    /// None.
-    fn un(op: u64, a: u64) -> u64 {
-        Un::ALL[(op & 0xff) as usize % Un::ALL.len()].eval(width(op >> 8), a)
+    /// As for [`fill`]; `op` is one of the region that is running.
+    fn evaluate(core: *mut Core, op: *const Op) -> u64 {
+        // SAFETY: by contract; the cache keeps operations as long as code that refers to them.
+        let (core, op) = unsafe { (&mut *core, &*op) };
+        let from = usize::from(ARGUMENT_SPILLS);
+        let arguments = std::array::from_fn(|n| core.translated.spill[from + n]);
+        let made = evaluate::evaluate(core, op, arguments);
+        core.translated.spill[usize::from(STOPPED_SPILL)] = u64::from(made.is_none());
+        made.unwrap_or(0)
     }
 
     /// A pure function.
@@ -142,11 +133,37 @@ host_functions! {
     }
 }
 
+/// Executes a cold instruction. Returns why to leave, if so.
+pub(crate) fn call_cold(core: &mut Core, call: &ColdCall) -> Option<Reason> {
+    settle(core);
+    let left = i64::from(core.translated.left) + i64::from(call.back);
+    core.retired = core.translated.end.wrapping_add_signed(-left);
+    core.regs[usize::from(trine_x86::slot::BLOCK_IP)] = call.block_ip;
+    core.rip = call.next;
+    core.leave_block = false;
+    let before = (core.class, Usable::of(core));
+    if (call.run)(core, &call.insn).is_err() {
+        core.rip = call.ip;
+        return Some(Reason::Faulted);
+    }
+    // STAC, CLAC and LDMXCSR change what the code was made for.
+    let leaves = core.leave_block || (core.class, Usable::of(core)) != before;
+    if !call.ends && !leaves {
+        return None;
+    }
+    core.retired += 1;
+    if !call.ends {
+        core.rip = call.next;
+    }
+    Some(Reason::Ended)
+}
+
 fn width(number: u64) -> Width {
     [Width::W8, Width::W16, Width::W32, Width::W64][(number & 3) as usize]
 }
 
-fn try_fill(core: &mut Core, lin: u64, access: u32) -> bool {
+/// Gets the TLB an entry, as [`fill`] does; false if there is none.
+pub(crate) fn try_fill(core: &mut Core, lin: u64, access: u32) -> bool {
     let (bytes, write) = (u64::from(access & 0xffff), access & WRITE != 0);
     if (lin ^ lin.wrapping_add(bytes - 1)) & !0xfff != 0 {
         return false;

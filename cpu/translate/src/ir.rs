@@ -188,6 +188,8 @@ pub enum Op {
 pub enum Work {
     /// Operations.
     Hot,
+    /// Operations, of which [`Op::Vector`] is what this function does to vector registers.
+    Vector(Cold),
     /// A call; if `ends`, nothing is known behind it.
     Cold {
         /// The function.
@@ -232,6 +234,7 @@ pub enum End {
 }
 
 /// Guest instructions that follow each other.
+#[derive(Clone)]
 pub struct Block {
     /// RIP of the first one.
     pub ip: u64,
@@ -252,7 +255,7 @@ pub struct Block {
 }
 
 /// Guest code that is translated together. It is entered at its first block.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Region {
     /// All operations.
     pub ops: Vec<Op>,
@@ -324,6 +327,34 @@ impl Op {
         }
     }
 
+    /// Whether it looks at the arithmetic flags or sets them.
+    #[must_use]
+    pub fn concerns_flags(&self) -> bool {
+        matches!(
+            self,
+            Self::SetFlags(..)
+                | Self::Flag(_)
+                | Self::Flags
+                | Self::Condition(_)
+                | Self::Update(_, _, Rmw::Adc | Rmw::Sbb, _)
+        )
+    }
+
+    /// Whether it makes a value.
+    #[must_use]
+    pub fn makes_value(&self) -> bool {
+        self.is_pure()
+            || matches!(
+                self,
+                Self::Linear { .. }
+                    | Self::Load(..)
+                    | Self::Open(..)
+                    | Self::Update(..)
+                    | Self::CompareExchange(..)
+                    | Self::Vector(..)
+            )
+    }
+
     /// Whether it does nothing but make a value.
     #[must_use]
     pub fn is_pure(&self) -> bool {
@@ -377,23 +408,6 @@ impl Setter {
 }
 
 impl Bin {
-    /// All of them, by number.
-    pub const ALL: [Self; 13] = [
-        Self::Add,
-        Self::Sub,
-        Self::And,
-        Self::Or,
-        Self::Xor,
-        Self::Shl,
-        Self::Shr,
-        Self::Sar,
-        Self::Mul,
-        Self::MulHighUnsigned,
-        Self::MulHighSigned,
-        Self::Equal,
-        Self::Below,
-    ];
-
     /// The result, of operands that have zeros above `w`.
     #[must_use]
     pub fn eval(self, w: Width, a: u64, b: u64) -> u64 {
@@ -421,10 +435,6 @@ impl Bin {
 }
 
 impl Un {
-    /// All of them, by number.
-    pub const ALL: [Self; 5] =
-        [Self::Not, Self::ByteSwap, Self::CountOnes, Self::LeadingZeros, Self::TrailingZeros];
-
     /// The result, of an operand that has zeros above `w`.
     #[must_use]
     pub fn eval(self, w: Width, a: u64) -> u64 {

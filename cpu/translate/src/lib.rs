@@ -95,13 +95,26 @@
 //!
 //! # Finding a miscompilation
 //!
-//! Every conformance suite runs on `translate` (whole blocks) and on `translate-1` (each
-//! instruction is a block). If only the former is wrong, flags or registers are lost from one step
-//! to the next; if both are, it is an operation. `TRINE_TRANSLATE_WITHOUT=sse,avx,x87` leaves vector
-//! instructions of these encodings and those of the x87 to the interpreter's functions. `trine
-//! conform streams` compares with the interpreter after random counts and names the instruction. A
-//! guest that fails can be run with `--clock instructions` on both engines; the first difference is
-//! where its output differs.
+//! *Who is wrong?* `trine conform SUITE --engine E` runs every suite on `interp`, which is the
+//! reference; on `translate`, in whole blocks (`translate`) and with a block for each instruction
+//! (`translate-1`); and on `evaluate`, which interprets what was lifted in the place of host code
+//! ([`evaluate`]) and is nothing that `trine run` knows.
+//!
+//! - `evaluate` is wrong, too: lifting, or a pass. Where a rule is broken (a change before the last
+//!   thing that may stop, a value wider than its width, flags that were taken for dead) it panics
+//!   with the instruction and its operations, or gives flags that are plainly false.
+//! - Only `translate` is wrong: this host's backend. If `translate-1` is right, flags or registers
+//!   are lost from one step to the next.
+//!
+//! *Which lowering?* `TRINE_TRANSLATE_WITHOUT=alu,memory` has these [families](Family) of operations
+//! done by a shared helper, and vector instructions by the interpreter's functions; it is heard
+//! wherever the translator is (`trine run`, `trine conform`, tests). Begin with all names (any wrong
+//! one is answered with the list); if the guest is then right, take away half of those that are
+//! left, and so on, until one name makes the difference.
+//!
+//! *Which instruction?* `trine conform streams` compares with the interpreter after random counts
+//! and names it. A guest that fails can be run with `--clock instructions` on both engines; the
+//! first difference is where its output differs.
 //!
 //! # Safety
 //!
@@ -118,6 +131,8 @@
 pub mod a64;
 mod cache;
 mod code;
+mod evaluate;
+mod family;
 mod flags;
 mod helper;
 mod ir;
@@ -125,6 +140,7 @@ mod lift;
 mod memory;
 mod passes;
 mod recipe;
+#[cfg(target_arch = "x86_64")]
 mod share;
 mod simd;
 mod vcpu;
@@ -134,6 +150,8 @@ mod x87;
 
 use std::sync::Arc;
 
+pub use family::{Families, Family};
+
 use trine_engine::{Bus, CpuModel, Engine, EngineError, Limits, Vcpu};
 use trine_guest::Ram;
 use trine_interp::InterpVcpu;
@@ -141,6 +159,8 @@ use trine_x86::BLOCK_INSNS;
 
 use crate::{
     cache::Cache,
+    code::Backend,
+    evaluate::Evaluator,
     memory::Way,
     vcpu::{Peers, Translator, Tuning},
 };
@@ -148,8 +168,12 @@ use crate::{
 /// Bytes of code of a machine, at most.
 const CODE_BYTES: usize = 64 << 20;
 
+/// [`Engine::name`].
+const TRANSLATE: &str = "translate";
+
 /// The translator for one machine.
 pub struct Translate {
+    name: &'static str,
     ram: Arc<Ram>,
     cache: Arc<Cache>,
     peers: Arc<Peers>,
@@ -160,14 +184,46 @@ impl Translate {
     /// A translator of guests in `ram`.
     ///
     /// # Errors
-    /// If there is no backend for this host, or the host gives no memory for code.
+    /// If there is no backend for this host, the host gives no memory for code, or
+    /// `TRINE_TRANSLATE_WITHOUT` names a family that there is not.
     pub fn new(ram: Arc<Ram>) -> Result<Self, EngineError> {
-        let unavailable = |reason: String| EngineError::Unavailable { engine: "translate", reason };
-        let backend = backend().ok_or_else(|| unavailable("no code for this host".to_owned()))?;
+        let without = Families::from_environment()
+            .map_err(|reason| EngineError::Unavailable { engine: TRANSLATE, reason })?;
+        Self::without(ram, without)
+    }
+
+    /// The same, whatever the environment says: without code of its own for what these families
+    /// do.
+    ///
+    /// # Errors
+    /// If there is no backend for this host, or the host gives no memory for code.
+    pub fn without(ram: Arc<Ram>, families: Families) -> Result<Self, EngineError> {
+        let Some(backend) = backend(families) else {
+            let reason = "no code for this host".to_owned();
+            return Err(EngineError::Unavailable { engine: TRANSLATE, reason });
+        };
+        Self::with(TRANSLATE, ram, backend, Way::of_host())
+    }
+
+    /// The same without host code: what was lifted is evaluated. For tests, on any host.
+    ///
+    /// # Errors
+    /// If the host gives no memory.
+    pub fn evaluated(ram: Arc<Ram>) -> Result<Self, EngineError> {
+        Self::with("evaluate", ram, Box::new(Evaluator), Way::Data)
+    }
+
+    fn with(
+        name: &'static str,
+        ram: Arc<Ram>,
+        backend: Box<dyn Backend>,
+        way: Way,
+    ) -> Result<Self, EngineError> {
+        let unavailable = |reason: String| EngineError::Unavailable { engine: name, reason };
         let tuning = Tuning { heat: 16, steps: BLOCK_INSNS };
-        let cache = Cache::new(ram.clone(), backend, Way::of_host(), CODE_BYTES)
+        let cache = Cache::new(ram.clone(), backend, way, CODE_BYTES)
             .map_err(|e| unavailable(format!("no memory for code: {e}")))?;
-        Ok(Self { ram, cache: Arc::new(cache), peers: Arc::default(), tuning })
+        Ok(Self { name, ram, cache: Arc::new(cache), peers: Arc::default(), tuning })
     }
 
     /// The same, but everything is translated when it is first executed, in blocks of at most so
@@ -180,24 +236,24 @@ impl Translate {
 
 #[cfg(target_arch = "x86_64")]
 #[expect(clippy::unnecessary_wraps, reason = "other hosts have none")]
-fn backend() -> Option<Box<dyn code::Backend>> {
-    Some(Box::new(x64::X64::new()))
+fn backend(without: Families) -> Option<Box<dyn Backend>> {
+    Some(Box::new(x64::X64::new(without)))
 }
 
 #[cfg(target_arch = "aarch64")]
 #[expect(clippy::unnecessary_wraps, reason = "other hosts have none")]
-fn backend() -> Option<Box<dyn code::Backend>> {
-    Some(Box::new(a64::A64::of_host()))
+fn backend(without: Families) -> Option<Box<dyn Backend>> {
+    Some(Box::new(a64::A64::of_host(without)))
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn backend() -> Option<Box<dyn code::Backend>> {
+fn backend(_: Families) -> Option<Box<dyn Backend>> {
     None
 }
 
 impl Engine for Translate {
     fn name(&self) -> &'static str {
-        "translate"
+        self.name
     }
 
     fn limits(&self) -> Limits {

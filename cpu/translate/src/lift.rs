@@ -181,17 +181,17 @@ impl Pick for Lift<'_> {
             source: self.source,
             end: None,
             taken: 0,
-            cold: None,
+            work: Work::Hot,
         };
         let Ok(()) = T::exec(&mut lifter, self.insn);
-        let Lifter { ops, end, taken, cold, .. } = lifter;
+        let Lifter { ops, end, taken, work, .. } = lifter;
         let stops = ops[start..].iter().any(Op::stops);
-        let (work, stops, end) = match cold {
-            Some(cold) => {
+        let (work, stops, end) = match work {
+            Work::Cold { cold, .. } => {
                 let end = T::ENDS.then_some(End::Cold);
                 (Work::Cold { cold, ends: T::ENDS }, true, end)
             }
-            None => (Work::Hot, stops, end),
+            work => (work, stops, end),
         };
         let step = Step {
             insn: *self.insn,
@@ -214,7 +214,7 @@ struct Lifter<'a> {
     source: &'a Source<'a>,
     end: Option<End>,
     taken: u64,
-    cold: Option<Cold>,
+    work: Work,
 }
 
 impl Lifter<'_> {
@@ -654,8 +654,9 @@ impl Sem for Lifter<'_> {
             self.x87(way, i);
         } else if let Some(shape) = Shape::of(i).filter(|_| (self.source.is_vector)(i)) {
             self.vector(shape, i);
+            self.work = Work::Vector(cold);
         } else {
-            self.cold = Some(cold);
+            self.work = Work::Cold { cold, ends: false };
         }
         Ok(())
     }

@@ -24,6 +24,8 @@ pub enum Way {
     Twice,
     /// One mapping, whose protection changes.
     Switch,
+    /// One mapping, whose code is data: nobody executes it.
+    Data,
 }
 
 impl Way {
@@ -32,6 +34,13 @@ impl Way {
     #[cfg(target_arch = "aarch64")]
     #[must_use]
     pub fn of_host() -> Self {
+        static WAY: std::sync::OnceLock<Way> = std::sync::OnceLock::new();
+        *WAY.get_or_init(Self::tried)
+    }
+
+    /// The same, found out.
+    #[cfg(target_arch = "aarch64")]
+    fn tried() -> Self {
         /// MOV W0, #n; RET.
         fn returns(n: u32) -> [u8; 8] {
             let words = [0x5280_0000 | n << 5, 0xd65f_03c0];
@@ -62,6 +71,7 @@ pub struct CodeMemory {
     writable: MmapRaw,
     /// Where it is executed, if that is elsewhere.
     executable: Option<Mmap>,
+    way: Way,
     code: usize,
 }
 
@@ -72,15 +82,15 @@ impl CodeMemory {
     /// If the host gives no such memory.
     pub fn new(way: Way, code: usize, cells: usize) -> io::Result<Self> {
         let len = code + cells * 8;
-        if way == Way::Switch {
+        if way != Way::Twice {
             let writable = MmapRaw::from(MmapOptions::new().len(len).map_anon()?);
-            return Ok(Self { writable, executable: None, code });
+            return Ok(Self { writable, executable: None, way, code });
         }
         let file = file(len)?;
         let writable = MmapOptions::new().len(len).map_raw(&file)?;
         // SAFETY: the file has no name, and nobody else maps it.
         let executable = unsafe { MmapOptions::new().len(len).map_exec(&file)? };
-        Ok(Self { writable, executable: Some(executable), code })
+        Ok(Self { writable, executable: Some(executable), way, code })
     }
 
     /// Address at which code is executed, and cells are read by it.
@@ -138,7 +148,7 @@ impl CodeMemory {
 
     /// With one mapping: makes the pages of so many bytes executable or writable.
     fn protect(&self, at: usize, len: usize, executable: bool) -> io::Result<()> {
-        if self.executable.is_some() {
+        if self.way != Way::Switch {
             return Ok(());
         }
         use rustix::mm::{MprotectFlags, mprotect};

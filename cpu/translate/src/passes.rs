@@ -59,6 +59,7 @@ fn effects(ops: &[Op]) -> (u64, u64) {
 
 /// The general registers that somewhere get what was loaded, or what follows from it: addresses made
 /// of them are known late.
+#[cfg(target_arch = "x86_64")]
 #[must_use]
 pub fn loaded(region: &Region) -> u32 {
     let mut registers = 0;
@@ -73,6 +74,7 @@ pub fn loaded(region: &Region) -> u32 {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
 fn loaded_by(ops: &[Op], mut registers: u32) -> u32 {
     let mut late = vec![false; ops.len()];
     for (n, op) in ops.iter().enumerate() {

@@ -42,6 +42,94 @@ impl Usable {
             x87: x87::is_usable(core),
         }
     }
+
+    /// Whether a vector instruction raises nothing on account of the control registers.
+    #[must_use]
+    pub fn allows(&self, insn: &Insn) -> bool {
+        match insn.code.op_code().encoding() {
+            EncodingKind::VEX => self.avx,
+            _ => self.sse,
+        }
+    }
+}
+
+/// Whether it is an instruction on XMM or YMM registers, all of whose operands are explicit and of
+/// kinds that [`Shape`] knows, and whose result is the same on all CPUs.
+#[must_use]
+pub fn is_vector(code: Code) -> bool {
+    let info = code.op_code();
+    if !matches!(info.encoding(), EncodingKind::Legacy | EncodingKind::VEX) {
+        return false;
+    }
+    if code.mnemonic() == M::Vzeroupper {
+        return true;
+    }
+    let kinds = info.op_kinds();
+    let is_register = |kind: &K| {
+        matches!(
+            kind,
+            K::xmm_reg
+                | K::xmm_rm
+                | K::xmm_vvvv
+                | K::xmm_is4
+                | K::xmm_or_mem
+                | K::ymm_reg
+                | K::ymm_rm
+                | K::ymm_vvvv
+                | K::ymm_is4
+                | K::ymm_or_mem
+        )
+    };
+    let is_other = |kind: &K| {
+        matches!(
+            kind,
+            K::mem
+                | K::imm8
+                | K::r32_or_mem
+                | K::r32_reg
+                | K::r32_rm
+                | K::r64_or_mem
+                | K::r64_reg
+                | K::r64_rm
+        )
+    };
+    kinds.iter().any(is_register)
+        && kinds.iter().all(|kind| is_register(kind) || is_other(kind))
+        && !is_special(code.mnemonic())
+}
+
+/// Those whose results are approximations of the CPU's choice, that look at MXCSR itself, have
+/// operands that are not named, or touch only a part of their memory operand.
+fn is_special(mnemonic: M) -> bool {
+    matches!(
+        mnemonic,
+        M::Rcpps
+            | M::Rcpss
+            | M::Rsqrtps
+            | M::Rsqrtss
+            | M::Vrcpps
+            | M::Vrcpss
+            | M::Vrsqrtps
+            | M::Vrsqrtss
+            | M::Pcmpestri
+            | M::Pcmpestrm
+            | M::Pcmpistri
+            | M::Pcmpistrm
+            | M::Pcmpestri64
+            | M::Pcmpestrm64
+            | M::Vpcmpestri
+            | M::Vpcmpestrm
+            | M::Vpcmpistri
+            | M::Vpcmpistrm
+            | M::Vpcmpestri64
+            | M::Vpcmpestrm64
+            | M::Maskmovdqu
+            | M::Vmaskmovdqu
+            | M::Vmaskmovps
+            | M::Vmaskmovpd
+            | M::Vpmaskmovd
+            | M::Vpmaskmovq
+    )
 }
 
 /// What a vector instruction has to do with anything but vector registers.

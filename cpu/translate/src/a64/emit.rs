@@ -5,7 +5,7 @@ use std::ops::Range;
 use trine_x86::{Width, rflags::ARITHMETIC, slot};
 
 use super::{
-    JUMP_SPILL, LEFT, T0, T1, T2, add_far,
+    A64, JUMP_SPILL, LEFT, T0, T1, T2, add_far,
     asm::{Address, Asm, Cond, Label, LogicalImm, Reg, Shift, Size, X0, X1},
     far_b, far_bl,
     flags::Held,
@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     code::{ColdCall, Emitted, Exit, JUMPS, Jump, Place, Reason, Site, jump_index},
+    family::{Families, Family},
     flags::{Kind, RECIPE_SPILLS, Recipe, Src},
     ir::{Block, End, Op, Region, Setter, Step, Val, Work},
 };
@@ -41,6 +42,8 @@ pub(super) struct Emitter<'a> {
     pub(super) place: &'a Place,
     /// The host has `FEAT_LSE`.
     pub(super) atomics: bool,
+    /// What is done by helpers.
+    pub(super) without: Families,
     pub(super) values: Values,
     /// The operations of the present step.
     pub(super) ops: Range<usize>,
@@ -77,14 +80,15 @@ pub(super) struct Emitter<'a> {
 }
 
 /// Code for `region`.
-pub(super) fn region(region: &Region, place: &Place, atomics: bool) -> Emitted {
+pub(super) fn region(region: &Region, place: &Place, backend: &A64) -> Emitted {
     let mut asm = Asm::new();
     let blocks = region.blocks.iter().map(|_| asm.label()).collect();
     let mut e = Emitter {
         asm,
         region,
         place,
-        atomics,
+        atomics: backend.atomics,
+        without: backend.without,
         values: Values::default(),
         ops: 0..0,
         now: 0,
@@ -298,7 +302,8 @@ impl Emitter<'_> {
             .iter()
             .any(|op| matches!(op, Op::SetFlags(_, Setter::Inc { .. } | Setter::Dec { .. })));
         self.carry_in_memory = false;
-        if counts && step.live & trine_x86::rflags::CF != 0 {
+        let lowered = !self.without.has(Family::Flags);
+        if counts && lowered && step.live & trine_x86::rflags::CF != 0 {
             self.save_carry(step.stops);
         }
         if step.live & !sets == 0 && !odd || self.recipe.kind == Kind::Memory {
@@ -330,6 +335,9 @@ impl Emitter<'_> {
             return;
         }
         self.settle_conditions(&op);
+        if self.without.has_op(&op) {
+            return self.evaluated(n);
+        }
         match op {
             Op::Nop | Op::Branch(_) => {}
             Op::Vector(..) | Op::X87(_) => {
@@ -376,7 +384,7 @@ impl Emitter<'_> {
     /// Conditions become values before registers are taken for anything else, except where they
     /// are looked at directly.
     fn settle_conditions(&mut self, op: &Op) {
-        if matches!(op, Op::Select(..)) {
+        if matches!(op, Op::Select(..)) && !self.without.has_op(op) {
             return;
         }
         let mut found = None;
@@ -416,6 +424,14 @@ impl Emitter<'_> {
         number
     }
 
+    /// Keeps what the code refers to; returns its address.
+    pub(super) fn keep<T: Send + Sync + 'static>(&mut self, what: T) -> u64 {
+        let what = Box::new(what);
+        let address = std::ptr::from_ref(&*what) as u64;
+        self.out.kept.push(what);
+        address
+    }
+
     /// Where to go so that the interpreter does this step.
     pub(super) fn bail(&mut self) -> Label {
         let site = self.site();
@@ -429,17 +445,20 @@ impl Emitter<'_> {
         self.recipe = Recipe::MEMORY;
         let site = self.site();
         let at = self.out.sites[(site - self.place.sites) as usize];
-        let call = Box::new(ColdCall::new(cold, step.insn, block.ip, &at, ends));
-        self.asm.mov_imm(Size::X, T0, std::ptr::from_ref(&*call) as u64);
+        let call = self.keep(ColdCall::new(cold, step.insn, block.ip, &at, ends));
+        self.asm.mov_imm(Size::X, T0, call);
         self.number(T1, site);
         far_bl(&mut self.asm, self.place.code, self.place.runtime.cold);
-        self.out.colds.push(call);
         self.stored = true;
         self.host.flags = 0;
     }
 
     /// [`Op::Jump`]: the step stops unless code is known for the target, and notes where it is.
     fn look_up(&mut self, v: Val) {
+        if self.without.has(Family::Chain) {
+            let bail = self.bail();
+            return self.asm.b(bail);
+        }
         let target = self.clean_reg(v);
         let bail = self.bail();
         let a = self.quiet();
@@ -484,7 +503,7 @@ impl Emitter<'_> {
             };
             return self.edge(ip, inside, Some(n + 1));
         }
-        match block.inside[1] {
+        match block.inside[1].filter(|_| !self.without.has(Family::Chain)) {
             // Those who come to a junction pay before they go.
             Some(to) if self.is_junction(to) => {
                 let other = self.asm.label();
@@ -513,7 +532,8 @@ impl Emitter<'_> {
     fn edge(&mut self, ip: u64, inside: Option<usize>, next: Option<usize>) {
         // No value is wanted any more.
         self.values.begin(&[], |_, _, _| {});
-        let Some(to) = inside else { return self.go_out(ip) };
+        let chained = inside.filter(|_| !self.without.has(Family::Chain));
+        let Some(to) = chained else { return self.go_out(ip) };
         if self.is_junction(to) {
             self.charge(to);
             if self.region.blocks[to].live_in != 0 {
@@ -532,6 +552,11 @@ impl Emitter<'_> {
     fn go_out(&mut self, ip: u64) {
         self.remember();
         let exit = self.place.exits + self.out.exits.len() as u32;
+        if self.without.has(Family::Chain) {
+            self.out.exits.push(Exit { ip, cell: None });
+            self.number(X0, exit);
+            return self.leave(Reason::Exit);
+        }
         if ip.wrapping_sub(self.place.page_ip) < 0x1000 {
             let cell = self.out.cells;
             self.out.cells += 1;

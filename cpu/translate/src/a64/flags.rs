@@ -19,6 +19,7 @@ use super::{
     flags_carries, flags_result, home, sign_extend, size, spill, translated,
 };
 use crate::{
+    family::Family,
     flags::{CARRY_SPILL, Kind, Over, RECIPE_SPILLS, Recipe, Src},
     helper,
     ir::{Setter, Val, flags_of_condition},
@@ -96,15 +97,13 @@ impl Emitter<'_> {
     /// ZF and SF.
     fn ensure_sign(&mut self, recipe: Recipe) {
         let Recipe { kind, w, x, y, .. } = recipe;
-        let result = match kind {
-            Kind::Logic | Kind::Sum | Kind::Difference | Kind::Inc | Kind::Dec => x,
-            Kind::Remainder => y,
-            Kind::Shl | Kind::Shr | Kind::Sar => {
-                self.shift_again(kind, w, x, y);
-                self.compare_with_zero(w, T0);
-                return self.host.flags = ZS;
+        let Some(result) = recipe.result() else {
+            if !matches!(kind, Kind::Shl | Kind::Shr | Kind::Sar) {
+                return self.ensure_all(recipe, ZS);
             }
-            _ => return self.ensure_all(recipe, ZS),
+            self.shift_again(kind, w, x, y);
+            self.compare_with_zero(w, T0);
+            return self.host.flags = ZS;
         };
         let result = self.recipe_reg(result, T0);
         self.compare_with_zero(w, result);
@@ -243,9 +242,11 @@ impl Emitter<'_> {
     }
 
     /// Z = PF.
-    fn ensure_parity(&mut self, Recipe { kind, w, x, y, .. }: Recipe) {
-        let result = match kind {
-            Kind::Add | Kind::Sub => {
+    fn ensure_parity(&mut self, recipe: Recipe) {
+        let Recipe { kind, w, x, y, .. } = recipe;
+        let result = match (kind, recipe.result()) {
+            (_, Some(result)) => self.recipe_reg(result, T0),
+            (Kind::Add | Kind::Sub, _) => {
                 let (x, y) = (self.recipe_reg(x, T0), self.recipe_reg(y, T1));
                 match kind {
                     Kind::Add => self.quiet().add(Size::W, T0, x, y),
@@ -253,11 +254,7 @@ impl Emitter<'_> {
                 }
                 T0
             }
-            Kind::Remainder => self.recipe_reg(y, T0),
-            Kind::Logic | Kind::Sum | Kind::Difference | Kind::Inc | Kind::Dec => {
-                self.recipe_reg(x, T0)
-            }
-            Kind::Shl | Kind::Shr | Kind::Sar => {
+            (Kind::Shl | Kind::Shr | Kind::Sar, _) => {
                 self.shift_again(kind, w, x, y);
                 T0
             }
@@ -484,6 +481,9 @@ impl Emitter<'_> {
 
     /// The recipe for a setter's flags, if there is one.
     pub(super) fn recipe_for(&self, w: Width, setter: Setter) -> Option<Made> {
+        if self.without.has(Family::Flags) {
+            return None;
+        }
         recipe::recipe_for(self.ops(), w, setter, |_| false)
     }
 

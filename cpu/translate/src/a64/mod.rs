@@ -31,6 +31,7 @@ use trine_x86::{Core, Entry, Extent, Flags, Seg, Segment, Segments, Translated, 
 
 use crate::{
     code::{Backend, Emitted, Place, Runtime},
+    family::Families,
     ir::Region,
 };
 
@@ -38,14 +39,15 @@ use crate::{
 pub struct A64 {
     /// The host has `FEAT_LSE`.
     atomics: bool,
+    without: Families,
 }
 
 impl A64 {
     /// For the host's CPU.
     #[cfg(target_arch = "aarch64")]
     #[must_use]
-    pub fn of_host() -> Self {
-        Self { atomics: std::arch::is_aarch64_feature_detected!("lse") }
+    pub(crate) fn of_host(without: Families) -> Self {
+        Self { atomics: std::arch::is_aarch64_feature_detected!("lse"), without }
     }
 }
 
@@ -55,7 +57,7 @@ impl Backend for A64 {
     }
 
     fn emit(&self, region: &Region, place: &Place) -> Emitted {
-        emit::region(region, place, self.atomics)
+        emit::region(region, place, self)
     }
 }
 

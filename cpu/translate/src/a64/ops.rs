@@ -5,15 +5,17 @@ use trine_x86::{Width, rflags, slot};
 use super::{
     T0, T1,
     asm::{ArithmeticImm, Asm, Cond, LogicalImm, Reg, Shift, Size, X0, X1, X2, ZR},
+    core_pointer,
     emit::Emitter,
     field,
     flags::Carry,
-    home, sign_extend, size,
+    home, sign_extend, size, spill,
     values::Loc,
     zero_extend,
 };
 use crate::{
-    helper,
+    flags::Recipe,
+    helper::{self, ARGUMENT_SPILLS, STOPPED_SPILL},
     ir::{Bin, Op, Setter, Un, Val},
 };
 
@@ -156,10 +158,9 @@ impl Emitter<'_> {
         }
         let near = self.bound(by) < u64::from(view.bits());
         if !near {
-            return if op == Bin::Sar {
-                self.bin_helper(n, op, w, a, by)
-            } else {
-                self.far_shift(n, op, w, a, by)
+            return match op {
+                Bin::Sar => self.evaluated(n),
+                _ => self.far_shift(n, op, w, a, by),
             };
         }
         let by = self.any_reg(by, Width::W8);
@@ -294,24 +295,54 @@ impl Emitter<'_> {
                 self.defined(n, dst, Width::W64, true);
             }
             Un::ByteSwap | Un::CountOnes => {
-                let number = Un::ALL.iter().position(|o| *o == op).unwrap_or(0) as u64;
-                self.begin_call();
-                self.move_clean(X1, a);
-                self.quiet().mov_imm(Size::X, X0, number | (w as u64) << 8);
-                self.finish_call(helper::un as *const () as usize);
-                self.defined(n, X0, w, true);
+                self.evaluated(n);
             }
         }
     }
 
-    fn bin_helper(&mut self, n: usize, op: Bin, w: Width, a: Val, b: Val) {
-        let number = Bin::ALL.iter().position(|o| *o == op).unwrap_or(0) as u64;
+    /// An operation for which there is no code here, or shall be none: a helper does it.
+    pub(super) fn evaluated(&mut self, n: usize) {
+        let op = self.ops()[n];
         self.begin_call();
-        self.move_clean(X1, a);
-        self.move_clean(X2, b);
-        self.quiet().mov_imm(Size::X, X0, number | (w as u64) << 8);
-        self.finish_call(helper::bin as *const () as usize);
-        self.defined(n, X0, w, true);
+        if op.concerns_flags() {
+            self.remember();
+        }
+        self.put_arguments(&op);
+        let address = self.keep(op);
+        core_pointer(self.quiet(), X0);
+        self.quiet().mov_imm(Size::X, X1, address);
+        self.finish_call(helper::evaluate as *const () as usize);
+        if op.concerns_flags() {
+            (self.recipe, self.next_recipe, self.stored) = (Recipe::MEMORY, None, true);
+        }
+        if op.stops() {
+            let bail = self.bail();
+            self.quiet().ldr(Size::X, T0, spill(STOPPED_SPILL));
+            self.quiet().cbnz(Size::X, T0, bail);
+        }
+        if op.makes_value() {
+            let w = self.width(Val(n as u16));
+            self.defined(n, X0, w, true);
+        }
+    }
+
+    /// The values that an operation uses, or an address's registers, to where the helper looks.
+    fn put_arguments(&mut self, op: &Op) {
+        if let Op::Address { base, index, .. } = *op {
+            for (n, reg) in [base, index.map(|(reg, _)| reg)].into_iter().enumerate() {
+                let from = reg.map_or(ZR, |reg| home(reg).into());
+                self.quiet().str(Size::X, from, spill(ARGUMENT_SPILLS + n as u8));
+            }
+            return;
+        }
+        let mut used = Vec::new();
+        op.uses(|v| used.push(v));
+        // The place that was opened stands where the helper put it.
+        let kept = usize::from(matches!(op, Op::Commit(..)));
+        for (n, v) in used.into_iter().enumerate().skip(kept) {
+            self.move_clean(X1, v);
+            self.quiet().str(Size::X, X1, spill(ARGUMENT_SPILLS + n as u8));
+        }
     }
 
     /// [`Op::Pure`].

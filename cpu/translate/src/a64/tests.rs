@@ -5,6 +5,7 @@ use trine_x86::{BLOCK_INSNS, Class, CpuModel, Decoder, Mode, Width};
 use super::A64;
 use crate::{
     code::{Backend, Emitted, Place, Runtime},
+    family::{Families, Family},
     lift, passes,
 };
 
@@ -85,12 +86,15 @@ fn chance(state: &mut u64) -> u64 {
 #[test]
 fn branches_lead_somewhere() {
     let mut state = 0x1234_5678_9abc_def1;
-    for atomics in [false, true] {
-        let backend = A64 { atomics };
+    let each = Family::ALL.into_iter().map(|family| [family].into_iter().collect());
+    let without =
+        [Families::default()].into_iter().chain(each).chain([Family::ALL.into_iter().collect()]);
+    for (atomics, without) in without.flat_map(|f| [(false, f), (true, f)]) {
+        let backend = A64 { atomics, without };
         let (shared, runtime) = backend.runtime(BASE);
         assert!(shared.len() < CODE - BASE && shared.len().is_multiple_of(4));
         let mut instructions = 0;
-        for n in 0..3000 {
+        for n in 0..1500 {
             let mut page = [0; 64];
             for chunk in page.chunks_exact_mut(8) {
                 chunk.copy_from_slice(&chance(&mut state).to_le_bytes());

@@ -37,8 +37,6 @@ pub(super) struct Values {
     pub(super) last: Vec<usize>,
     /// Scratch registers that may not be taken now.
     locked: u32,
-    /// Words of spill used.
-    spills: u8,
 }
 
 impl Values {
@@ -52,7 +50,7 @@ impl Values {
         self.locs.resize(ops.len() + 1, Loc::None);
         self.last.clear();
         self.last.extend(0..=ops.len());
-        (self.locked, self.spills) = (0, 0);
+        self.locked = 0;
         for (n, op) in ops.iter().enumerate() {
             let mut used = |v: Val| self.last[v.index()] = self.last[v.index()].max(n);
             match *op {
@@ -66,6 +64,17 @@ impl Values {
                 ref op => op.uses(used),
             }
         }
+    }
+
+    /// A word that holds no value.
+    fn free_spill(&self) -> u8 {
+        let taken = self.locs.iter().fold(0_u32, |taken, loc| match loc {
+            Loc::Spill(n) => taken | 1 << n,
+            _ => taken,
+        });
+        let n = taken.trailing_ones() as u8;
+        assert!(n < STEP_SPILLS, "too many values in one instruction");
+        n
     }
 }
 
@@ -136,9 +145,7 @@ impl Emitter<'_> {
             let w = self.width(Val(v as u16));
             zero_extend(&mut self.asm, w, reg, reg);
         }
-        let n = self.values.spills;
-        assert!(n < STEP_SPILLS, "too many values in one instruction");
-        self.values.spills += 1;
+        let n = self.values.free_spill();
         self.asm.str(Size::X, reg, spill(n));
         self.values.locs[v] = Loc::Spill(n);
     }

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     code::{ColdCall, Emitted, JUMPS, Jump, Place, Reason, Site},
+    family::{Families, Family},
     flags::{RECIPE_SPILLS, Recipe, Src},
     ir::{Block, Op, Region, Setter, Step, Work},
     passes,
@@ -53,6 +54,8 @@ pub(super) struct Emitter<'a> {
     pub(super) asm: Asm,
     pub(super) region: &'a Region,
     pub(super) place: &'a Place,
+    /// What is done by helpers.
+    pub(super) without: Families,
     pub(super) values: Values,
     /// The operations of the present step.
     pub(super) ops: Range<usize>,
@@ -106,7 +109,7 @@ pub(super) struct Emitter<'a> {
 }
 
 /// Code for `region`.
-pub(super) fn region(region: &Region, place: &Place) -> Emitted {
+pub(super) fn region(region: &Region, place: &Place, without: Families) -> Emitted {
     let mut asm = Asm::default();
     let call = asm.label();
     asm.bind_at(call, distance(place, place.runtime.call));
@@ -114,6 +117,7 @@ pub(super) fn region(region: &Region, place: &Place) -> Emitted {
         asm,
         region,
         place,
+        without,
         values: Values::default(),
         ops: 0..0,
         now: 0,
@@ -181,7 +185,8 @@ impl Emitter<'_> {
         self.next_recipe = None;
         self.made = None;
         self.made_recipe.set(None);
-        self.reads_carry = self.ops().iter().any(|op| matches!(op, Op::Flag(Flag::Cf)));
+        self.reads_carry = ![Family::Alu, Family::Flags].into_iter().any(|f| self.without.has(f))
+            && self.ops().iter().any(|op| matches!(op, Op::Flag(Flag::Cf)));
         let last = self.left == 1;
         if step.straddles {
             self.check_beyond();
@@ -322,7 +327,8 @@ impl Emitter<'_> {
             .iter()
             .any(|op| matches!(op, Op::SetFlags(_, Setter::Inc { .. } | Setter::Dec { .. })));
         self.carry_in_memory = false;
-        if counts && step.live & trine_x86::rflags::CF != 0 {
+        let lowered = !self.without.has(Family::Flags);
+        if counts && lowered && step.live & trine_x86::rflags::CF != 0 {
             self.save_carry(step.stops);
         }
         if step.live & !sets == 0 && !odd {
@@ -365,6 +371,9 @@ impl Emitter<'_> {
             return;
         }
         self.settle_conditions(&op);
+        if self.without.has_op(&op) {
+            return self.evaluated(n);
+        }
         match op {
             Op::Nop | Op::Branch(_) => {}
             Op::Imm(value) => self.define(n, Loc::Imm(value)),
@@ -419,7 +428,7 @@ impl Emitter<'_> {
     /// Conditions become values before registers are taken for anything else, except where they
     /// are looked at directly.
     fn settle_conditions(&mut self, op: &Op) {
-        if matches!(op, Op::Select(..) | Op::Branch(_)) {
+        if matches!(op, Op::Select(..) | Op::Branch(_)) && !self.without.has_op(op) {
             return;
         }
         let mut found = None;
@@ -468,6 +477,14 @@ impl Emitter<'_> {
         number
     }
 
+    /// Keeps what the code refers to; returns its address.
+    pub(super) fn keep<T: Send + Sync + 'static>(&mut self, what: T) -> u64 {
+        let what = Box::new(what);
+        let address = std::ptr::from_ref(&*what) as u64;
+        self.out.kept.push(what);
+        address
+    }
+
     /// Where to go so that the interpreter does this step.
     pub(super) fn bail(&mut self) -> Label {
         let site = self.site();
@@ -481,12 +498,11 @@ impl Emitter<'_> {
         self.recipe = Recipe::MEMORY;
         let site = self.site();
         let at = self.out.sites[(site - self.place.sites) as usize];
-        let call = Box::new(ColdCall::new(cold, step.insn, block.ip, &at, ends));
-        self.asm.mov_imm(RDX, std::ptr::from_ref(&*call) as u64);
+        let call = self.keep(ColdCall::new(cold, step.insn, block.ip, &at, ends));
+        self.asm.mov_imm(RDX, call);
         self.asm.mov_imm(RAX, u64::from(site));
         let to = self.far(self.place.runtime.cold);
         self.asm.call(to);
-        self.out.colds.push(call);
         self.stored = true;
         (self.host, self.near) = (0, None);
         self.vectors = simd::IN_CORE;
@@ -495,6 +511,10 @@ impl Emitter<'_> {
 
     /// [`Op::Jump`]: the step stops unless code is known for the target, whose place is kept.
     fn look_up(&mut self, v: crate::ir::Val) {
+        if self.without.has(Family::Chain) {
+            let bail = self.bail();
+            return self.asm.jmp(bail);
+        }
         for reg in [RAX, RCX, RDX] {
             self.claim(reg);
         }

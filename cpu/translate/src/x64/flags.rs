@@ -14,6 +14,7 @@ use super::{
     values::{Loc, Operand},
 };
 use crate::{
+    family::Family,
     flags::{CARRY_SPILL, Kind, Over, RECIPE_SPILLS, Recipe, Src},
     helper,
     ir::{Bin, Op, Setter, Val, flags_of_condition},
@@ -421,6 +422,9 @@ impl Emitter<'_> {
             && of == (w, setter)
         {
             return made;
+        }
+        if self.without.has(Family::Flags) {
+            return None;
         }
         let made = recipe::recipe_for(self.ops(), w, setter, |r| {
             self.carries(r).is_some_and(|c| self.fused_carry(c.carry.index()))

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     code::{Exit, Jump, Reason, jump_index},
+    family::Family,
     flags::Recipe,
     ir::{Block, End, Op},
     share,
@@ -23,6 +24,9 @@ use crate::{
 
 /// The most versions of a block that know how the flags follow.
 const VERSIONS: usize = 2;
+
+/// The families without which accesses do not share.
+const SHARING: [Family; 3] = [Family::Share, Family::Memory, Family::Atomic];
 
 /// Where an edge leads: RIP, and which block of the region that is.
 type Target = (u64, Option<usize>);
@@ -95,7 +99,9 @@ impl Emitter<'_> {
         self.shared.clear();
         if rest.is_none() {
             self.charge(block);
-            self.shared = share::accesses(region, block.steps.clone());
+            if !SHARING.into_iter().any(|family| self.without.has(family)) {
+                self.shared = share::accesses(region, block.steps.clone());
+            }
         }
         self.load_vectors_of(block);
         self.load_x87_of(block);
@@ -167,12 +173,24 @@ impl Emitter<'_> {
         self.host = 0;
     }
 
+    /// What comes behind a block, and its branch's target.
+    fn targets(&self, block: &Block) -> [Target; 2] {
+        let inside = match self.without.has(Family::Chain) {
+            true => [None, None],
+            false => block.inside,
+        };
+        [(block.next, inside[0]), (block.taken, inside[1])]
+    }
+
     /// Behind the last step of a block.
     pub(super) fn goes_on(&mut self, block: &Block) {
+        let [next, taken] = self.targets(block);
         match block.end {
-            End::Next => self.edge((block.next, block.inside[0])),
-            End::Branch => self.branch(block),
-            End::Goto => self.edge((block.taken, block.inside[1])),
+            End::Next => self.edge(next),
+            End::Branch => self.branch(next, taken),
+            End::Goto => self.edge(taken),
+            // All jumps are the interpreter's.
+            End::Jump if self.without.has(Family::Chain) => self.asm.ud2(),
             End::Jump => {
                 self.remember();
                 match self.values.locs[self.ops.len()] {
@@ -182,12 +200,12 @@ impl Emitter<'_> {
                 }
             }
             End::Cold => self.asm.ud2(),
-            End::Stop => self.edge((block.next, None)),
+            End::Stop => self.edge(next),
         }
     }
 
     /// The condition of the block's branch.
-    fn branch(&mut self, block: &Block) {
+    fn branch(&mut self, next: Target, taken: Target) {
         let condition = self.ops().iter().find_map(|op| match *op {
             Op::Branch(condition) => condition,
             _ => None,
@@ -195,12 +213,11 @@ impl Emitter<'_> {
         let Some(condition) = condition else { unreachable!("a block ends so by a condition") };
         if let Some(value) = self.constant(condition) {
             return match value {
-                0 => self.edge((block.next, block.inside[0])),
-                _ => self.edge((block.taken, block.inside[1])),
+                0 => self.edge(next),
+                _ => self.edge(taken),
             };
         }
         let code = self.test_value(condition);
-        let (next, taken) = ((block.next, block.inside[0]), (block.taken, block.inside[1]));
         // What is not there yet follows.
         if self.is_there(next) && !self.is_there(taken) {
             self.edge_if(code ^ 1, next);
@@ -257,6 +274,11 @@ impl Emitter<'_> {
     fn go_out(&mut self, ip: u64) {
         self.remember();
         let exit = self.place.exits + self.out.exits.len() as u32;
+        if self.without.has(Family::Chain) {
+            self.out.exits.push(Exit { ip, cell: None });
+            self.asm.mov_imm(RAX, u64::from(exit));
+            return self.leave(Reason::Exit);
+        }
         if ip.wrapping_sub(self.place.page_ip) < 0x1000 {
             let cell = self.out.cells;
             self.out.cells += 1;

@@ -24,6 +24,7 @@ use trine_x86::{
 
 use crate::{
     code::{Backend, Emitted, Place, Runtime},
+    family::{Families, Family},
     ir::Region,
     simd::Usable,
 };
@@ -32,15 +33,13 @@ use crate::{
 pub struct X64 {
     /// For each `Code`, whether the host does it as it is.
     vectors: Box<[bool]>,
-    /// Whether it does x87 instructions.
-    x87: bool,
+    without: Families,
 }
 
 impl X64 {
     /// For this host.
-    pub(crate) fn new() -> Self {
-        let without = Without::from_environment();
-        Self { vectors: simd::lowered(without), x87: !without.x87 }
+    pub(crate) fn new(without: Families) -> Self {
+        Self { vectors: simd::lowered(without), without }
     }
 }
 
@@ -54,36 +53,17 @@ impl Backend for X64 {
     }
 
     fn is_vector(&self, insn: &Insn, usable: Usable) -> bool {
-        simd::is_usable(insn, usable) && self.vectors[insn.code as usize]
+        let memory = insn.has_memory() && self.without.has(Family::Memory);
+        usable.allows(insn) && !memory && self.vectors[insn.code as usize]
     }
 
     fn is_x87(&self, insn: &Insn, usable: Usable) -> bool {
-        self.x87 && usable.x87 && x87::has(insn)
+        let memory = insn.has_memory() && self.without.has(Family::Memory);
+        usable.x87 && !memory && !self.without.has(Family::X87) && x87::has(insn)
     }
 
     fn emit(&self, region: &Region, place: &Place) -> Emitted {
-        emit::region(region, place)
-    }
-}
-
-/// Families of instructions that are left to the interpreter's functions although the backend does
-/// them: to find out which of them is done wrong.
-#[derive(Clone, Copy, Default, Debug)]
-struct Without {
-    /// Legacy instructions on XMM registers.
-    sse: bool,
-    /// Those with a VEX prefix.
-    avx: bool,
-    /// Those of the x87.
-    x87: bool,
-}
-
-impl Without {
-    /// As `TRINE_TRANSLATE_WITHOUT` names them, separated by commas: `sse`, `avx`, `x87`.
-    fn from_environment() -> Self {
-        let names = std::env::var("TRINE_TRANSLATE_WITHOUT").unwrap_or_default();
-        let has = |name| names.split(',').any(|n| n.trim() == name);
-        Self { sse: has("sse"), avx: has("avx"), x87: has("x87") }
+        emit::region(region, place, self.without)
     }
 }
 

@@ -5,11 +5,12 @@ use trine_x86::{Width, rflags};
 use super::{
     asm::{Alu, Gpr, Mem, R11, RAX, RBP, RCX, RDX, Rm, Shift, Unary, cc},
     emit::Emitter,
-    field,
+    field, spill,
     values::{Loc, Operand},
 };
 use crate::{
-    helper,
+    flags::Recipe,
+    helper::{self, ARGUMENT_SPILLS, STOPPED_SPILL},
     ir::{Bin, Op, Setter, Un, Val},
 };
 
@@ -42,7 +43,7 @@ impl Emitter<'_> {
             }
             Bin::Equal => self.compare_values(n, cc::E, w, a, b),
             Bin::Below => self.compare_values(n, cc::B, w, a, b),
-            _ => self.bin_helper(n, op, w, a, b),
+            _ => self.evaluated(n),
         }
     }
 
@@ -272,7 +273,7 @@ impl Emitter<'_> {
             return self.far_shift(n, op, w, a, by);
         }
         if self.bound(by) > limit && count.is_none() {
-            return self.bin_helper(n, Bin::Sar, w, a, by);
+            return self.evaluated(n);
         }
         if count.is_none() {
             self.claim(RCX);
@@ -397,11 +398,7 @@ impl Emitter<'_> {
                 self.defined(n, dst, w, true);
             }
             _ => {
-                let number = Un::ALL.iter().position(|o| *o == op).unwrap_or(0) as u64;
-                self.begin_call_with(a, None);
-                self.quiet().mov_imm(RCX, number | (w as u64) << 8);
-                self.finish_call(helper::un as *const () as usize);
-                self.defined(n, RAX, w, true);
+                self.evaluated(n);
             }
         }
     }
@@ -411,12 +408,53 @@ impl Emitter<'_> {
         self.quiet().unary(Unary::Not, w, dst);
     }
 
-    fn bin_helper(&mut self, n: usize, op: Bin, w: Width, a: Val, b: Val) {
-        let number = Bin::ALL.iter().position(|o| *o == op).unwrap_or(0) as u64;
-        self.begin_call_with(a, Some(b));
-        self.quiet().mov_imm(RCX, number | (w as u64) << 8);
-        self.finish_call(helper::bin as *const () as usize);
-        self.defined(n, RAX, w, true);
+    /// An operation for which there is no code here, or shall be none: a helper does it.
+    pub(super) fn evaluated(&mut self, n: usize) {
+        let op = self.ops()[n];
+        self.evict_all();
+        if op.concerns_flags() {
+            self.remember();
+        }
+        self.begin_call();
+        self.put_arguments(&op);
+        let address = self.keep(op);
+        self.quiet().store(Width::W64, RCX, RBP);
+        self.quiet().mov_imm(RDX, address);
+        self.finish_call(helper::evaluate as *const () as usize);
+        if op.concerns_flags() {
+            (self.recipe, self.next_recipe, self.stored) = (Recipe::MEMORY, None, true);
+        }
+        if op.stops() {
+            let bail = self.bail();
+            self.noisy().alu_imm(Alu::Cmp, Width::W32, spill(STOPPED_SPILL), 0);
+            self.quiet().jcc(cc::NE, bail);
+        }
+        if op.makes_value() {
+            let w = self.width(Val(n as u16));
+            self.defined(n, RAX, w, true);
+        }
+    }
+
+    /// The values that an operation uses, or an address's registers, to where the helper looks.
+    fn put_arguments(&mut self, op: &Op) {
+        if let Op::Address { base, index, .. } = *op {
+            for (n, reg) in [base, index.map(|(reg, _)| reg)].into_iter().enumerate() {
+                match reg {
+                    Some(reg) => self.quiet().load(Width::W64, RDX, super::place(reg)),
+                    None => self.quiet().mov_imm(RDX, 0),
+                }
+                self.quiet().store(Width::W64, spill(ARGUMENT_SPILLS + n as u8), RDX);
+            }
+            return;
+        }
+        let mut used = Vec::new();
+        op.uses(|v| used.push(v));
+        // The place that was opened stands where the helper put it.
+        let kept = usize::from(matches!(op, Op::Commit(..)));
+        for (n, v) in used.into_iter().enumerate().skip(kept) {
+            self.move_clean(RDX, v);
+            self.quiet().store(Width::W64, spill(ARGUMENT_SPILLS + n as u8), RDX);
+        }
     }
 
     /// [`Op::Pure`].

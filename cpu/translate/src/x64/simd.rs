@@ -13,20 +13,20 @@
 use std::mem::offset_of;
 
 use iced_x86::{
-    Code, CpuidFeature, EncodingKind, MandatoryPrefix, Mnemonic as M, OpCodeInfo,
-    OpCodeOperandKind as K, OpCodeTableKind,
+    Code, CpuidFeature, EncodingKind, MandatoryPrefix, OpCodeInfo, OpCodeOperandKind as K,
+    OpCodeTableKind,
 };
 use trine_x86::{Core, Insn, Simd, Width};
 
 use super::{
-    Without,
     asm::{Alu, Asm, Encoding, Gpr, Label, Mem, RAX, Rm, cc},
     emit::{Emitter, Stub},
     field, translated,
 };
 use crate::{
+    family::{Families, Family},
     ir::{Block, Op, Val},
-    simd::{Shape, Usable},
+    simd::{Shape, is_vector},
 };
 
 /// [`trine_x86::Translated::vectors`]: they are in the core, ...
@@ -102,93 +102,15 @@ fn ymm(n: u8) -> Mem {
 }
 
 /// For each `Code`, whether the host does it.
-pub(super) fn lowered(without: Without) -> Box<[bool]> {
+pub(super) fn lowered(without: Families) -> Box<[bool]> {
     let is = |code: Code| {
         let kept = match code.op_code().encoding() {
-            EncodingKind::VEX => without.avx,
-            _ => without.sse,
+            EncodingKind::VEX => without.has(Family::Avx),
+            _ => without.has(Family::Sse),
         };
         !kept && is_vector(code) && code.cpuid_features().iter().all(has)
     };
     Code::values().map(is).collect()
-}
-
-/// Whether it is an instruction on XMM or YMM registers, all of whose operands are explicit and of
-/// kinds that [`Shape`] knows, and whose result is the same on all CPUs.
-fn is_vector(code: Code) -> bool {
-    let info = code.op_code();
-    if !matches!(info.encoding(), EncodingKind::Legacy | EncodingKind::VEX) {
-        return false;
-    }
-    if code.mnemonic() == M::Vzeroupper {
-        return true;
-    }
-    let kinds = info.op_kinds();
-    let is_register = |kind: &K| {
-        matches!(
-            kind,
-            K::xmm_reg
-                | K::xmm_rm
-                | K::xmm_vvvv
-                | K::xmm_is4
-                | K::xmm_or_mem
-                | K::ymm_reg
-                | K::ymm_rm
-                | K::ymm_vvvv
-                | K::ymm_is4
-                | K::ymm_or_mem
-        )
-    };
-    let is_other = |kind: &K| {
-        matches!(
-            kind,
-            K::mem
-                | K::imm8
-                | K::r32_or_mem
-                | K::r32_reg
-                | K::r32_rm
-                | K::r64_or_mem
-                | K::r64_reg
-                | K::r64_rm
-        )
-    };
-    kinds.iter().any(is_register)
-        && kinds.iter().all(|kind| is_register(kind) || is_other(kind))
-        && !is_special(code.mnemonic())
-}
-
-/// Those whose results are approximations of the CPU's choice, that look at MXCSR itself, have
-/// operands that are not named, or touch only a part of their memory operand.
-fn is_special(mnemonic: M) -> bool {
-    matches!(
-        mnemonic,
-        M::Rcpps
-            | M::Rcpss
-            | M::Rsqrtps
-            | M::Rsqrtss
-            | M::Vrcpps
-            | M::Vrcpss
-            | M::Vrsqrtps
-            | M::Vrsqrtss
-            | M::Pcmpestri
-            | M::Pcmpestrm
-            | M::Pcmpistri
-            | M::Pcmpistrm
-            | M::Pcmpestri64
-            | M::Pcmpestrm64
-            | M::Vpcmpestri
-            | M::Vpcmpestrm
-            | M::Vpcmpistri
-            | M::Vpcmpistrm
-            | M::Vpcmpestri64
-            | M::Vpcmpestrm64
-            | M::Maskmovdqu
-            | M::Vmaskmovdqu
-            | M::Vmaskmovps
-            | M::Vmaskmovpd
-            | M::Vpmaskmovd
-            | M::Vpmaskmovq
-    )
 }
 
 /// Whether the host's CPU has what iced-x86 calls `feature`.
@@ -213,11 +135,6 @@ fn has(feature: &CpuidFeature) -> bool {
         F::AVX_VNNI => is_x86_feature_detected!("avxvnni"),
         _ => false,
     }
-}
-
-/// Whether an instruction raises nothing on account of the control registers.
-pub(super) fn is_usable(insn: &Insn, usable: Usable) -> bool {
-    if wanted(insn) == YMM { usable.avx } else { usable.sse }
 }
 
 /// Stores with a hint not to cache as those without: they are ordered with others also where the

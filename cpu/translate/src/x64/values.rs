@@ -49,8 +49,6 @@ pub(super) struct Values {
     pub(super) last: Vec<usize>,
     /// Scratch registers that may not be taken now.
     locked: u16,
-    /// Words of spill used.
-    spills: u8,
 }
 
 impl Values {
@@ -76,7 +74,7 @@ impl Values {
         self.locs.resize(ops.len() + 1, Loc::None);
         self.last.clear();
         self.last.extend(0..=ops.len());
-        (self.locked, self.spills) = (0, 0);
+        self.locked = 0;
         for (n, op) in ops.iter().enumerate().rev() {
             if op.is_pure() && self.last[n] <= n {
                 // Nobody uses it, so it uses nothing.
@@ -106,6 +104,17 @@ impl Values {
                 ref op => op.uses(used),
             }
         }
+    }
+
+    /// A word that holds no value.
+    fn free_spill(&self) -> u8 {
+        let taken = self.locs.iter().fold(0_u32, |taken, loc| match loc {
+            Loc::Spill(n) => taken | 1 << n,
+            _ => taken,
+        });
+        let n = taken.trailing_ones() as u8;
+        assert!(n < STEP_SPILLS, "too many values in one instruction");
+        n
     }
 }
 
@@ -198,9 +207,7 @@ impl Emitter<'_> {
     fn evict(&mut self, reg: Gpr) {
         let Some(v) = self.owner(reg) else { return };
         self.clean(v, reg);
-        let n = self.values.spills;
-        assert!(n < STEP_SPILLS, "too many values in one instruction");
-        self.values.spills += 1;
+        let n = self.values.free_spill();
         self.asm.store(Width::W64, spill(n), reg);
         self.values.locs[v] = Loc::Spill(n);
     }
