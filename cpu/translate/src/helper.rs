@@ -174,7 +174,11 @@ pub(crate) fn try_fill(core: &mut Core, lin: u64, access: u32) -> bool {
     if long && !trine_x86::is_canonical(lin, core.linear_bits()) {
         return false;
     }
-    let Ok(at) = core.translate(class, lin, intent) else {
+    // If this fails the interpreter walks again, and devices should see that once.
+    core.skips_far_tables = true;
+    let walked = core.translate(class, lin, intent);
+    core.skips_far_tables = false;
+    let Ok(at) = walked else {
         core.raised = None;
         return false;
     };

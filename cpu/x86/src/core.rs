@@ -144,6 +144,8 @@ pub struct Core {
     /// A write tag in the TLB says that a store to the page has nothing to do but store
     /// ([`Ram::is_quiet`]): generated code does not look at its marks.
     pub quiet_writes: bool,
+    /// Page tables outside of RAM are taken for empty: somebody looks who will have to look again.
+    pub skips_far_tables: bool,
 
     /// The machine's RAM.
     pub ram: RamShare,
@@ -216,6 +218,7 @@ impl Core {
             a20_mask: u64::MAX,
             translated: Translated::default(),
             quiet_writes: false,
+            skips_far_tables: false,
             tlb: Tlb::new(),
             ram: ram.into(),
             bus,

@@ -290,6 +290,7 @@ impl Core {
             Some(spot) => {
                 bytes[..4].copy_from_slice(&self.ram.load::<u32>(spot.offset).to_le_bytes());
             }
+            None if self.skips_far_tables => bytes = [0; 8],
             None => self.bus.mmio_read(self.access(), at, &mut bytes[..size]),
         }
         let value = u64::from_le_bytes(bytes);
