@@ -130,6 +130,7 @@ pub struct Runtime {
     #[cfg(target_arch = "x86_64")]
     pub vectors: [usize; 2],
     /// Gives the host's FPU the guest's state.
+    #[cfg(target_arch = "x86_64")]
     pub x87: usize,
 }
 

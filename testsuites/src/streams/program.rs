@@ -131,7 +131,8 @@ impl Writer<'_> {
 
     fn write(&mut self) {
         match self.noise.below(32) {
-            0..=11 => self.some_instructions(),
+            0..=9 => self.some_instructions(),
+            10 | 11 => self.near(),
             12 | 13 => self.x87(),
             14..=16 => self.branch(),
             17 | 18 => self.repeated_loop(),
@@ -240,11 +241,72 @@ impl Writer<'_> {
             self.piece.extend(insn);
         }
         if turns != 0 {
-            self.wide();
-            self.bytes(&[0xff, 0xc9]);
-            let distance = start.wrapping_sub(self.here() + 2);
-            self.bytes(&[0x75, distance as u8]);
+            self.count_down(start);
         }
+    }
+
+    /// DEC ECX; JNZ.
+    fn count_down(&mut self, start: u32) {
+        self.wide();
+        self.bytes(&[0xff, 0xc9]);
+        let distance = start.wrapping_sub(self.here() + 2);
+        self.bytes(&[0x75, distance as u8]);
+    }
+
+    /// Accesses at small distances from SI and on the stack, often in a loop, and sometimes with
+    /// others between; now and then they lie in two pages.
+    fn near(&mut self) {
+        let from = self.place();
+        self.load(SI, from);
+        let turns = self.noise.pick(&[0, 2, 5]);
+        if turns != 0 {
+            self.load(CX, turns);
+        }
+        let start = self.here();
+        for _ in 0..3 + self.noise.below(6) {
+            // AX, DX, BX, BP or DI.
+            let register = self.noise.pick(&[AX, 2, 3, 5, DI]);
+            match self.noise.below(10) {
+                0 => {
+                    let ip = self.here();
+                    let insn = self.tables.of(self.mode).instruction(self.noise, ip);
+                    self.piece.extend(insn);
+                }
+                1 => {
+                    // ADD ESI, distance.
+                    let distance = self.noise.byte();
+                    self.wide();
+                    self.bytes(&[0x83, 0xc0 | SI, distance]);
+                }
+                // PUSH and POP.
+                2 => self.bytes(&[0x50 | register]),
+                3 => self.bytes(&[0x58 | register]),
+                _ => self.access_near(register),
+            }
+        }
+        if turns != 0 {
+            self.count_down(start);
+        }
+    }
+
+    /// MOV, ADD, XCHG, CMP or NEG of `[SI + distance]`, of 8 bits to as many as there are.
+    fn access_near(&mut self, register: u8) {
+        match (self.mode.bits(), self.noise.below(3)) {
+            (64, 0) => self.bytes(&[0x48]),
+            (_, 1) => self.bytes(&[0x66]),
+            _ => {}
+        }
+        let (opcode, register) = match self.noise.below(12) {
+            // NEG.
+            0 => (0xf7, 3),
+            _ => (
+                self.noise.pick(&[0x8b, 0x8b, 0x8b, 0x89, 0x89, 0x88, 0x01, 0x03, 0x87, 0x39]),
+                register,
+            ),
+        };
+        let base = if self.mode.bits() == 16 { 4 } else { SI };
+        let distance = self.noise.byte();
+        self.bytes(&[opcode, 0x40 | register << 3 | base, distance]);
     }
 
     /// FNINIT, FLDCW with all exceptions masked, and a few loads.
@@ -328,11 +390,7 @@ impl Writer<'_> {
                 self.bytes(&[opcode, distance as u8]);
             }
             _ => {
-                // DEC ECX; JNZ
-                self.wide();
-                self.bytes(&[0xff, 0xc9]);
-                let distance = start.wrapping_sub(self.here() + 2);
-                self.bytes(&[0x75, distance as u8]);
+                self.count_down(start);
             }
         }
     }
