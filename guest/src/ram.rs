@@ -21,7 +21,10 @@ use std::{
 use memmap2::{MmapOptions, MmapRaw};
 use thiserror::Error;
 
-use crate::{Gpa, word::Word};
+use crate::{
+    Gpa,
+    word::{self, Word},
+};
 
 /// Bytes of a page, of the marks and of a region's granularity.
 pub const PAGE_SIZE: u64 = 4096;
@@ -245,19 +248,8 @@ impl Ram {
     /// If it does not lie in the mapping.
     pub fn load_bytes(&self, offset: u64, data: &mut [u8]) {
         self.check(offset, data.len() as u64);
-        let mut words = data.chunks_exact_mut(8);
-        // SAFETY: `check` has bounded the whole; `Word::load` allows any alignment and races.
-        unsafe {
-            let mut at = self.map.as_ptr().add(offset as usize);
-            for word in &mut words {
-                word.copy_from_slice(&u64::load(at).to_le_bytes());
-                at = at.add(8);
-            }
-            for byte in words.into_remainder() {
-                *byte = u8::load(at);
-                at = at.add(1);
-            }
-        }
+        // SAFETY: `check` has bounded the whole.
+        unsafe { word::load_all(self.map.as_ptr().add(offset as usize), data) }
     }
 
     /// Stores `data` into the mapping; returns what [`Ram::store`] returns. Not atomic as a whole.
@@ -269,20 +261,8 @@ impl Ram {
         if data.is_empty() {
             return false;
         }
-        let words = data.chunks_exact(8);
-        // SAFETY: `check` has bounded the whole; `Word::store` allows any alignment and races.
-        unsafe {
-            let mut at = self.map.as_mut_ptr().add(offset as usize);
-            let rest = words.remainder();
-            for word in words {
-                u64::store(at, word.try_into().map_or(0, u64::from_le_bytes));
-                at = at.add(8);
-            }
-            for byte in rest {
-                u8::store(at, *byte);
-                at = at.add(1);
-            }
-        }
+        // SAFETY: `check` has bounded the whole.
+        unsafe { word::store_all(self.map.as_mut_ptr().add(offset as usize), data) }
         // Marks are kept for whole pages: once for each.
         let (mut at, mut left, mut code) = (offset, data.len() as u64, false);
         while left != 0 {

@@ -370,9 +370,8 @@ fn seek<const N: usize>(
         }
         core.ram.load_bytes(to + done, &mut right[..len]);
         let (left, right) = (&left[..len], &right[..len]);
-        let ends = |(a, b): (&[u8; N], &[u8; N])| (a == b) == i.repne();
         let (left, right) = (left.as_chunks::<N>().0, right.as_chunks::<N>().0);
-        let found = left.iter().zip(right).position(ends);
+        let found = first(left, right, i.repne());
         let last = found.unwrap_or(left.len() - 1);
         done += (N * (last + 1)) as u64;
         if found.is_some() || done == bytes {
@@ -381,6 +380,18 @@ fn seek<const N: usize>(
         }
     }
     done / N as u64
+}
+
+/// The number of the first elements that are equal, or not.
+fn first<const N: usize>(left: &[[u8; N]], right: &[[u8; N]], equal: bool) -> Option<usize> {
+    // A loop without a way out in the middle, which the compiler makes of vector instructions.
+    let ends = |left: &[[u8; N]], right: &[[u8; N]]| {
+        left.iter().zip(right).fold(false, |any, (a, b)| any | ((a == b) == equal))
+    };
+    let blocks = left.chunks(64).zip(right.chunks(64));
+    let block = blocks.into_iter().position(|(left, right)| ends(left, right))? * 64;
+    let rest = left[block..].iter().zip(&right[block..]);
+    rest.into_iter().position(|(a, b)| (a == b) == equal).map(|n| block + n)
 }
 
 fn word(bytes: &[u8]) -> u64 {
