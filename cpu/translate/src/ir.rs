@@ -246,6 +246,8 @@ pub struct Block {
     pub next: u64,
     /// RIP of the branch's target.
     pub taken: u64,
+    /// It ends in a call of code in this page, which will mostly return to [`Block::next`].
+    pub calls: bool,
     /// Blocks of this region at those two.
     pub inside: [Option<usize>; 2],
     /// How many ways lead here inside the region (the first block's entry counts).

@@ -64,7 +64,12 @@ pub fn region(source: &Source) -> Region {
     let mut region = Region::default();
     let mut todo = vec![source.ip];
     let mut seen = vec![source.ip];
-    while let Some(ip) = todo.pop() {
+    // What stands behind calls is only reached if something returns.
+    let (mut later, mut returns) = (Vec::new(), false);
+    while let Some(ip) = todo.pop().or_else(|| later.pop().filter(|_| returns)) {
+        if region.blocks.iter().any(|b| b.ip == ip) {
+            continue;
+        }
         if region.blocks.len() >= BLOCKS || region.steps.len() >= STEPS {
             break;
         }
@@ -75,10 +80,20 @@ pub fn region(source: &Source) -> Region {
                 todo.push(target);
             }
         }
+        if block.calls {
+            later.push(block.next);
+        }
+        returns |= block.end == End::Jump && pops(&region, &block);
         region.blocks.push(block);
     }
     connect(&mut region);
     region
+}
+
+/// Whether a block's last instruction changes the stack pointer.
+fn pops(region: &Region, block: &Block) -> bool {
+    let last = &region.steps[block.steps.end - 1];
+    region.ops[last.ops.clone()].iter().any(|op| matches!(op, Op::Set(_, slot::RSP, _)))
 }
 
 /// Where a block may go: behind it first.
@@ -87,7 +102,7 @@ fn targets(block: &Block) -> [Option<u64>; 2] {
         End::Next => [Some(block.next), None],
         End::Branch if block.next == block.taken => [Some(block.next), None],
         End::Branch => [Some(block.next), Some(block.taken)],
-        End::Goto => [None, Some(block.taken)],
+        End::Goto => [Some(block.taken), None],
         End::Jump | End::Cold | End::Stop => [None, None],
     }
 }
@@ -100,7 +115,7 @@ fn connect(region: &mut Region) {
         .map(|b| match b.end {
             End::Next => [at(b.next), None],
             End::Branch => [at(b.next), at(b.taken)],
-            End::Goto => [None, at(b.taken)],
+            End::Goto => [at(b.next).filter(|_| b.calls), at(b.taken)],
             End::Jump | End::Cold | End::Stop => [None, None],
         })
         .collect();
@@ -152,7 +167,11 @@ fn block(source: &Source, ip: u64, region: &mut Region) -> Option<Block> {
     }
     let mask = if source.mode.is_64() { u64::MAX } else { 0xffff_ffff };
     let next = ip.wrapping_add(len as u64) & mask;
-    Some(Block { ip, steps, end, next, taken, inside: [None; 2], ways: 0, live_in: 0 })
+    // A jump that stores is a call.
+    let last = &region.steps[steps.end - 1];
+    let stores = region.ops[last.ops.clone()].iter().any(|op| matches!(op, Op::Store(..)));
+    let calls = end == End::Goto && stores && source.offset_of(taken).is_some();
+    Some(Block { ip, steps, end, next, taken, calls, inside: [None; 2], ways: 0, live_in: 0 })
 }
 
 /// A step, and how it ends its block.

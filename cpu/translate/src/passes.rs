@@ -95,7 +95,7 @@ fn loaded_by(ops: &[Op], mut registers: u32) -> u32 {
         if let Op::Set(_, reg, v) = *op
             && late[v.index()]
             && reg & 31 < 16
-            && reg & 31 != 4
+            && reg & 31 != trine_x86::slot::RSP
         {
             registers |= 1 << (reg & 31);
         }

@@ -159,6 +159,8 @@ pub mod slot {
     /// Set in the number of an 8-bit register that is AH, CH, DH or BH; the low bits are then
     /// those of RAX to RBX.
     pub const HIGH: u8 = 0x20;
+    /// RSP.
+    pub const RSP: u8 = 4;
     /// Instead of a register number: this operand is the memory operand.
     pub const MEM: u8 = 0xff;
 }

@@ -26,6 +26,10 @@ use crate::{
 pub(super) enum Stub {
     /// A TLB miss.
     Miss { label: Label, retry: Label, access: u32, site: u32, vectors: u32, x87: bool },
+    /// A RET that goes elsewhere than was expected; RAX has the code there.
+    Elsewhere { label: Label, recipe: Recipe },
+    /// The same: RAX is to be found for RCX.
+    LookUp { label: Label, back: Label, site: u32 },
     /// A hunch was wrong.
     Hunch { label: Label, back: Label, hunch: usize },
     /// A TLB miss of several accesses at once; if they do not all hit, each is on its own.
@@ -103,6 +107,8 @@ pub(super) struct Emitter<'a> {
     pub(super) shared: Vec<(usize, Shared)>,
     /// For which register RCX holds what takes addresses near it to the host's.
     pub(super) near: Option<u8>,
+    /// The block to which the next RET will mostly go.
+    pub(super) returns: Option<usize>,
     /// The version that comes next in any case.
     pub(super) follows: Option<usize>,
     pub(super) out: Emitted,
@@ -145,6 +151,7 @@ pub(super) fn region(region: &Region, place: &Place, without: Families) -> Emitt
         late: passes::loaded(region),
         shared: Vec::new(),
         near: None,
+        returns: None,
         follows: None,
         out: Emitted { cells: 1, ..Emitted::default() },
     };
@@ -519,7 +526,23 @@ impl Emitter<'_> {
             self.claim(reg);
         }
         self.move_clean(RCX, v);
-        let bail = self.bail();
+        if let Some(to) = self.expected_return() {
+            let (other, back, site) = (self.asm.label(), self.asm.label(), self.site());
+            self.asm.mov_imm(RDX, self.region.blocks[to].ip);
+            self.asm.mov_imm(RAX, 0);
+            self.noisy().alu(Alu::Cmp, Width::W64, RCX, RDX);
+            self.quiet().jcc(cc::NE, other);
+            self.quiet().bind(back);
+            self.stubs.push(Stub::LookUp { label: other, back, site });
+        } else {
+            let bail = self.bail();
+            self.look_up_jump(bail);
+        }
+        self.define(self.ops.len(), Loc::Scratch(RAX, true));
+    }
+
+    /// RAX = the code for RCX, if there is some.
+    pub(super) fn look_up_jump(&mut self, unknown: Label) {
         let a = self.noisy();
         a.store(Width::W64, RAX, RCX);
         a.shift(Shift::Shr, Width::W64, RAX, 12);
@@ -528,8 +551,7 @@ impl Emitter<'_> {
         a.shift(Shift::Shl, Width::W32, RAX, 4);
         a.alu_from(Alu::Add, Width::W64, RAX, translated!(jumps));
         a.alu_from(Alu::Cmp, Width::W64, RCX, Mem::at(RAX, std::mem::offset_of!(Jump, ip) as i32));
-        a.jcc(cc::NE, bail);
+        a.jcc(cc::NE, unknown);
         a.load(Width::W64, RAX, Mem::at(RAX, std::mem::offset_of!(Jump, code) as i32));
-        self.define(self.ops.len(), Loc::Scratch(RAX, true));
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! A block is emitted once for each way in which the flags follow where it is entered
 //! ([`Version`]). So a loop's second round knows what its first one left, and nothing has to be
-//! written down on the way. If there are too many ways, they are written to memory, and the version
-//! that looks there serves.
+//! written down on the way. A version also knows which call it was reached from, so that a RET has a
+//! guess. If there are too many ways, recipes are written to memory, and the version that looks there
+//! serves.
 
-use trine_x86::Width;
+use trine_x86::{Width, slot};
 
 use super::{
     TLB_ADDEND,
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// The most versions of a block that know how the flags follow.
-const VERSIONS: usize = 2;
+const VERSIONS: usize = 4;
 
 /// The families without which accesses do not share.
 const SHARING: [Family; 3] = [Family::Share, Family::Memory, Family::Atomic];
@@ -40,6 +41,8 @@ pub(super) struct Version {
     rest: Option<usize>,
     /// How the flags follow when it is entered.
     recipe: Recipe,
+    /// The block to which the next RET will mostly go: that behind the last call.
+    returns: Option<usize>,
     label: Label,
     done: bool,
 }
@@ -62,40 +65,54 @@ impl Emitter<'_> {
     /// Where the present block goes on from the present step if its accesses cannot share.
     pub(super) fn alone(&mut self) -> Label {
         let label = self.asm.label();
-        let (block, recipe) = (self.block, self.recipe);
-        self.versions.push(Version { block, rest: Some(self.step), recipe, label, done: false });
+        let (block, recipe, returns) = (self.block, self.recipe, self.returns);
+        let rest = Some(self.step);
+        self.versions.push(Version { block, rest, recipe, returns, label, done: false });
         label
     }
 
     /// The version of a block for those who come with this recipe. If it is another version, they
     /// have to write the recipe to memory.
     fn version(&mut self, block: usize, recipe: Recipe) -> usize {
-        if let Some((n, _)) = self.find_version(block, recipe) {
-            return n;
-        }
         let known = self.versions.iter().filter(|v| v.block == block && v.rest.is_none()).count();
-        let recipe = if known < VERSIONS { recipe } else { Recipe::MEMORY };
-        if let Some((n, _)) = self.find_version(block, recipe) {
-            return n;
+        let all = [(recipe, self.returns), (Recipe::MEMORY, self.returns), (Recipe::MEMORY, None)];
+        // The more there are, the less each may know.
+        let least = known.saturating_sub(VERSIONS - 1).min(all.len() - 1);
+        for (n, (recipe, returns)) in all.into_iter().enumerate() {
+            if let Some((version, _)) = self.find_version(block, recipe, returns) {
+                return version;
+            }
+            if n == least {
+                let label = self.asm.label();
+                let version = Version { block, rest: None, recipe, returns, label, done: false };
+                self.versions.push(version);
+                break;
+            }
         }
-        let label = self.asm.label();
-        self.versions.push(Version { block, rest: None, recipe, label, done: false });
         self.versions.len() - 1
     }
 
-    fn find_version(&self, block: usize, recipe: Recipe) -> Option<(usize, &Version)> {
+    fn find_version(
+        &self,
+        block: usize,
+        recipe: Recipe,
+        returns: Option<usize>,
+    ) -> Option<(usize, &Version)> {
         let mut versions = self.versions.iter().enumerate();
-        versions.find(|(_, v)| v.block == block && v.rest.is_none() && v.recipe == recipe)
+        versions.find(|(_, v)| {
+            v.block == block && v.rest.is_none() && v.recipe == recipe && v.returns == returns
+        })
     }
 
     fn emit_version(&mut self, n: usize) {
         let region = self.region;
-        let Version { block: number, rest, recipe, label, .. } = self.versions[n];
+        let Version { block: number, rest, recipe, returns, label, .. } = self.versions[n];
         self.versions[n].done = true;
         let block = &region.blocks[number];
         (self.block, self.block_ip) = (number, block.ip);
         self.asm.bind(label);
         (self.recipe, self.stored, self.host) = (recipe, false, 0);
+        self.returns = returns;
         self.shared.clear();
         if rest.is_none() {
             self.charge(block);
@@ -119,8 +136,12 @@ impl Emitter<'_> {
     /// In the rest of a block: others whose rest begins here come in.
     fn join_others(&mut self, block: &Block) {
         let (number, step, recipe) = (self.block, Some(self.step), self.recipe);
-        let joins =
-            |v: &&mut Version| !v.done && v.block == number && v.rest == step && v.recipe == recipe;
+        let returns = self.returns;
+        let joins = |v: &&mut Version| {
+            !v.done
+                && (v.block, v.rest) == (number, step)
+                && (v.recipe, v.returns) == (recipe, returns)
+        };
         let mut labels = Vec::new();
         for version in self.versions.iter_mut().filter(joins) {
             version.done = true;
@@ -188,10 +209,18 @@ impl Emitter<'_> {
         match block.end {
             End::Next => self.edge(next),
             End::Branch => self.branch(next, taken),
-            End::Goto => self.edge(taken),
+            End::Goto => {
+                if block.calls {
+                    self.returns = block.inside[0];
+                }
+                self.edge(taken);
+            }
             // All jumps are the interpreter's.
             End::Jump if self.without.has(Family::Chain) => self.asm.ud2(),
             End::Jump => {
+                if let Some(to) = self.expected_return() {
+                    return self.go_back(to);
+                }
                 self.remember();
                 match self.values.locs[self.ops.len()] {
                     Loc::Scratch(reg, _) => self.asm.jmp_to(reg),
@@ -229,7 +258,8 @@ impl Emitter<'_> {
 
     /// Whether code that goes there does not have to be emitted any more.
     fn is_there(&self, (_, inside): Target) -> bool {
-        inside.is_none_or(|to| self.find_version(to, self.recipe).is_some_and(|v| v.1.done))
+        let there = |to| self.find_version(to, self.recipe, self.returns).is_some_and(|v| v.1.done);
+        inside.is_none_or(there)
     }
 
     /// Goes to a place under a condition of the host's flags.
@@ -268,6 +298,28 @@ impl Emitter<'_> {
             true => self.asm.jmp(label),
             false => self.follows = Some(n),
         }
+    }
+
+    /// If the present step is a RET, and there is a guess where it goes: to which block.
+    pub(super) fn expected_return(&self) -> Option<usize> {
+        let pops = self.ops().iter().any(|op| matches!(op, Op::Set(_, slot::RSP, _)));
+        self.returns.filter(|_| pops)
+    }
+
+    /// Behind a RET whose target has 0 in the place of its code if it was the expected one.
+    fn go_back(&mut self, to: usize) {
+        let other = self.asm.label();
+        match self.values.locs[self.ops.len()] {
+            Loc::Scratch(RAX, _) => {}
+            Loc::Scratch(reg, _) => self.asm.load(Width::W64, RAX, reg),
+            Loc::Spill(n) => self.asm.load(Width::W64, RAX, spill(n)),
+            _ => unreachable!("it was looked up"),
+        }
+        self.asm.test(Width::W64, RAX, RAX);
+        self.asm.jcc(cc::NE, other);
+        self.stubs.push(Stub::Elsewhere { label: other, recipe: self.recipe });
+        (self.host, self.returns) = (0, None);
+        self.edge((self.region.blocks[to].ip, Some(to)));
     }
 
     /// Leaves the region for a known place.
@@ -325,6 +377,32 @@ impl Emitter<'_> {
         }
     }
 
+    fn go_elsewhere(&mut self, label: Label, recipe: Recipe) {
+        self.asm.bind(label);
+        self.recipe = recipe;
+        self.lock(RAX);
+        self.remember();
+        self.asm.jmp_to(RAX);
+        self.unlock(RAX);
+    }
+
+    fn look_up_after_all(&mut self, label: Label, back: Label, site: u32) {
+        self.asm.bind(label);
+        let once = self.asm.label();
+        self.look_up_jump(once);
+        self.asm.jmp(back);
+        self.asm.bind(once);
+        self.asm.mov_imm(RAX, u64::from(site));
+        self.leave(Reason::Once);
+    }
+
+    fn renew_hunch(&mut self, label: Label, back: Label, hunch: usize) {
+        self.asm.bind(label);
+        self.asm.load(Width::W64, RDX, tlb(self.place.class, RAX, TLB_ADDEND));
+        self.asm.store(Width::W64, super::hunch(hunch), RDX);
+        self.asm.jmp(back);
+    }
+
     fn stub(&mut self, stub: &Stub) {
         // Only the recipe came along.
         (self.stored, self.host) = (false, 0);
@@ -338,12 +416,9 @@ impl Emitter<'_> {
                 self.load_again(vectors, x87);
                 self.asm.jmp(retry);
             }
-            Stub::Hunch { label, back, hunch } => {
-                self.asm.bind(label);
-                self.asm.load(Width::W64, RDX, tlb(self.place.class, RAX, TLB_ADDEND));
-                self.asm.store(Width::W64, super::hunch(hunch), RDX);
-                self.asm.jmp(back);
-            }
+            Stub::Elsewhere { label, recipe } => self.go_elsewhere(label, recipe),
+            Stub::LookUp { label, back, site } => self.look_up_after_all(label, back, site),
+            Stub::Hunch { label, back, hunch } => self.renew_hunch(label, back, hunch),
             Stub::MissNear { label, retry, access, alone, vectors, x87 } => {
                 self.asm.bind(label);
                 self.miss_near(access, alone);
