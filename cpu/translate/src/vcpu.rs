@@ -96,7 +96,11 @@ impl Jumps {
 
     /// There is something else at RIP, or nothing.
     fn forget(&mut self, ip: u64) {
-        self.table[jump_index(ip)].ip = !NO_JUMP.ip;
+        let known = &mut self.table[jump_index(ip)];
+        // What is listed stays so; what is not must not look as if it were.
+        if known.ip == ip {
+            known.ip = !NO_JUMP.ip;
+        }
     }
 
     fn clear(&mut self) {
@@ -342,20 +346,17 @@ impl Tier for Translator {
             return false;
         }
         let state = State::of(core);
-        let known = |cache: &Cache| {
-            let key = cache.state(state)?;
-            Some((key, cache.find(core.rip, key, offset)?))
-        };
-        let mut found = known(&self.cache);
-        if found.is_none() {
+        let known = |cache: &Cache| cache.find(core.rip, cache.state(state)?, offset);
+        if known(&self.cache).is_none() {
             let shared = !self.peers.are_alone();
             self.cache.translate(core, decoder, offset, self.tuning.steps, shared);
-            found = known(&self.cache);
         }
-        let Some((_, code)) = found else { return false };
+        // Before it is found: if somebody empties the cache from here on, it counts as older.
         self.check_jumps(core);
-        if self.states[0].state.is_none_or(|(present, _)| present != state) {
-            self.change_state(state);
+        let Some(code) = known(&self.cache) else { return false };
+        let present = self.states[0].state.is_some_and(|(present, _)| present == state);
+        if !present && self.change_state(state).is_none() {
+            return false;
         }
         self.states[0].jumps.insert(core.rip, code);
         true
@@ -387,5 +388,25 @@ impl Tier for Translator {
             code_bytes: self.cache.code_bytes(),
             ..stats
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_that_was_forgotten_is_cleared_as_well() {
+        let mut jumps = Jumps::default();
+        // Nothing is known there, as after a flush.
+        jumps.forget(0x1000);
+        jumps.insert(0x1000, 1);
+        assert_eq!(jumps.find(0x1000), Some(1));
+        jumps.forget(0x1000);
+        assert_eq!(jumps.find(0x1000), None);
+        jumps.insert(0x1000, 2);
+        assert_eq!((jumps.find(0x1000), jumps.filled.len()), (Some(2), 1));
+        jumps.clear();
+        assert_eq!(jumps.find(0x1000), None);
     }
 }
