@@ -5,6 +5,7 @@ use std::{cell::Cell, ops::Range};
 use trine_x86::{Class, Flag, Insn, Width, rflags::ARITHMETIC};
 
 use super::{
+    access::{Access, Cursor},
     asm::{Alu, Asm, Label, Mem, R11, RAX, RCX, RDX, Rm, Shift, cc},
     flow::Version,
     home, place, simd, spill, tlb_addend, tlb_fetch, translated,
@@ -19,20 +20,21 @@ use crate::{
     passes,
     recipe::Made,
     share::Shared,
+    walk,
 };
 
 /// What is emitted behind the region.
 pub(super) enum Stub {
     /// A TLB miss.
-    Miss { label: Label, retry: Label, access: u32, site: u32, vectors: u32, x87: bool },
+    Miss { label: Label, retry: Label, access: Access },
+    /// An access that has left its cursor's page.
+    Moved { label: Label, back: Label, access: Access, cursor: Cursor },
     /// A RET that goes elsewhere than was expected; RAX has the code there.
     Elsewhere { label: Label, recipe: Recipe },
     /// The same: RAX is to be found for RCX.
     LookUp { label: Label, back: Label, site: u32 },
     /// A hunch was wrong.
     Hunch { label: Label, back: Label, hunch: usize },
-    /// A TLB miss of several accesses at once; if they do not all hit, each is on its own.
-    MissNear { label: Label, retry: Label, access: u32, alone: Label, vectors: u32, x87: bool },
     /// The host's vector registers do not hold the guest's.
     Vectors { label: Label, back: Label, wanted: u32 },
     /// The host's FPU does not hold the guest's state.
@@ -102,6 +104,10 @@ pub(super) struct Emitter<'a> {
     pub(super) versions: Vec<Version>,
     /// The registers of which addresses are known late.
     pub(super) late: u32,
+    /// For each block, the registers of which addresses that walk are made.
+    pub(super) steady: Vec<u32>,
+    /// How many accesses that walk there were.
+    pub(super) cursors: usize,
     /// The accesses that share a look into the TLB, by their operations, in the present block.
     pub(super) shared: Vec<(usize, Shared)>,
     /// For which register RCX holds what takes addresses near it to the host's.
@@ -118,6 +124,7 @@ pub(super) fn region(region: &Region, place: &Place, without: Families) -> Emitt
     let mut asm = Asm::default();
     let call = asm.label();
     asm.bind_at(call, distance(place, place.runtime.call));
+    let late = passes::loaded(region);
     let mut e = Emitter {
         asm,
         region,
@@ -147,7 +154,9 @@ pub(super) fn region(region: &Region, place: &Place, without: Families) -> Emitt
         left: 0,
         step_site: None,
         versions: Vec::new(),
-        late: passes::loaded(region),
+        late,
+        steady: walk::steady(region, late),
+        cursors: (place.region as usize).wrapping_mul(7),
         shared: Vec::new(),
         near: None,
         returns: None,

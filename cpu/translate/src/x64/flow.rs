@@ -9,10 +9,10 @@
 use trine_x86::{Width, slot};
 
 use super::{
-    LEFT, TLB_HOST,
+    LEFT,
     asm::{Alu, Label, Mem, RAX, RCX, RDX, cc},
     emit::{Emitter, Stub},
-    spill, tlb, translated,
+    spill, translated,
     values::Loc,
 };
 use crate::{
@@ -355,25 +355,6 @@ impl Emitter<'_> {
         }
     }
 
-    /// Asks for all of a span, of which RCX is the first byte's address and RDX the last one's page.
-    fn miss_near(&mut self, access: u32, alone: Label) {
-        self.asm.alu(Alu::Xor, Width::W64, RDX, RCX);
-        self.asm.alu_imm(Alu::And, Width::W64, RDX, -0x1000);
-        self.asm.jcc(cc::NE, alone);
-        self.asm.mov_imm(RDX, u64::from(access));
-        let miss = self.far(self.place.runtime.try_miss);
-        self.asm.call(miss);
-        self.asm.jcc(cc::E, alone);
-    }
-
-    /// Behind a call: loads what the host held before.
-    fn load_again(&mut self, vectors: u32, x87: bool) {
-        self.call_vectors(vectors);
-        if x87 {
-            self.call_x87();
-        }
-    }
-
     fn go_elsewhere(&mut self, label: Label, recipe: Recipe) {
         self.asm.bind(label);
         self.recipe = recipe;
@@ -393,35 +374,21 @@ impl Emitter<'_> {
         self.leave(Reason::Once);
     }
 
-    fn renew_hunch(&mut self, label: Label, back: Label, hunch: usize) {
-        self.asm.bind(label);
-        self.asm.load(Width::W64, RDX, tlb(self.place.class, RAX, TLB_HOST));
-        self.asm.store(Width::W64, super::hunch(hunch), RDX);
-        self.asm.jmp(back);
-    }
-
     fn stub(&mut self, stub: &Stub) {
         // Only the recipe came along.
         (self.stored, self.host) = (false, 0);
         match *stub {
-            Stub::Miss { label, retry, access, site, vectors, x87 } => {
+            Stub::Miss { label, retry, access } => {
                 self.asm.bind(label);
-                self.asm.mov_imm(RAX, u64::from(site));
-                self.asm.mov_imm(RDX, u64::from(access));
-                let miss = self.far(self.place.runtime.miss);
-                self.asm.call(miss);
-                self.load_again(vectors, x87);
+                self.miss(access);
                 self.asm.jmp(retry);
+            }
+            Stub::Moved { label, back, access, cursor } => {
+                self.move_on(label, back, access, cursor)
             }
             Stub::Elsewhere { label, recipe } => self.go_elsewhere(label, recipe),
             Stub::LookUp { label, back, site } => self.look_up_after_all(label, back, site),
             Stub::Hunch { label, back, hunch } => self.renew_hunch(label, back, hunch),
-            Stub::MissNear { label, retry, access, alone, vectors, x87 } => {
-                self.asm.bind(label);
-                self.miss_near(access, alone);
-                self.load_again(vectors, x87);
-                self.asm.jmp(retry);
-            }
             Stub::Vectors { label, back, wanted } => {
                 self.asm.bind(label);
                 self.call_vectors(wanted);
