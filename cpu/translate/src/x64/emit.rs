@@ -86,8 +86,8 @@ pub(super) struct Emitter<'a> {
     pub(super) x87: x87::Known,
     /// The operands of this step's recipe were put aside before it.
     pub(super) early: bool,
-    /// For the recipe of INC or DEC to come, CF stays where memory says.
-    pub(super) carry_in_memory: bool,
+    /// For the recipe of INC or DEC to come: where CF stays; `None`: it was put aside.
+    pub(super) carry: Option<Src>,
     /// This step looks at CF as a value.
     pub(super) reads_carry: bool,
     /// A setter of this step and its recipe, which is asked for again and again.
@@ -143,7 +143,7 @@ pub(super) fn region(region: &Region, place: &Place, without: Families) -> Emitt
         vectors: simd::IN_CORE,
         x87: x87::Known::default(),
         early: false,
-        carry_in_memory: false,
+        carry: None,
         reads_carry: false,
         made_recipe: Cell::new(None),
         stubs: Vec::new(),
@@ -342,7 +342,7 @@ impl Emitter<'_> {
             .ops()
             .iter()
             .any(|op| matches!(op, Op::SetFlags(_, Setter::Inc { .. } | Setter::Dec { .. })));
-        self.carry_in_memory = false;
+        self.carry = None;
         let lowered = !self.without.has(Family::Flags);
         if counts && lowered && step.live & trine_x86::rflags::CF != 0 {
             self.save_carry(step.stops);
