@@ -29,6 +29,8 @@ pub enum Family {
     /// One look into the TLB for several accesses. (It takes native loads, stores and locked
     /// operations.)
     Share,
+    /// Accesses in loops that keep to a page without a look into the TLB.
+    Walk,
     /// Locked operations.
     Atomic,
     /// The arithmetic flags: recipes, and conditions told by the host's flags.
@@ -45,7 +47,7 @@ pub enum Family {
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Alu,
         Self::Mov,
         Self::Shift,
@@ -54,6 +56,7 @@ impl Family {
         Self::Address,
         Self::Memory,
         Self::Share,
+        Self::Walk,
         Self::Atomic,
         Self::Flags,
         Self::Chain,
@@ -74,6 +77,7 @@ impl Family {
             Self::Address => "address",
             Self::Memory => "memory",
             Self::Share => "share",
+            Self::Walk => "walk",
             Self::Atomic => "atomic",
             Self::Flags => "flags",
             Self::Chain => "chain",

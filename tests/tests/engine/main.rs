@@ -7,6 +7,7 @@ mod debug;
 mod order;
 mod paging;
 mod simd;
+mod walk;
 
 use std::{
     num::NonZeroU64,

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     code::Runtime,
+    family::Family,
     helper,
     ir::{Op, Val},
     share::{Shared, Span},
@@ -195,7 +196,7 @@ impl Emitter<'_> {
         if aligned {
             self.stop_unless_aligned(RCX, bytes);
         }
-        if walk::walks(self.ops(), at, self.steady[self.block]) {
+        if !self.without.has(Family::Walk) && walk::walks(self.ops(), at, self.steady[self.block]) {
             // The others are for registers.
             self.cursors += 1;
             let cursor = Self::cursor(access, class, 16 + self.cursors % 16);

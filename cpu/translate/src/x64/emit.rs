@@ -160,7 +160,10 @@ pub(super) fn region(region: &Region, place: &Place, without: Families) -> Emitt
         step_site: None,
         versions: Vec::new(),
         late: passes::loaded(region),
-        steady: walk::steady(region),
+        steady: match without.has(Family::Walk) {
+            true => vec![0; region.blocks.len()],
+            false => walk::steady(region),
+        },
         nears: std::array::from_fn(|reg| near(reg as u8)),
         cursors: (place.region as usize).wrapping_mul(7),
         shared: Vec::new(),
