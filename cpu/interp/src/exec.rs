@@ -218,18 +218,7 @@ impl<const FULL: bool, const FLAGS: bool> Sem for Path<'_, FULL, FLAGS> {
     ) -> Result<u64, Stopped> {
         let place = self.locked_place::<R>(w, i, seg, offset)?;
         let carry = u64::from(self.x.core.flags.cf());
-        let f = |old: u64| match op {
-            Rmw::Xchg => operand,
-            Rmw::Add => old.wrapping_add(operand),
-            Rmw::Sub => old.wrapping_sub(operand),
-            Rmw::And => old & operand,
-            Rmw::Or => old | operand,
-            Rmw::Xor => old ^ operand,
-            Rmw::Adc => old.wrapping_add(operand).wrapping_add(carry),
-            Rmw::Sbb => old.wrapping_sub(operand).wrapping_sub(carry),
-            Rmw::Neg => old.wrapping_neg(),
-        };
-        Ok(self.x.core.update_place(w, place, f))
+        Ok(self.x.core.update_place(w, place, |old| op.eval(old, operand, carry)))
     }
 
     #[inline(always)]
