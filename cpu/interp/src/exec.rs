@@ -473,11 +473,6 @@ impl<const FULL: bool, const FLAGS: bool> Sem for Path<'_, FULL, FLAGS> {
     }
 
     #[inline(always)]
-    fn repeat(&mut self, i: &Insn) {
-        self.x.core.rip = self.x.start(i);
-    }
-
-    #[inline(always)]
     fn when(
         &mut self,
         condition: u64,

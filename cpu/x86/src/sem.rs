@@ -348,8 +348,6 @@ pub trait Sem: Sized {
         i: &Insn,
         condition: Option<Self::Value>,
     ) -> Result<(), Self::Stop>;
-    /// Stays at this instruction: the next iteration of REP.
-    fn repeat(&mut self, i: &Insn);
     /// Runs `body` only if `condition` is not 0.
     ///
     /// # Errors
