@@ -218,6 +218,17 @@ pub enum MachineError {
     /// The host fails.
     #[error("{0}")]
     Host(String),
+    /// A part of the machine panicked; the panic's own message has gone to stderr.
+    #[error(
+        "{part} met an error in Trine itself, see above: please report it; until it is mended, \
+         another engine than {engine} (see --engine) may run this guest"
+    )]
+    Panic {
+        /// Who panicked.
+        part: String,
+        /// The engine's name.
+        engine: &'static str,
+    },
 }
 
 /// A PC.
@@ -395,6 +406,9 @@ impl Machine {
             }
             Cause::Breakpoint(vcpu, rip) => Ending::Breakpoint(vcpu, rip),
             Cause::Engine(e) => return Err(e.into()),
+            Cause::Panic(part) => {
+                return Err(MachineError::Panic { part, engine: self.engine.name() });
+            }
             Cause::Host(why) => return Err(MachineError::Host(why)),
             Cause::Asked(request) => Ending::Asked(request),
             Cause::Condition(Reached::Serial) => Ending::Condition,

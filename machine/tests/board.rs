@@ -280,6 +280,19 @@ fn endings_have_the_promised_status() {
 }
 
 #[test]
+fn a_vcpu_that_panics_ends_the_run_with_an_error() {
+    for clock in CLOCKS {
+        // One of the others would never end by itself, one sleeps.
+        let (mut machine, _) = machine(clock, vec![vec![Spin], vec![Work(9), Panic], vec![Halt]]);
+        let error = machine.run(PATIENCE).expect_err("it panicked").to_string();
+        assert!(error.contains("see above") && error.contains("--engine"), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+        // What is left can still be looked at.
+        assert_eq!(machine.stats(None).vcpus.len(), 3);
+    }
+}
+
+#[test]
 fn a_reset_starts_everything_again() {
     for clock in CLOCKS {
         let first = pic_setup().into_iter().chain([Out(0x92, 2, 1), Out(0xcf9, 6, 1), Spin]);

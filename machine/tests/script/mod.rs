@@ -35,6 +35,8 @@ pub enum Step {
     ReceiveSerial(usize),
     /// A triple fault.
     TripleFault,
+    /// A panic, as of an engine that has an error.
+    Panic,
     /// HLT with interrupts off.
     HaltForever,
     /// A jump to itself.
@@ -172,6 +174,7 @@ impl Actor {
             }
             Step::Spin => return Flow::Again,
             Step::HaltForever => return Flow::Stop(Exit::Halted),
+            Step::Panic => panic!("this panic is part of a test"),
             Step::TripleFault => {
                 return Flow::Stop(Exit::TripleFault(Box::default()));
             }
