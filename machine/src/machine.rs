@@ -219,17 +219,13 @@ pub enum MachineError {
     #[error("{0}")]
     Host(String),
     /// A part of the machine panicked; the panic's own message has gone to stderr.
-    #[error(
-        "{part} met an error in Trine itself, see above: please report it; until it is mended, \
-         another engine than {engine} (see --engine) may run this guest"
-    )]
-    Panic {
-        /// Who panicked.
-        part: String,
-        /// The engine's name.
-        engine: &'static str,
-    },
+    #[error("{0}: {PANIC_ADVICE}")]
+    Panic(String),
 }
+
+/// What to do after a panic.
+pub(crate) const PANIC_ADVICE: &str = "an error in Trine itself, see above. Please report it; \
+    until it is mended, another engine (see --engine) may run this guest";
 
 /// A PC.
 pub struct Machine {
@@ -406,9 +402,7 @@ impl Machine {
             }
             Cause::Breakpoint(vcpu, rip) => Ending::Breakpoint(vcpu, rip),
             Cause::Engine(e) => return Err(e.into()),
-            Cause::Panic(part) => {
-                return Err(MachineError::Panic { part, engine: self.engine.name() });
-            }
+            Cause::Panic(part) => return Err(MachineError::Panic(part)),
             Cause::Host(why) => return Err(MachineError::Host(why)),
             Cause::Asked(request) => Ending::Asked(request),
             Cause::Condition(Reached::Serial) => Ending::Condition,

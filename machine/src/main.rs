@@ -40,8 +40,14 @@ fn main() -> ExitCode {
         Err(e) => return usage(&e),
     };
     let result = match cli.command {
-        None => demonstrate(),
-        Some(Command::Run(args)) => run(&args),
+        None => {
+            console::end_on_second_panic(FAILED);
+            demonstrate()
+        }
+        Some(Command::Run(args)) => {
+            console::end_on_second_panic(FAILED);
+            run(&args)
+        }
         Some(Command::Probe { json }) => probe(json),
         Some(Command::Compare { .. }) => Err("trine compare is not available yet".into()),
         Some(Command::Conform(args)) => {
