@@ -6,6 +6,8 @@
 //!
 //! Privilege is not checked at a hit. Instead there is a set of entries for each class of access.
 
+use std::mem::offset_of;
+
 /// Who accesses: each has entries of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
@@ -35,13 +37,13 @@ pub struct Entry {
     pub read: u64,
     /// The same for writes; with bit 11 set if stores may not be quiet ([`Tlb::set_quiet`]).
     pub write: u64,
-    /// The same for instruction fetches.
-    pub fetch: u64,
     /// What added to the linear address gives the offset in RAM.
     pub addend: u64,
+    /// What added to the linear address gives the host's, for generated code.
+    pub host: u64,
 }
 
-const EMPTY: Entry = Entry { read: NONE, write: NONE, fetch: NONE, addend: 0 };
+const EMPTY: Entry = Entry { read: NONE, write: NONE, addend: 0, host: 0 };
 
 impl Entry {
     /// Whether the page of `lin` may be written, quietly or not.
@@ -85,6 +87,8 @@ pub struct Rights {
 #[repr(C)]
 pub struct Tlb {
     entries: [Entry; ENTRIES * CLASSES],
+    /// For each entry the page's linear address if instructions may be fetched from there.
+    fetch: [u64; ENTRIES * CLASSES],
     /// A bit for each entry: it is a global page's.
     global: [u64; ENTRIES * CLASSES / 64],
     /// For each class, the least aligned range (base, mask) that holds all large pages.
@@ -95,6 +99,8 @@ pub struct Tlb {
     listed: [u64; ENTRIES * CLASSES / 64],
     /// Counts the occasions at which a translation may have become void.
     epoch: u32,
+    /// The host address of RAM's first byte.
+    ram: u64,
 }
 
 impl Tlb {
@@ -107,14 +113,23 @@ impl Tlb {
     /// ... and mask.
     pub const SLOT_MASK: u64 = ((ENTRIES - 1) * size_of::<Entry>()) as u64;
 
-    pub(crate) fn new() -> Self {
+    /// Where an entry's tag for fetches lies in the structure.
+    #[must_use]
+    pub fn fetch_offset(class: Class, lin: u64) -> usize {
+        offset_of!(Self, fetch) + size_of::<u64>() * Self::index(class, lin)
+    }
+
+    /// For RAM whose first byte is at that address of the host.
+    pub(crate) fn new(ram: u64) -> Self {
         Self {
             entries: [EMPTY; ENTRIES * CLASSES],
+            fetch: [NONE; ENTRIES * CLASSES],
             global: [0; ENTRIES * CLASSES / 64],
             large: [None; 3],
             filled: Vec::new(),
             listed: [0; ENTRIES * CLASSES / 64],
             epoch: 0,
+            ram,
         }
     }
 
@@ -125,6 +140,14 @@ impl Tlb {
         &self.entries[Self::index(class, lin)]
     }
 
+    /// The offset in RAM of `lin`, if the TLB lets `class` fetch instructions there.
+    #[inline(always)]
+    #[must_use]
+    pub fn fetches(&self, class: Class, lin: u64) -> Option<u64> {
+        let n = Self::index(class, lin);
+        (self.fetch[n] == lin & !0xfff).then(|| self.entries[n].offset(lin))
+    }
+
     /// Remembers that the page of `lin` lies at `offset` (of the page's first byte) in RAM.
     pub fn fill(&mut self, class: Class, lin: u64, offset: u64, rights: Rights) {
         let page = lin & !0xfff;
@@ -133,9 +156,10 @@ impl Tlb {
         self.entries[n] = Entry {
             read: tag(rights.read),
             write: tag(rights.write) | if rights.quiet { 0 } else { LOUD },
-            fetch: tag(rights.fetch),
             addend: offset.wrapping_sub(page),
+            host: offset.wrapping_sub(page).wrapping_add(self.ram),
         };
+        self.fetch[n] = tag(rights.fetch);
         let (word, bit) = (&mut self.global[n / 64], n % 64);
         *word = *word & !(1 << bit) | u64::from(rights.global) << bit;
         if self.listed[n / 64] >> bit & 1 == 0 {
@@ -163,7 +187,7 @@ impl Tlb {
     pub fn flush(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
         for n in self.filled.drain(..).map(usize::from) {
-            self.entries[n] = EMPTY;
+            (self.entries[n], self.fetch[n]) = (EMPTY, NONE);
         }
         self.listed.fill(0);
         self.large = [None; 3];
@@ -172,12 +196,12 @@ impl Tlb {
     /// Forgets everything but global pages.
     pub fn flush_local(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
-        let Self { entries, global, listed, filled, .. } = self;
+        let Self { entries, fetch, global, listed, filled, .. } = self;
         filled.retain(|n| {
             let (word, bit) = (usize::from(n / 64), n % 64);
             let stays = global[word] >> bit & 1 != 0;
             if !stays {
-                entries[usize::from(*n)] = EMPTY;
+                (entries[usize::from(*n)], fetch[usize::from(*n)]) = (EMPTY, NONE);
                 listed[word] &= !(1 << bit);
             }
             stays
@@ -216,9 +240,11 @@ impl Tlb {
         for class in [Class::Supervisor, Class::SupervisorAc, Class::User] {
             if self.large[class as usize].is_some_and(|(base, mask)| lin & mask == base) {
                 self.entries[class as usize * ENTRIES..][..ENTRIES].fill(EMPTY);
+                self.fetch[class as usize * ENTRIES..][..ENTRIES].fill(NONE);
                 self.large[class as usize] = None;
             } else {
-                self.entries[Self::index(class, lin)] = EMPTY;
+                let n = Self::index(class, lin);
+                (self.entries[n], self.fetch[n]) = (EMPTY, NONE);
             }
         }
     }
@@ -254,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_crossing_access_never_hits() {
-        let mut tlb = Tlb::new();
+        let mut tlb = Tlb::new(0);
         tlb.fill(Class::User, 0x5000, 0x1000, RW);
         tlb.fill(Class::User, 0x6000, 0x8000, RW);
         let hit = |lin: u64, size: u64| {
@@ -268,7 +294,7 @@ mod tests {
 
     #[test]
     fn global_pages_stay_and_large_ones_go_whole() {
-        let mut tlb = Tlb::new();
+        let mut tlb = Tlb::new(0);
         let big = Rights { shift: 21, global: true, ..RW };
         tlb.fill(Class::Supervisor, 0xffff_8000_0020_3000, 0x3000, big);
         tlb.fill(Class::Supervisor, 0x7000, 0x3000, RW);

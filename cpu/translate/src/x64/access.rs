@@ -7,8 +7,8 @@ use std::mem::offset_of;
 use trine_x86::{Extent, Rmw, Seg, Tlb, Width};
 
 use super::{
-    TLB_ADDEND, TLB_READ, TLB_WRITE,
-    asm::{Alu, Gpr, Label, Mem, R11, R15, RAX, RCX, RDX, Rm, Unary, cc},
+    TLB_HOST, TLB_READ, TLB_WRITE,
+    asm::{Alu, Gpr, Label, Mem, R11, RAX, RCX, RDX, Rm, Unary, cc},
     base,
     emit::{Emitter, Stub},
     extent, near, slot, tlb,
@@ -86,12 +86,11 @@ impl Emitter<'_> {
         self.defined(n, to, Width::W32, true);
     }
 
-    /// RCX = offset in RAM of `w` at linear address `at`, or the step stops.
+    /// RCX = the host's address of `w` at linear address `at`, or the step stops.
     fn find(&mut self, w: Width, at: Val, write: bool) {
         let place = self.reach(w.bytes() as u32, at, write, false);
         if place != Self::found() {
             self.quiet().lea(Width::W64, RCX, place);
-            self.noisy().alu(Alu::Sub, Width::W64, RCX, R15);
             self.near = None;
         }
     }
@@ -136,7 +135,7 @@ impl Emitter<'_> {
         if self.is_late(at) {
             self.have_hunch(site);
         } else {
-            self.noisy().alu_from(Alu::Add, Width::W64, RCX, tlb(class, RAX, TLB_ADDEND));
+            self.noisy().alu_from(Alu::Add, Width::W64, RCX, tlb(class, RAX, TLB_HOST));
         }
         let access = bytes | if write { helper::WRITE } else { 0 };
         self.stubs.push(Stub::Miss { label: miss, retry, access, site, vectors, x87 });
@@ -165,7 +164,7 @@ impl Emitter<'_> {
         let (class, hunch) = (self.place.class, site as usize);
         let a = self.noisy();
         a.load(Width::W64, RDX, super::hunch(hunch));
-        a.alu_from(Alu::Cmp, Width::W64, RDX, tlb(class, RAX, TLB_ADDEND));
+        a.alu_from(Alu::Cmp, Width::W64, RDX, tlb(class, RAX, TLB_HOST));
         a.jcc(cc::NE, wrong);
         a.bind(back);
         a.alu(Alu::Add, Width::W64, RCX, RDX);
@@ -235,8 +234,7 @@ impl Emitter<'_> {
         self.look(span.bytes, span.write, miss);
         let class = self.place.class;
         let a = self.noisy();
-        a.load(Width::W64, RCX, tlb(class, RAX, TLB_ADDEND));
-        a.alu(Alu::Add, Width::W64, RCX, R15);
+        a.load(Width::W64, RCX, tlb(class, RAX, TLB_HOST));
         a.store(Width::W64, near(base), RCX);
         let access = match (span.write, span.later) {
             (true, true) => helper::WRITE_LATER,
@@ -252,7 +250,7 @@ impl Emitter<'_> {
 
     /// The place that [`Emitter::find`] found.
     pub(super) fn found() -> Mem {
-        Mem::indexed(R15, RCX, 0)
+        Mem::at(RCX, 0)
     }
 
     /// [`Op::Load`].
@@ -320,7 +318,7 @@ impl Emitter<'_> {
             }
             _ => unreachable!("it was opened"),
         };
-        self.store_to(w, Mem::indexed(R15, at, 0), v);
+        self.store_to(w, Mem::at(at, 0), v);
     }
 
     /// [`Op::Update`].
@@ -381,7 +379,7 @@ impl Emitter<'_> {
             }
             Rmw::Xchg | Rmw::Add | Rmw::Sub => unreachable!("these need no loop"),
         }
-        a.lock_cmpxchg(w, Mem::indexed(R15, RCX, 0), R11);
+        a.lock_cmpxchg(w, Mem::at(RCX, 0), R11);
         a.jcc(cc::NE, again);
     }
 

@@ -5,10 +5,9 @@ use std::{cell::Cell, ops::Range};
 use trine_x86::{Class, Flag, Insn, Width, rflags::ARITHMETIC};
 
 use super::{
-    TLB_ADDEND, TLB_FETCH,
     asm::{Alu, Asm, Label, Mem, R11, RAX, RCX, RDX, Rm, Shift, cc},
     flow::Version,
-    home, place, simd, spill, tlb_entry, translated,
+    home, place, simd, spill, tlb_addend, tlb_fetch, translated,
     values::{Loc, Values},
     x87,
 };
@@ -45,7 +44,7 @@ pub(super) enum Stub {
     /// Goes to those who look into memory how the flags follow.
     Forget { label: Label, to: Label, recipe: Recipe },
     /// Too few instructions left for a block.
-    Budget { label: Label, ip: u64, recipe: Recipe },
+    Budget { label: Label, ip: u64, steps: u32, recipe: Recipe },
     /// The jump cache does not know a direct target.
     Unknown { label: Label, exit: u32 },
 }
@@ -243,9 +242,10 @@ impl Emitter<'_> {
         let bail = self.bail();
         let class = if self.place.class == Class::User { Class::User } else { Class::Supervisor };
         let a = self.noisy();
-        for (part, value) in [(TLB_FETCH, beyond.lin), (TLB_ADDEND, beyond.addend)] {
+        let (lin, addend) = (beyond.lin, beyond.addend);
+        for (known, value) in [(tlb_fetch(class, lin), lin), (tlb_addend(class, lin), addend)] {
             a.mov_imm(RDX, value);
-            a.alu_from(Alu::Cmp, Width::W64, RDX, tlb_entry(class, beyond.lin, part));
+            a.alu_from(Alu::Cmp, Width::W64, RDX, known);
             a.jcc(cc::NE, bail);
         }
         a.mov_imm(RDX, beyond.version as u64);

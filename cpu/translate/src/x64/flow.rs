@@ -9,7 +9,7 @@
 use trine_x86::{Width, slot};
 
 use super::{
-    TLB_ADDEND,
+    LEFT, TLB_HOST,
     asm::{Alu, Label, Mem, RAX, RCX, RDX, cc},
     emit::{Emitter, Stub},
     spill, tlb, translated,
@@ -184,13 +184,10 @@ impl Emitter<'_> {
             self.stubs.push(Stub::Out { label, ip, recipe: self.recipe });
         }
         let label = self.asm.label();
-        // In three instructions, so that hosts can rename the word; an ADD to memory waits for it.
-        self.asm.load(Width::W32, RAX, translated!(left));
-        self.asm.alu_imm(Alu::Sub, Width::W32, RAX, steps.cast_signed());
-        // Those two are one for the host.
+        // These two are one for the host.
+        self.asm.alu_imm(Alu::Sub, Width::W32, LEFT, steps.cast_signed());
         self.asm.jcc(cc::L, label);
-        self.asm.store(Width::W32, translated!(left), RAX);
-        self.stubs.push(Stub::Budget { label, ip, recipe: self.recipe });
+        self.stubs.push(Stub::Budget { label, ip, steps, recipe: self.recipe });
         self.host = 0;
     }
 
@@ -398,7 +395,7 @@ impl Emitter<'_> {
 
     fn renew_hunch(&mut self, label: Label, back: Label, hunch: usize) {
         self.asm.bind(label);
-        self.asm.load(Width::W64, RDX, tlb(self.place.class, RAX, TLB_ADDEND));
+        self.asm.load(Width::W64, RDX, tlb(self.place.class, RAX, TLB_HOST));
         self.asm.store(Width::W64, super::hunch(hunch), RDX);
         self.asm.jmp(back);
     }
@@ -451,8 +448,9 @@ impl Emitter<'_> {
                 self.remember();
                 self.asm.jmp(to);
             }
-            Stub::Budget { label, ip, recipe } => {
+            Stub::Budget { label, ip, steps, recipe } => {
                 self.asm.bind(label);
+                self.asm.alu_imm(Alu::Add, Width::W32, LEFT, steps.cast_signed());
                 self.recipe = recipe;
                 self.remember();
                 let exit = self.place.exits + self.out.exits.len() as u32;
