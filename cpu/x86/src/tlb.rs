@@ -61,6 +61,51 @@ impl Entry {
     }
 }
 
+/// The page on which a place in generated code works: one that the TLB gave for a kind of access.
+///
+/// Code that walks through memory compares with it instead of looking into the TLB each time. It may
+/// outlive the entry from which it was made, as long as nothing is flushed.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Cursor {
+    /// The page's linear address.
+    pub page: u64,
+    /// How many bytes of it an access may begin at; 0: there is no page.
+    pub room: u64,
+    /// The page's address at the host.
+    pub host: u64,
+    /// What takes linear addresses to the host's.
+    pub addend: u64,
+}
+
+impl Cursor {
+    const NONE: Self = Self { page: 0, room: 0, host: 0, addend: 0 };
+    /// Cursors for accesses of one class, of one kind and of as many bytes; places share them.
+    pub const COUNT: usize = 16;
+    /// Numbers of bytes: powers of two, up to 512.
+    pub const SIZES: usize = 10;
+}
+
+/// The cursors of all classes, for reads and for writes.
+#[repr(C)]
+struct Cursors {
+    /// By class, whether they are for writes, and logarithm of the number of bytes.
+    all: [[[[Cursor; Cursor::COUNT]; Cursor::SIZES]; 2]; CLASSES],
+    /// A bit for each innermost array: some of it may be in use.
+    used: u64,
+}
+
+impl Cursors {
+    fn flush(&mut self) {
+        let sizes = self.all.as_flattened_mut().as_flattened_mut();
+        while self.used != 0 {
+            let cursors = &mut sizes[self.used.trailing_zeros() as usize];
+            cursors.iter_mut().for_each(|cursor| cursor.room = 0);
+            self.used &= self.used - 1;
+        }
+    }
+}
+
 /// What a page may be used for, once translated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Rights {
@@ -89,6 +134,7 @@ pub struct Tlb {
     entries: [Entry; ENTRIES * CLASSES],
     /// For each entry the page's linear address if instructions may be fetched from there.
     fetch: [u64; ENTRIES * CLASSES],
+    cursors: Cursors,
     /// A bit for each entry: it is a global page's.
     global: [u64; ENTRIES * CLASSES / 64],
     /// For each class, the least aligned range (base, mask) that holds all large pages.
@@ -119,11 +165,34 @@ impl Tlb {
         offset_of!(Self, fetch) + size_of::<u64>() * Self::index(class, lin)
     }
 
+    /// The number of the cursors for accesses of `1 << size` bytes: their bit in the word that says
+    /// which are in use.
+    #[must_use]
+    pub fn cursors(class: Class, write: bool, size: usize) -> usize {
+        (class as usize * 2 + usize::from(write)) * Cursor::SIZES + size
+    }
+
+    /// Where one of the cursors of that number lies in the structure.
+    #[must_use]
+    pub fn cursor_offset(cursors: usize, n: usize) -> usize {
+        offset_of!(Self, cursors) + (cursors * Cursor::COUNT + n) * size_of::<Cursor>()
+    }
+
+    /// Where the word lies that says which cursors are in use.
+    #[must_use]
+    pub fn cursors_used_offset() -> usize {
+        offset_of!(Self, cursors) + offset_of!(Cursors, used)
+    }
+
     /// For RAM whose first byte is at that address of the host.
     pub(crate) fn new(ram: u64) -> Self {
         Self {
             entries: [EMPTY; ENTRIES * CLASSES],
             fetch: [NONE; ENTRIES * CLASSES],
+            cursors: Cursors {
+                all: [[[[Cursor::NONE; Cursor::COUNT]; Cursor::SIZES]; 2]; CLASSES],
+                used: 0,
+            },
             global: [0; ENTRIES * CLASSES / 64],
             large: [None; 3],
             filled: Vec::new(),
@@ -183,9 +252,14 @@ impl Tlb {
         self.epoch
     }
 
+    fn begin_flush(&mut self) {
+        self.epoch = self.epoch.wrapping_add(1);
+        self.cursors.flush();
+    }
+
     /// Forgets everything.
     pub fn flush(&mut self) {
-        self.epoch = self.epoch.wrapping_add(1);
+        self.begin_flush();
         for n in self.filled.drain(..).map(usize::from) {
             (self.entries[n], self.fetch[n]) = (EMPTY, NONE);
         }
@@ -195,7 +269,7 @@ impl Tlb {
 
     /// Forgets everything but global pages.
     pub fn flush_local(&mut self) {
-        self.epoch = self.epoch.wrapping_add(1);
+        self.begin_flush();
         let Self { entries, fetch, global, listed, filled, .. } = self;
         filled.retain(|n| {
             let (word, bit) = (usize::from(n / 64), n % 64);
@@ -211,6 +285,7 @@ impl Tlb {
     /// From now on stores to the page at `offset` in RAM are not quiet, wherever it is mapped.
     pub fn set_loud(&mut self, offset: u64) {
         let page = offset & !0xfff;
+        self.cursors.flush();
         for n in &self.filled {
             let entry = &mut self.entries[usize::from(*n)];
             if entry.offset(entry.write & !0xfff) == page {
@@ -221,6 +296,7 @@ impl Tlb {
 
     /// From now on no stores are quiet.
     pub fn set_all_loud(&mut self) {
+        self.cursors.flush();
         for n in &self.filled {
             self.entries[usize::from(*n)].write |= LOUD;
         }
@@ -236,7 +312,7 @@ impl Tlb {
 
     /// Forgets the page that holds `lin`, however large it was.
     pub fn flush_page(&mut self, lin: u64) {
-        self.epoch = self.epoch.wrapping_add(1);
+        self.begin_flush();
         for class in [Class::Supervisor, Class::SupervisorAc, Class::User] {
             if self.large[class as usize].is_some_and(|(base, mask)| lin & mask == base) {
                 self.entries[class as usize * ENTRIES..][..ENTRIES].fill(EMPTY);

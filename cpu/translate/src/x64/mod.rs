@@ -172,6 +172,16 @@ fn tlb_fetch(class: trine_x86::Class, lin: u64) -> Mem {
     field(offset_of!(Core, tlb) + Tlb::fetch_offset(class, lin))
 }
 
+/// A part of a [`trine_x86::Cursor`].
+fn cursor(cursors: usize, n: usize, part: usize) -> Mem {
+    field(offset_of!(Core, tlb) + Tlb::cursor_offset(cursors, n) + part)
+}
+
+/// A byte of the word that says which cursors are in use.
+fn cursors_used(byte: usize) -> Mem {
+    field(offset_of!(Core, tlb) + Tlb::cursors_used_offset() + byte)
+}
+
 const TLB_READ: usize = offset_of!(Entry, read);
 const TLB_WRITE: usize = offset_of!(Entry, write);
 const TLB_HOST: usize = offset_of!(Entry, host);
