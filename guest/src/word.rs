@@ -32,9 +32,14 @@ pub trait Word: Copy + PartialEq + sealed::Sealed {
     unsafe fn update(at: *mut u8, split: &Mutex<()>, f: impl FnMut(Self) -> Self) -> Self;
 }
 
-/// Words from which on the host's string instruction is quicker than a loop.
+/// Of `bytes`, the words that the host's string instruction copies: all of them, where they are so
+/// many that it is quicker than a loop.
 #[cfg(target_arch = "x86_64")]
-const MANY: usize = 16;
+fn at_once(bytes: usize) -> usize {
+    const MANY: usize = 16;
+    let words = bytes / 8;
+    if words < MANY { 0 } else { words }
+}
 
 /// Copies words with the host's string instruction (SDM vol. 1, section 7.3.9.3).
 ///
@@ -61,7 +66,7 @@ unsafe fn copy_words(from: *const u8, to: *mut u8, words: usize) {
 pub unsafe fn load_all(mut at: *const u8, data: &mut [u8]) {
     #[cfg(target_arch = "x86_64")]
     let data = {
-        let words = if data.len() / 8 < MANY { 0 } else { data.len() / 8 };
+        let words = at_once(data.len());
         // SAFETY: by contract; `data` is not in the mapping.
         unsafe {
             copy_words(at, data.as_mut_ptr(), words);
@@ -90,7 +95,7 @@ pub unsafe fn load_all(mut at: *const u8, data: &mut [u8]) {
 pub unsafe fn store_all(mut at: *mut u8, data: &[u8]) {
     #[cfg(target_arch = "x86_64")]
     let data = {
-        let words = if data.len() / 8 < MANY { 0 } else { data.len() / 8 };
+        let words = at_once(data.len());
         // SAFETY: by contract; `data` is not in the mapping.
         unsafe {
             copy_words(data.as_ptr(), at, words);

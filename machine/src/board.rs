@@ -7,6 +7,7 @@
 
 use std::{
     collections::VecDeque,
+    ops::Range,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -15,7 +16,7 @@ use std::{
 };
 
 use trine_devices::{
-    Ack, Backplane, Cx, DeliveryMode, Destination, Message, Power, Signal, TriggerMode,
+    Ack, Backplane, Cx, DeliveryMode, Destination, Message, Ports, Power, Signal, TriggerMode,
 };
 use trine_engine::{Access, Bus, MsrFault, Pins};
 use trine_guest::{Gpa, Ram, VmTime};
@@ -315,6 +316,40 @@ impl Board {
         result
     }
 
+    /// Divides an access (`what`, for the log) to `len` ports from `port` on among the chips there.
+    /// `each` gets a chip, its register, and which of the bytes are its.
+    fn each_port(
+        &self,
+        what: &'static str,
+        by: Access,
+        port: u16,
+        len: usize,
+        mut each: impl FnMut(&mut dyn Ports, &mut Cx<'_>, u16, Range<usize>),
+    ) {
+        self.access(by, |state, cx| {
+            let mut done = 0;
+            while done < len {
+                let at = port.wrapping_add(done as u16);
+                let claimed = state.port(self, at, len - done);
+                let part = done..done + claimed.map_or(1, |(.., len)| len);
+                done = part.end;
+                match claimed {
+                    None => state.note_unclaimed(what, u64::from(at), part.len()),
+                    Some((chip, register, _)) => {
+                        state.accessed(chip);
+                        if let Some(ports) = state.chips.device(chip).and_then(|d| d.as_ports()) {
+                            each(ports, cx, register, part);
+                        }
+                        if chip == Chip::Com1 && !state.incoming.is_empty() {
+                            state.refill_com1(cx);
+                        }
+                    }
+                }
+                self.settle(state, cx);
+            }
+        });
+    }
+
     /// As [`Board::with`], for an access by a vCPU.
     fn access<R>(&self, by: Access, f: impl FnOnce(&mut State, &mut Cx<'_>) -> R) -> R {
         let mut guard = self.lock();
@@ -578,54 +613,14 @@ impl Bus for Board {
 
     fn port_in(&self, by: Access, port: u16, data: &mut [u8]) {
         data.fill(0xff);
-        self.access(by, |state, cx| {
-            let (mut port, mut rest) = (port, data);
-            while !rest.is_empty() {
-                let claimed = state.port(self, port, rest.len());
-                let len = claimed.map_or(1, |(.., len)| len);
-                let (now, later) = rest.split_at_mut(len);
-                match claimed {
-                    None => state.note_unclaimed("IN from port", u64::from(port), len),
-                    Some((chip, register, _)) => {
-                        state.accessed(chip);
-                        if let Some(ports) = state.chips.device(chip).and_then(|d| d.as_ports()) {
-                            ports.port_in(cx, register, now);
-                        }
-                        if chip == Chip::Com1 && !state.incoming.is_empty() {
-                            state.refill_com1(cx);
-                        }
-                    }
-                }
-                self.settle(state, cx);
-                port = port.wrapping_add(len as u16);
-                rest = later;
-            }
+        self.each_port("IN from port", by, port, data.len(), |ports, cx, register, part| {
+            ports.port_in(cx, register, &mut data[part]);
         });
     }
 
     fn port_out(&self, by: Access, port: u16, data: &[u8]) {
-        self.access(by, |state, cx| {
-            let (mut port, mut rest) = (port, data);
-            while !rest.is_empty() {
-                let claimed = state.port(self, port, rest.len());
-                let len = claimed.map_or(1, |(.., len)| len);
-                let (now, later) = rest.split_at(len);
-                match claimed {
-                    None => state.note_unclaimed("OUT to port", u64::from(port), len),
-                    Some((chip, register, _)) => {
-                        state.accessed(chip);
-                        if let Some(ports) = state.chips.device(chip).and_then(|d| d.as_ports()) {
-                            ports.port_out(cx, register, now);
-                        }
-                        if chip == Chip::Com1 && !state.incoming.is_empty() {
-                            state.refill_com1(cx);
-                        }
-                    }
-                }
-                self.settle(state, cx);
-                port = port.wrapping_add(len as u16);
-                rest = later;
-            }
+        self.each_port("OUT to port", by, port, data.len(), |ports, cx, register, part| {
+            ports.port_out(cx, register, &data[part]);
         });
     }
 

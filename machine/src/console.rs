@@ -5,6 +5,7 @@
 //! on the signals that end a process.
 
 use std::{
+    cell::Cell,
     fs::File,
     io::{self, Read, Write},
     os::unix::{
@@ -25,7 +26,9 @@ use signal_hook::{
 };
 use trine_devices::SerialPeer;
 
-use crate::{Output, Remote, Request, SerialInput, cli::Serial, serial::Nobody};
+use crate::{
+    Output, Remote, Request, SerialInput, cli::Serial, machine::PANIC_ADVICE, serial::Nobody,
+};
 
 /// Ctrl-A.
 const ESCAPE: u8 = 0x01;
@@ -148,6 +151,26 @@ fn restore_on_panic() {
             next(panic);
         }));
     });
+}
+
+/// From now on, a second panic of a thread ends the process with `status` and a line that says what
+/// to do. Rust would abort it: either the first one cannot unwind through a caller, as translated
+/// code is, or what it unwinds panics as well.
+///
+/// Only for a process that does not go on after the first.
+pub fn end_on_second_panic(status: u8) {
+    thread_local! {
+        static PANICKED: Cell<bool> = const { Cell::new(false) };
+    }
+    let next = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if PANICKED.replace(true) {
+            restore();
+            say(&format!("trine: {PANIC_ADVICE}\n"));
+            std::process::exit(status.into());
+        }
+        next(panic);
+    }));
 }
 
 /// From now on, SIGINT, SIGTERM and SIGHUP clean up before they end the process as they always

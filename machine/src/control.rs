@@ -34,7 +34,9 @@ pub(crate) enum Cause {
     Breakpoint(u32, u64),
     /// The engine failed.
     Engine(EngineError),
-    /// A thread of the machine panicked or could not be made.
+    /// This part of the machine panicked.
+    Panic(String),
+    /// The host refused something.
     Host(String),
     /// Somebody outside asked.
     Asked(Request),

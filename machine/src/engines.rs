@@ -45,17 +45,10 @@ impl EngineKind {
         }
     }
 
-    /// The fastest that this host has, and what speaks against each faster one.
+    /// The fastest that this host has.
     #[must_use]
-    pub fn best() -> (Self, Vec<(Self, &'static str)>) {
-        let mut passed = Vec::new();
-        for kind in Self::ALL {
-            match kind.missing() {
-                None => return (kind, passed),
-                Some(reason) => passed.push((kind, reason)),
-            }
-        }
-        (Self::Interp, passed)
+    pub fn best() -> Self {
+        Self::ALL.into_iter().find(|kind| kind.missing().is_none()).unwrap_or(Self::Interp)
     }
 }
 
@@ -72,4 +65,27 @@ pub fn create(kind: EngineKind, ram: Arc<Ram>) -> Result<Arc<dyn Engine>, Engine
             Err(EngineError::Unavailable { engine: kind.name(), reason })
         }
     }
+}
+
+/// An engine for the guest in `ram`: the fastest that this host has and does not refuse, and what
+/// speaks against each faster one.
+///
+/// # Errors
+/// If the fastest one is not set up as it should be.
+pub fn create_best(ram: &Arc<Ram>) -> Result<(Arc<dyn Engine>, Vec<String>), EngineError> {
+    let mut passed = Vec::new();
+    for kind in EngineKind::ALL {
+        if let Some(reason) = kind.missing() {
+            passed.push(format!("{}: {reason}", kind.name()));
+            continue;
+        }
+        match create(kind, ram.clone()) {
+            Err(EngineError::Refused { engine, what, error }) => {
+                log::warn!("the host refuses the {engine} engine {what} ({error})");
+                passed.push(format!("{engine}: no {what}"));
+            }
+            engine => return Ok((engine?, passed)),
+        }
+    }
+    Ok((Arc::new(Interp::new(ram.clone())), passed))
 }

@@ -32,7 +32,7 @@ mod vcpu;
 pub use board::Board;
 pub use clock::{Clock, ClockKind};
 pub use control::{Remote, Request};
-pub use engines::{EngineKind, create as create_engine};
+pub use engines::{EngineKind, create as create_engine, create_best as create_best_engine};
 pub use machine::{Config, Ending, Guest, Limits, Machine, MachineError};
 pub use probe::Probe;
 pub use serial::{Capture, Output, SerialInput};

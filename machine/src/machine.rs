@@ -218,7 +218,14 @@ pub enum MachineError {
     /// The host fails.
     #[error("{0}")]
     Host(String),
+    /// A part of the machine panicked; the panic's own message has gone to stderr.
+    #[error("{0}: {PANIC_ADVICE}")]
+    Panic(String),
 }
+
+/// What to do after a panic.
+pub(crate) const PANIC_ADVICE: &str = "an error in Trine itself, see above. Please report it; \
+    until it is mended, another engine (see --engine) may run this guest";
 
 /// A PC.
 pub struct Machine {
@@ -395,6 +402,7 @@ impl Machine {
             }
             Cause::Breakpoint(vcpu, rip) => Ending::Breakpoint(vcpu, rip),
             Cause::Engine(e) => return Err(e.into()),
+            Cause::Panic(part) => return Err(MachineError::Panic(part)),
             Cause::Host(why) => return Err(MachineError::Host(why)),
             Cause::Asked(request) => Ending::Asked(request),
             Cause::Condition(Reached::Serial) => Ending::Condition,

@@ -6,16 +6,19 @@ use std::{
     io::{Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use clap::Parser;
+use trine_engine::{Engine, EngineError};
+use trine_guest::Ram;
 use trine_machine::{
-    ClockKind, Config, Ending, EngineKind, Guest, Limits, Machine, Probe, Request,
-    cli::{Cli, Command, RunArgs, Serial},
+    ClockKind, Config, Ending, EngineKind, Guest, Limits, Machine, MachineError, Probe, Request,
+    cli::{Cli, Command, EngineChoice, RunArgs, Serial},
     conform::conform,
     console::{self, Line, RawTerminal},
-    create_engine,
+    create_best_engine, create_engine,
 };
 use trine_x86::CpuModel;
 
@@ -37,8 +40,14 @@ fn main() -> ExitCode {
         Err(e) => return usage(&e),
     };
     let result = match cli.command {
-        None => demonstrate(),
-        Some(Command::Run(args)) => run(&args),
+        None => {
+            console::end_on_second_panic(FAILED);
+            demonstrate()
+        }
+        Some(Command::Run(args)) => {
+            console::end_on_second_panic(FAILED);
+            run(&args)
+        }
         Some(Command::Probe { json }) => probe(json),
         Some(Command::Compare { .. }) => Err("trine compare is not available yet".into()),
         Some(Command::Conform(args)) => {
@@ -93,7 +102,6 @@ fn demonstrate() -> Result<u8, Failure> {
             eprintln!("trine: skipping the {} engine: {reason}", kind.name());
             continue;
         }
-        print(&format!("--- the {} engine ---\n", kind.name()))?;
         let line = Line::open(&Serial::Stdio).map_err(|e| format!("no serial output: {e}"))?;
         let config = Config {
             serial: Some(line.peer()),
@@ -101,8 +109,14 @@ fn demonstrate() -> Result<u8, Failure> {
             unix_seconds: unix_seconds(ClockKind::Host),
             ..Config::default()
         };
-        let mut machine =
-            Machine::new(config, |ram| create_engine(kind, ram)).map_err(|e| e.to_string())?;
+        let mut machine = match Machine::new(config, |ram| create_engine(kind, ram)) {
+            Err(MachineError::Engine(e @ EngineError::Refused { .. })) => {
+                eprintln!("trine: skipping the {} engine: {e}", kind.name());
+                continue;
+            }
+            machine => machine.map_err(|e| e.to_string())?,
+        };
+        print(&format!("--- the {} engine ---\n", kind.name()))?;
         let limits = Limits { host_time: Some(DEMONSTRATION), ..Limits::default() };
         let ending = machine.run(limits).map_err(|e| e.to_string())?;
         if let Some(output) = line.output() {
@@ -126,22 +140,14 @@ fn demonstrate() -> Result<u8, Failure> {
 }
 
 /// The engine that was asked for, or the best one.
-fn engine(args: &RunArgs) -> Result<EngineKind, Failure> {
-    let Some(kind) = args.engine.named() else {
-        let (kind, passed) = EngineKind::best();
-        let reasons: Vec<String> =
-            passed.iter().map(|(kind, why)| format!("{}: {why}", kind.name())).collect();
-        let why = if reasons.is_empty() { "it is the fastest".into() } else { reasons.join("; ") };
-        eprintln!("trine: using the {} engine ({why})", kind.name());
-        return Ok(kind);
-    };
-    match kind.missing() {
-        None => Ok(kind),
-        Some(reason) => Err(format!(
-            "the {} engine is not available: {reason}; use --engine interp",
-            kind.name()
-        )),
+fn engine(choice: EngineChoice, ram: Arc<Ram>) -> Result<Arc<dyn Engine>, EngineError> {
+    if let Some(kind) = choice.named() {
+        return create_engine(kind, ram);
     }
+    let (engine, passed) = create_best_engine(&ram)?;
+    let why = if passed.is_empty() { "it is the fastest".into() } else { passed.join("; ") };
+    eprintln!("trine: using the {} engine ({why})", engine.name());
+    Ok(engine)
 }
 
 /// `trine run`.
@@ -149,7 +155,6 @@ fn run(args: &RunArgs) -> Result<u8, Failure> {
     args.check()?;
     let cpu = CpuModel::named(&args.cpu).map_err(|e| e.to_string())?;
     let guest = guest(args)?;
-    let kind = engine(args)?;
     let line = Line::open(&args.serial).map_err(|e| format!("--serial cannot be opened: {e}"))?;
     let debug = Line::open(&args.debug_console)
         .map_err(|e| format!("--debug-console cannot be opened: {e}"))?;
@@ -170,7 +175,7 @@ fn run(args: &RunArgs) -> Result<u8, Failure> {
         ..Config::default()
     };
     let mut machine =
-        Machine::new(config, |ram| create_engine(kind, ram)).map_err(|e| e.to_string())?;
+        Machine::new(config, |ram| engine(args.engine, ram)).map_err(|e| e.to_string())?;
     let no_console = |e: std::io::Error| format!("the console cannot be used: {e}");
     console::clean_up_on_signals(socket.iter().map(|s| s.0.clone()).collect())
         .map_err(no_console)?;

@@ -63,7 +63,7 @@ impl Probe {
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
             kvm: Kvm::of_this_host(),
             engines: engines.to_vec(),
-            auto: EngineKind::best().0,
+            auto: EngineKind::best(),
         }
     }
 

@@ -5,7 +5,9 @@
 //! can be looked at, saved or reset.
 
 use std::{
+    fmt,
     num::NonZeroU64,
+    panic::{AssertUnwindSafe, catch_unwind},
     thread,
     time::{Duration, Instant},
 };
@@ -62,14 +64,11 @@ impl Until<'_> {
     }
 }
 
-/// A thread that ends by a panic must not leave the others running.
-struct PanicGuard<'a>(&'a Board);
-
-impl Drop for PanicGuard<'_> {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.0.stop(Cause::Host("a thread of the machine panicked".into()));
-        }
+/// Does the work of one part of the machine. If that panics, the others stop as well, and the
+/// machine says so; it does not run again.
+fn contained(board: &Board, part: impl fmt::Display, work: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(work)).is_err() {
+        board.stop(Cause::Panic(part.to_string()));
     }
 }
 
@@ -82,17 +81,19 @@ pub(crate) fn round_on_threads(board: &Board, cpus: &mut [Cpu], until: &mut Unti
         for (id, cpu) in (0_u32..).zip(cpus.iter_mut()) {
             let spawned =
                 thread::Builder::new().name(format!("vcpu {id}")).spawn_scoped(scope, move || {
-                    let _guard = PanicGuard(board);
-                    run_thread(board, id, cpu, retired, halt && id == 0);
+                    contained(board, format_args!("vCPU {id}"), || {
+                        run_thread(board, id, cpu, retired, halt && id == 0);
+                    });
                 });
             failed = spawned.err().or(failed);
         }
         let timer = thread::Builder::new().name("timer".into()).spawn_scoped(scope, || {
-            let _guard = PanicGuard(board);
-            while !board.control().is_stopping() {
-                let due = board.advance();
-                board.sleep_until(due);
-            }
+            contained(board, "the timer", || {
+                while !board.control().is_stopping() {
+                    let due = board.advance();
+                    board.sleep_until(due);
+                }
+            });
         });
         if let Some(e) = timer.err().or(failed) {
             board.stop(Cause::Host(format!("the host has no thread for the machine: {e}")));
@@ -184,7 +185,7 @@ pub(crate) fn round_in_turns(
         } else if until.retired.is_some_and(|end| retired(cpus) >= end) {
             Reached::Instructions
         } else {
-            turn(board, cpus, next, until);
+            contained(board, "a vCPU or a device", || turn(board, cpus, next, until));
             continue;
         };
         board.control().push(Cause::Condition(reached));

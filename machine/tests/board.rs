@@ -2,12 +2,17 @@
 
 mod script;
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use script::{Log, Scripted, Scripts, Seen, Step, Step::*};
 use trine_firmware::{Boot, Entry};
 use trine_guest::{Gpa, VmTime};
-use trine_machine::{ClockKind, Config, Ending, Guest, Limits, Machine, MachineError, SerialInput};
+use trine_machine::{
+    ClockKind, Config, Ending, Guest, Limits, Machine, MachineError, SerialInput, console,
+};
 
 const PATIENCE: Limits =
     Limits { host_time: Some(Duration::from_secs(60)), guest_time: None, instructions: None };
@@ -277,6 +282,40 @@ fn endings_have_the_promised_status() {
             assert_eq!(ending.status(), status);
         }
     }
+}
+
+#[test]
+fn a_vcpu_that_panics_ends_the_run_with_an_error() {
+    for clock in CLOCKS {
+        // One of the others would never end by itself, one sleeps.
+        let (mut machine, _) = machine(clock, vec![vec![Spin], vec![Work(9), Panic], vec![Halt]]);
+        let error = machine.run(PATIENCE).expect_err("it panicked").to_string();
+        assert!(error.contains("see above") && error.contains("--engine"), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+        // What is left can still be looked at.
+        assert_eq!(machine.stats(None).vcpus.len(), 3);
+    }
+}
+
+#[test]
+fn a_panic_that_cannot_unwind_ends_the_process_with_an_error() {
+    const CHILD: &str = "TRINE_TEST_CHILD";
+    let name = "a_panic_that_cannot_unwind_ends_the_process_with_an_error";
+    if std::env::var_os(CHILD).is_some() {
+        console::end_on_second_panic(1);
+        let (mut machine, _) = machine(ClockKind::Host, vec![vec![Spin], vec![PanicInCall]]);
+        unreachable!("{:?}", machine.run(PATIENCE));
+    }
+    let child = Command::new(std::env::current_exe().expect("this is a program"))
+        .args(["--exact", name, "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .expect("it can be started again");
+    let error = String::from_utf8_lossy(&child.stderr);
+    assert_eq!(child.status.code(), Some(1), "{error}");
+    assert!(error.contains("part of a test"), "{error}");
+    let last = error.lines().last().unwrap_or_default();
+    assert!(last.starts_with("trine: ") && last.contains("--engine"), "{error}");
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn temporary(name: &str) -> PathBuf {
 
 /// The engine that `--engine auto` is.
 fn auto() -> &'static str {
-    trine_machine::EngineKind::best().0.name()
+    trine_machine::EngineKind::best().name()
 }
 
 #[test]
@@ -101,6 +101,46 @@ fn what_cannot_be_done_is_one_line_and_status_1() {
         assert!(errors[0].starts_with("trine: ") && errors[0].contains(part), "{args:?}: {err}");
     }
     fs::remove_file(&empty).expect("it is there");
+}
+
+/// The status and the log of `trine run` with so many MiB of address space.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn within(mib: u32, args: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -v $0 && exec \"$@\"", &(mib << 10).to_string()])
+        .args([env!("CARGO_BIN_EXE_trine"), "run", "--memory", "16M", "--serial", "null"])
+        .args(args)
+        .env("TRINE_LOG", "trine_translate=debug,trine_machine=warn")
+        .stdin(Stdio::null())
+        .output()
+        .expect("there is a shell");
+    (output.status.code(), text(&output.stderr))
+}
+
+#[test]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn where_memory_for_code_is_scarce_auto_is_slower_and_translate_an_error() {
+    const ONCE: &str = "is not mapped twice";
+    const REFUSED: &str = "refuses the translate engine memory for code";
+    // Until it does not suffice for one mapping, from where it does for two.
+    let mut limits = (0..50).map(|n| 400 - n * 8).map(|mib| {
+        let (status, log) = within(mib, &["--engine", "translate", "--time-limit", "0.02"]);
+        (mib, status, log)
+    });
+    let (mib, ..) = limits.find(|(_, _, log)| log.contains(ONCE)).expect("two are too many");
+    let (status, log) = within(mib, &["--engine", "translate"]);
+    assert_eq!(status, Some(0), "{mib} MiB: {log}");
+    assert!(log.contains(ONCE) && !log.contains(REFUSED), "{log}");
+
+    let (mib, status, log) =
+        limits.find(|(_, _, log)| log.contains(REFUSED)).expect("one is too many");
+    assert_eq!(status, Some(1), "{log}");
+    let last = log.lines().last().unwrap_or_default();
+    assert!(last.starts_with("trine: ") && last.contains("--engine"), "{log}");
+    let (status, log) = within(mib, &["--engine", "auto"]);
+    assert_eq!(status, Some(0), "{mib} MiB: {log}");
+    assert_eq!(log.matches(REFUSED).count(), 1, "{log}");
+    assert!(log.contains("trine: using the interp engine"), "{log}");
 }
 
 #[test]

@@ -117,6 +117,16 @@ pub enum EngineError {
         /// What is missing, and what to do.
         reason: String,
     },
+    /// The host has what the engine takes, and refuses it now. Another engine may take less.
+    #[error("the host refuses the {engine} engine {what} ({error}); use another --engine")]
+    Refused {
+        /// [`Engine::name`].
+        engine: &'static str,
+        /// What was asked for.
+        what: &'static str,
+        /// What the host says.
+        error: std::io::Error,
+    },
     /// A state that no CPU can have.
     #[error("bad CPU state: {0}")]
     BadState(String),

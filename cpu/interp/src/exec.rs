@@ -218,18 +218,7 @@ impl<const FULL: bool, const FLAGS: bool> Sem for Path<'_, FULL, FLAGS> {
     ) -> Result<u64, Stopped> {
         let place = self.locked_place::<R>(w, i, seg, offset)?;
         let carry = u64::from(self.x.core.flags.cf());
-        let f = |old: u64| match op {
-            Rmw::Xchg => operand,
-            Rmw::Add => old.wrapping_add(operand),
-            Rmw::Sub => old.wrapping_sub(operand),
-            Rmw::And => old & operand,
-            Rmw::Or => old | operand,
-            Rmw::Xor => old ^ operand,
-            Rmw::Adc => old.wrapping_add(operand).wrapping_add(carry),
-            Rmw::Sbb => old.wrapping_sub(operand).wrapping_sub(carry),
-            Rmw::Neg => old.wrapping_neg(),
-        };
-        Ok(self.x.core.update_place(w, place, f))
+        Ok(self.x.core.update_place(w, place, |old| op.eval(old, operand, carry)))
     }
 
     #[inline(always)]
@@ -481,11 +470,6 @@ impl<const FULL: bool, const FLAGS: bool> Sem for Path<'_, FULL, FLAGS> {
         }
         let next = self.x.block_ip().wrapping_add(u64::from(i.end));
         self.jump(w, i, next.wrapping_add(i64::from(i.imm) as u64))
-    }
-
-    #[inline(always)]
-    fn repeat(&mut self, i: &Insn) {
-        self.x.core.rip = self.x.start(i);
     }
 
     #[inline(always)]

@@ -110,12 +110,13 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// A cache of `len` bytes of code for guests in `ram`.
+    /// A cache of `len` bytes of code for guests in `ram`. `way` is the best one; another is taken
+    /// where the host refuses it.
     ///
     /// # Errors
     /// If the host gives no memory for code.
     pub fn new(ram: Arc<Ram>, backend: Box<dyn Backend>, way: Way, len: usize) -> io::Result<Self> {
-        let mut memory = CodeMemory::new(way, len, len / 64)?;
+        let (mut memory, way) = memory(way, len)?;
         let (code, runtime) = backend.runtime(memory.base());
         memory.write(0, &code)?;
         let runtime_len = code.len().next_multiple_of(64);
@@ -384,6 +385,19 @@ impl Cache {
         c.exits.clear();
         c.kept.clear();
         self.generation.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Memory for `len` bytes of code, and the way it is kept. Two mappings need twice the address space
+/// and a file; where the host has not got them, one has to do.
+fn memory(way: Way, len: usize) -> io::Result<(CodeMemory, Way)> {
+    let cells = len / 64;
+    match CodeMemory::new(way, len, cells) {
+        Err(e) if way == Way::Twice => {
+            log::debug!("code is not mapped twice ({e}): its pages change their protection");
+            Ok((CodeMemory::new(Way::Switch, len, cells)?, Way::Switch))
+        }
+        memory => Ok((memory?, way)),
     }
 }
 

@@ -221,10 +221,10 @@ impl Translate {
         backend: Box<dyn Backend>,
         way: Way,
     ) -> Result<Self, EngineError> {
-        let unavailable = |reason: String| EngineError::Unavailable { engine: name, reason };
         let tuning = Tuning { heat: 16, steps: BLOCK_INSNS };
-        let cache = Cache::new(ram.clone(), backend, way, CODE_BYTES)
-            .map_err(|e| unavailable(format!("no memory for code: {e}")))?;
+        let cache = Cache::new(ram.clone(), backend, way, CODE_BYTES).map_err(|error| {
+            EngineError::Refused { engine: name, what: "memory for code", error }
+        })?;
         Ok(Self { name, ram, cache: Arc::new(cache), peers: Arc::default(), tuning })
     }
 

@@ -687,11 +687,6 @@ impl Sem for Lifter<'_> {
         Ok(())
     }
 
-    fn repeat(&mut self, _: &Insn) {
-        // No hot instruction repeats.
-        self.op(Op::Stop);
-    }
-
     fn when(&mut self, condition: Val, body: impl FnOnce(&mut Self) -> Sure<()>) -> Sure<()> {
         match self.constant(condition) {
             Some(0) => return Ok(()),

@@ -1,8 +1,11 @@
 //! A vCPU's side: finding code, entering it, and what to do when it comes back.
 
-use std::sync::{
-    Arc, Mutex, PoisonError, Weak,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use trine_engine::Stats;
@@ -336,13 +339,14 @@ impl Tier for Translator {
             return Above::Ran;
         }
         let generation = self.cache.enter();
-        let above = match generation == self.known.1 {
+        // Whatever happens, nobody must wait for this vCPU for ever.
+        let above = catch_unwind(AssertUnwindSafe(|| match generation == self.known.1 {
             true => self.run_inside(core, end),
             false => Above::Cold,
-        };
+        }));
         self.cache.leave();
         self.mailbox.inside.store(false, Ordering::SeqCst);
-        above
+        above.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     fn translate(&mut self, core: &mut Core, decoder: &Decoder, offset: u64) -> bool {

@@ -73,7 +73,6 @@ pub mod efer {
     pub const LME: u64 = 1 << 8;
     pub const LMA: u64 = 1 << 10;
     pub const NXE: u64 = 1 << 11;
-    pub const FFXSR: u64 = 1 << 14;
 }
 
 /// XCR0.
@@ -115,13 +114,9 @@ pub mod msr {
     pub const APIC_BASE: u32 = 0x1b;
     pub const FEATURE_CONTROL: u32 = 0x3a;
     pub const TSC_ADJUST: u32 = 0x3b;
-    pub const SPEC_CTRL: u32 = 0x48;
-    pub const PRED_CMD: u32 = 0x49;
     pub const BIOS_UPDT_TRIG: u32 = 0x79;
     pub const BIOS_SIGN_ID: u32 = 0x8b;
     pub const MTRRCAP: u32 = 0xfe;
-    pub const ARCH_CAPABILITIES: u32 = 0x10a;
-    pub const FLUSH_CMD: u32 = 0x10b;
     pub const SYSENTER_CS: u32 = 0x174;
     pub const SYSENTER_ESP: u32 = 0x175;
     pub const SYSENTER_EIP: u32 = 0x176;

@@ -132,6 +132,26 @@ pub enum Rmw {
     Neg,
 }
 
+impl Rmw {
+    /// What it makes of `old`; `carry` is the carry flag, 0 or 1. Bits above the width of `old` are
+    /// the caller's to drop.
+    #[inline(always)]
+    #[must_use]
+    pub fn eval(self, old: u64, operand: u64, carry: u64) -> u64 {
+        match self {
+            Self::Xchg => operand,
+            Self::Add => old.wrapping_add(operand),
+            Self::Sub => old.wrapping_sub(operand),
+            Self::And => old & operand,
+            Self::Or => old | operand,
+            Self::Xor => old ^ operand,
+            Self::Adc => old.wrapping_add(operand).wrapping_add(carry),
+            Self::Sbb => old.wrapping_sub(operand).wrapping_sub(carry),
+            Self::Neg => old.wrapping_neg(),
+        }
+    }
+}
+
 /// A pure function of two words, called as it is by every engine.
 pub type Pure = fn(u64, u64) -> u64;
 
@@ -328,8 +348,6 @@ pub trait Sem: Sized {
         i: &Insn,
         condition: Option<Self::Value>,
     ) -> Result<(), Self::Stop>;
-    /// Stays at this instruction: the next iteration of REP.
-    fn repeat(&mut self, i: &Insn);
     /// Runs `body` only if `condition` is not 0.
     ///
     /// # Errors

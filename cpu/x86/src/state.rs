@@ -151,8 +151,6 @@ pub struct Msrs {
     pub pkrs: u32,
     /// IA32_XSS: which supervisor state components XSAVES manages.
     pub xss: u64,
-    /// IA32_SPEC_CTRL.
-    pub spec_ctrl: u64,
 }
 
 /// The x87 FPU (SDM vol. 1, section 8.1).

@@ -35,6 +35,10 @@ pub enum Step {
     ReceiveSerial(usize),
     /// A triple fault.
     TripleFault,
+    /// A panic, as of an engine that has an error.
+    Panic,
+    /// A panic that cannot unwind, as out of a function that translated code calls.
+    PanicInCall,
     /// HLT with interrupts off.
     HaltForever,
     /// A jump to itself.
@@ -172,6 +176,8 @@ impl Actor {
             }
             Step::Spin => return Flow::Again,
             Step::HaltForever => return Flow::Stop(Exit::Halted),
+            Step::Panic => panic!("this panic is part of a test"),
+            Step::PanicInCall => called(),
             Step::TripleFault => {
                 return Flow::Stop(Exit::TripleFault(Box::default()));
             }
@@ -217,6 +223,10 @@ impl Actor {
             _ => Flow::Stop(Exit::Halted),
         }
     }
+}
+
+extern "C" fn called() {
+    panic!("this panic is part of a test");
 }
 
 impl Vcpu for Actor {

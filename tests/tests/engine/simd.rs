@@ -3,7 +3,7 @@
 use trine_engine::{CpuState, Exit};
 use trine_x86::vector;
 
-use crate::{ENGINES, Guest};
+use crate::{ENGINES, Guest, Make};
 
 /// MXCSR after reset.
 const MASKED: u64 = 0x1f80;
@@ -95,5 +95,41 @@ fn a_task_switch_is_noticed() {
         let mut g = Guest::new(make, "64", code, numbers);
         g.until_handler(vector::NM);
         assert_eq!(g.pushed(0), 0x100c);
+    }
+}
+
+#[test]
+fn aligned_operands_near_any_register_are_checked_and_found() {
+    // With all scratch registers of a host in use, and none for the base. movaps xmm0, [base];
+    // paddd xmm0, [base + 10h]; movaps [base + 20h], xmm0; cvtsi2ss xmm1, [base + 4]; hlt
+    const OPCODES: [(&str, u8); 4] = [("0f28", 0), ("660ffe", 16), ("0f29", 32), ("f30f2a", 4)];
+    let run = |make: Make, base: u8, misaligned: u64| {
+        let mut code = String::new();
+        for (opcode, distance) in OPCODES {
+            let (prefix, opcode) = opcode.split_at(opcode.len() - 4);
+            let (rex, sib) = (0x40 | base >> 3, if base & 7 == 4 { "24" } else { "" });
+            code += &format!("{prefix}{rex:02x}{opcode}{:02x}{sib}{distance:02x}", 0x40 | base & 7);
+        }
+        let g = Guest::new(make, "64", &(code + "f4"), |s| {
+            numbers(s);
+            s.gpr[usize::from(base)] = 0x8000 + misaligned;
+        });
+        for n in 0..8 {
+            g.set_word(0x8000 + 8 * n, 0x0123_4567_89ab_cdef * (n + 1));
+        }
+        g
+    };
+    for base in 0..16 {
+        let ends = ENGINES.map(|make| {
+            let mut g = run(make, base, 0);
+            assert_eq!(g.run(100), Exit::Halted);
+            (g.state(), g.memory())
+        });
+        for end in &ends[1..] {
+            assert!(*end == ends[0], "{base}");
+        }
+        for make in ENGINES {
+            run(make, base, 4).until_handler(vector::GP);
+        }
     }
 }

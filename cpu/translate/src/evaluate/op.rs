@@ -110,18 +110,7 @@ fn update(core: &mut Core, w: Width, lin: u64, op: Rmw, operand: u64) -> Option<
     settle(core);
     let carry = u64::from(core.flags.cf());
     let at = find(core, w.bytes(), lin, true)?;
-    let new = |old: u64| match op {
-        Rmw::Xchg => operand,
-        Rmw::Add => old.wrapping_add(operand),
-        Rmw::Sub => old.wrapping_sub(operand),
-        Rmw::And => old & operand,
-        Rmw::Or => old | operand,
-        Rmw::Xor => old ^ operand,
-        Rmw::Adc => old.wrapping_add(operand).wrapping_add(carry),
-        Rmw::Sbb => old.wrapping_sub(operand).wrapping_sub(carry),
-        Rmw::Neg => old.wrapping_neg(),
-    };
-    Some(core.update_place(w, Place::Ram(at), new))
+    Some(core.update_place(w, Place::Ram(at), |old| op.eval(old, operand, carry)))
 }
 
 /// [`Op::SetFlags`] with the values that the setter uses.

@@ -120,6 +120,13 @@ impl Emitter<'_> {
     fn address_part(&mut self, reg: u8) -> Gpr {
         super::home(reg).unwrap_or_else(|| {
             let to = self.temp();
+            self.address_part_in(to, reg)
+        })
+    }
+
+    /// The same where all registers may be in use: `to` is free for it.
+    fn address_part_in(&mut self, to: Gpr, reg: u8) -> Gpr {
+        super::home(reg).unwrap_or_else(|| {
             self.quiet().load(Width::W64, to, slot(reg));
             to
         })
@@ -175,9 +182,9 @@ impl Emitter<'_> {
         if let Some(shared) = self.shared(self.now) {
             if aligned {
                 // Before anything is looked up, which would set bits in page tables.
-                let low = self.address_part(shared.base);
                 self.claim(RDX);
-                self.quiet().lea(Width::W32, RDX, Mem::at(low, shared.disp));
+                let from = self.address_part_in(RDX, shared.base);
+                self.quiet().lea(Width::W32, RDX, Mem::at(from, shared.disp));
                 self.stop_unless_aligned(RDX, bytes);
                 self.unlock(RDX);
             }
@@ -428,7 +435,7 @@ impl Emitter<'_> {
     fn look_near(&mut self, base: u8, span: Span, long: bool) {
         self.claim(RAX);
         self.claim(RDX);
-        let from = self.address_part(base);
+        let from = self.address_part_in(RCX, base);
         let w = if long { Width::W64 } else { Width::W32 };
         self.quiet().lea(w, RCX, Mem::at(from, span.start));
         let alone = Some(self.alone());

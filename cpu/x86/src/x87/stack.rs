@@ -162,9 +162,4 @@ impl X87 {
         self.status &= !TOP;
         self.valid = 0xff;
     }
-
-    /// EMMS: all registers are empty.
-    pub fn leave_mmx(&mut self) {
-        self.valid = 0;
-    }
 }

@@ -1,6 +1,6 @@
 //! Rows of instructions of one kind: what a translator does over several of them shows only there.
 
-use super::{AX, CX, DI, SI, Writer};
+use super::{AX, CX, DI, SI, SP, Writer};
 
 impl Writer<'_> {
     /// Many x87 instructions in a row, on numbers that make sense at first, under any rounding and
@@ -27,11 +27,20 @@ impl Writer<'_> {
         }
     }
 
-    /// Accesses at small distances from SI and on the stack, often in a loop, and sometimes with
-    /// others between; now and then they lie in two pages.
+    /// Accesses at small distances from a register and on the stack, often in a loop, and sometimes
+    /// with others between; now and then they lie in two pages.
     pub(super) fn near(&mut self) {
-        let from = self.place();
+        let (mut from, aligned) = (self.place(), self.noise.once_in(2));
+        if aligned {
+            from &= !15;
+        }
         self.load(SI, from);
+        let mut base = SI;
+        if self.mode.bits() == 64 && self.noise.once_in(2) {
+            base = 8 + self.noise.below(8) as u8;
+            // MOV base, RSI.
+            self.bytes(&[0x49, 0x89, 0xc0 | SI << 3 | base & 7]);
+        }
         let turns = self.noise.pick(&[0, 2, 5]);
         if turns != 0 {
             self.load(CX, turns);
@@ -40,22 +49,24 @@ impl Writer<'_> {
         for _ in 0..3 + self.noise.below(6) {
             // AX, DX, BX, BP or DI.
             let register = self.noise.pick(&[AX, 2, 3, 5, DI]);
-            match self.noise.below(10) {
+            match self.noise.below(12) {
                 0 => {
                     let ip = self.here();
                     let insn = self.tables.of(self.mode).instruction(self.noise, ip);
                     self.piece.extend(insn);
                 }
                 1 => {
-                    // ADD ESI, distance.
-                    let distance = self.noise.byte();
+                    // ADD base, distance.
+                    let distance = self.noise.byte() & if aligned { !15 } else { !0 };
                     self.wide();
-                    self.bytes(&[0x83, 0xc0 | SI, distance]);
+                    self.bytes(&[0x41][..usize::from(base >> 3)]);
+                    self.bytes(&[0x83, 0xc0 | base & 7, distance]);
                 }
                 // PUSH and POP.
                 2 => self.bytes(&[0x50 | register]),
                 3 => self.bytes(&[0x58 | register]),
-                _ => self.access_near(register),
+                4..=6 => self.vector_near(register, base),
+                _ => self.access_near(register, base),
             }
         }
         if turns != 0 {
@@ -63,10 +74,11 @@ impl Writer<'_> {
         }
     }
 
-    /// MOV, ADD, XCHG, CMP or NEG of `[SI + distance]`, of 8 bits to as many as there are.
-    fn access_near(&mut self, register: u8) {
+    /// MOV, ADD, XCHG, CMP or NEG of `[base + distance]`, of 8 bits to as many as there are.
+    fn access_near(&mut self, register: u8, base: u8) {
+        let mut rex = 0;
         match (self.mode.bits(), self.noise.below(3)) {
-            (64, 0) => self.bytes(&[0x48]),
+            (64, 0) => rex = 8,
             (_, 1) => self.bytes(&[0x66]),
             _ => {}
         }
@@ -78,9 +90,45 @@ impl Writer<'_> {
                 register,
             ),
         };
-        let base = if self.mode.bits() == 16 { 4 } else { SI };
         let distance = self.noise.byte();
-        self.bytes(&[opcode, 0x40 | register << 3 | base, distance]);
+        self.operand_near(rex, &[opcode], register, base, distance);
+    }
+
+    /// A vector or a part of one from or to `[base + distance]`, of which most must be aligned.
+    fn vector_near(&mut self, register: u8, base: u8) {
+        // MOVAPS, MOVDQA, MOVUPS, PADDD, ADDPS; MOVSS, MOVSD; CVTSI2SD.
+        let (prefix, opcode): (&[u8], u8) = self.noise.pick(&[
+            (&[], 0x28),
+            (&[], 0x29),
+            (&[0x66], 0x6f),
+            (&[0x66], 0x7f),
+            (&[], 0x10),
+            (&[], 0x11),
+            (&[0x66], 0xfe),
+            (&[], 0x58),
+            (&[0xf3], 0x10),
+            (&[0xf2], 0x11),
+            (&[0xf2], 0x2a),
+        ]);
+        self.bytes(prefix);
+        let distance = self.noise.byte() & self.noise.pick(&[!15, !15, !15, !3]);
+        self.operand_near(0, &[0x0f, opcode], register, base, distance);
+    }
+
+    /// An opcode and its operand `[base + distance]`.
+    fn operand_near(&mut self, rex: u8, opcode: &[u8], register: u8, base: u8, distance: u8) {
+        let rex = rex | base >> 3;
+        if rex != 0 {
+            self.bytes(&[0x40 | rex]);
+        }
+        self.bytes(opcode);
+        let place = if self.mode.bits() == 16 { 4 } else { base & 7 };
+        self.bytes(&[0x40 | register << 3 | place]);
+        // SP's number, and so R12's, says that a SIB byte follows: here that there is no index.
+        if self.mode.bits() != 16 && place == SP {
+            self.bytes(&[0x24]);
+        }
+        self.bytes(&[distance]);
     }
 
     /// FNINIT, FLDCW with all exceptions masked, and a few loads.

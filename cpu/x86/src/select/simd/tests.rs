@@ -305,9 +305,6 @@ impl Sem for Name {
     fn branch(&mut self, _: Width, _: &Insn, _: Option<Self::Value>) -> Result<(), Self::Stop> {
         unreachable!()
     }
-    fn repeat(&mut self, _: &Insn) {
-        unreachable!()
-    }
     fn when(
         &mut self,
         _: Self::Value,
