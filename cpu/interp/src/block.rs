@@ -2,12 +2,12 @@
 //!
 //! A block is known by where its first byte lies in RAM and by the mode it was decoded for. What
 //! may have changed since is checked at each entry: the page's [`Ram::code_version`]. If that has
-//! moved, the bytes decide; data beside code costs a comparison, not a new block.
+//! moved, the bytes decide; a change of other code in the page costs a comparison, not a new block.
 
 use std::{collections::HashMap, sync::Arc};
 
 use trine_guest::{PAGE_SIZE, Ram};
-use trine_x86::{Core, FlagEffect, Insn, Mode, Pick, Semantics, pick, rflags};
+use trine_x86::{BLOCK_BYTES, Core, FlagEffect, Insn, Mode, Pick, Semantics, pick, rflags};
 
 use crate::exec::{Exec, Path};
 
@@ -162,6 +162,13 @@ pub(crate) struct Span {
     pub(crate) rest: Option<u64>,
 }
 
+impl Span {
+    /// How many of `len` bytes lie in the first page.
+    pub(crate) fn first(self, len: usize) -> usize {
+        len.min((PAGE_SIZE - self.offset % PAGE_SIZE) as usize)
+    }
+}
+
 /// What tells whether a block's bytes may have changed.
 #[derive(Clone, Copy)]
 pub(crate) struct Freshness {
@@ -207,10 +214,7 @@ impl Block {
         if versions == self.freshness.versions {
             return true;
         }
-        let mut now = [0; 256];
-        let now = &mut now[..self.bytes.len().min(256)];
-        read(ram, self.freshness.span, now);
-        if *now != *self.bytes {
+        if !holds(ram, self.freshness.span, &self.bytes) {
             return false;
         }
         self.freshness.versions = versions;
@@ -223,10 +227,17 @@ pub(crate) fn versions(ram: &Ram, span: Span) -> (u32, u32) {
     (ram.code_version(span.offset), span.rest.map_or(0, |rest| ram.code_version(rest)))
 }
 
+/// Whether a span's bytes are these.
+pub(crate) fn holds(ram: &Ram, span: Span, bytes: &[u8]) -> bool {
+    let mut now = [0; BLOCK_BYTES + 16];
+    let now = &mut now[..bytes.len().min(BLOCK_BYTES + 16)];
+    read(ram, span, now);
+    now == bytes
+}
+
 /// Reads a span's bytes.
 pub(crate) fn read(ram: &Ram, span: Span, bytes: &mut [u8]) {
-    let first = (0x1000 - (span.offset & 0xfff) as usize).min(bytes.len());
-    let (head, tail) = bytes.split_at_mut(first);
+    let (head, tail) = bytes.split_at_mut(span.first(bytes.len()));
     ram.load_bytes(span.offset, head);
     if let Some(rest) = span.rest {
         ram.load_bytes(rest, tail);

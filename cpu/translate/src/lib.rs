@@ -87,8 +87,10 @@
 //!
 //! A store that code does itself looks at the TLB only: a write tag there promises that the page is
 //! dirty already and holds no code. When a page becomes one that holds code, every vCPU forgets its
-//! promise before the first byte is read (`vcpu::Peers`). From then on stores to that page go by the
-//! interpreter, which raises the page's version.
+//! promise before the first byte is read (`vcpu::Peers`). From then on stores to that page ask a
+//! helper, which knows where in the page code is: beside it they are done right there, and else by
+//! the interpreter, which raises the page's version. Between question and store somebody else may
+//! want to decode from there, so he waits until this vCPU has come out.
 //!
 //! Guest memory is accessed with the host's plain instructions, in order: an x86 host promises what
 //! an x86 guest expects, other hosts are told by barriers ([`a64`]).

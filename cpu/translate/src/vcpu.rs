@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use trine_engine::Stats;
+use trine_guest::Marked;
 use trine_interp::{Above, Tier};
 use trine_x86::{Core, Decoder, Seg, is_canonical};
 
@@ -36,6 +37,8 @@ struct Mailbox {
     waiting: AtomicBool,
     /// It is inside of translated code, which trusts the TLB's write tags.
     inside: AtomicBool,
+    /// It may also be about to store beside code, in granules that had none when it looked last.
+    beside: AtomicBool,
 }
 
 /// All vCPUs of a machine.
@@ -137,6 +140,7 @@ impl Translator {
         peers.add(&mailbox);
         core.quiet_writes = true;
         core.translated.ram = core.ram.host_address() as u64;
+        core.translated.beside = std::ptr::from_ref(&mailbox.beside).expose_provenance() as u64;
         Self {
             cache,
             peers,
@@ -219,6 +223,21 @@ impl Translator {
         self.states[0].state = Some((state, key));
         self.states[0].jumps.clear();
         Some(key)
+    }
+
+    /// Makes code for RIP, which lies at `offset` in RAM, if it is there to stay.
+    fn make(&mut self, core: &mut Core, decoder: &Decoder, offset: u64) {
+        let lifted = self.cache.lift(core, decoder, offset, self.tuning.steps);
+        let mut is_new = false;
+        for (at, size) in lifted.bytes.places() {
+            let marked = core.mark_code(at, size);
+            self.code_is_marked(core, at, marked);
+            is_new |= marked != Marked::Already;
+        }
+        // What was stored before a mark has not been counted.
+        if !is_new || lifted.bytes.are_in(&core.ram) {
+            self.cache.keep(lifted, !self.peers.are_alone());
+        }
     }
 
     /// Enters code, and says why it came back, with a number.
@@ -338,6 +357,9 @@ impl Tier for Translator {
         };
         self.cache.leave();
         self.mailbox.inside.store(false, Ordering::SeqCst);
+        if self.mailbox.beside.load(Ordering::Relaxed) {
+            self.mailbox.beside.store(false, Ordering::SeqCst);
+        }
         above
     }
 
@@ -346,10 +368,10 @@ impl Tier for Translator {
             return false;
         }
         let state = State::of(core);
-        let known = |cache: &Cache| cache.find(core.rip, cache.state(state)?, offset);
+        let ip = core.rip;
+        let known = |cache: &Cache| cache.find(ip, cache.state(state)?, offset);
         if known(&self.cache).is_none() {
-            let shared = !self.peers.are_alone();
-            self.cache.translate(core, decoder, offset, self.tuning.steps, shared);
+            self.make(core, decoder, offset);
         }
         // Before it is found: if somebody empties the cache from here on, it counts as older.
         self.check_jumps(core);
@@ -362,15 +384,20 @@ impl Tier for Translator {
         true
     }
 
-    fn page_holds_code(&mut self, core: &mut Core, offset: u64) {
+    fn code_is_marked(&mut self, core: &mut Core, offset: u64, new: Marked) {
+        if new == Marked::Already || self.peers.are_alone() {
+            return;
+        }
         let peers = self.peers.boxes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for peer in peers.iter().filter_map(Weak::upgrade) {
-            if Arc::ptr_eq(&peer, &self.mailbox) {
+            let asks = new == Marked::Page || peer.beside.load(Ordering::SeqCst);
+            if !asks || Arc::ptr_eq(&peer, &self.mailbox) {
                 continue;
             }
             peer.pages.lock().unwrap_or_else(PoisonError::into_inner).push(offset);
             peer.waiting.store(true, Ordering::SeqCst);
-            // Its stores by tags that it has not yet forgotten must be over before bytes are read.
+            // Its stores by tags that it has not yet forgotten, and those beside code for which it
+            // has looked already, must be over before bytes are read.
             while peer.inside.load(Ordering::SeqCst) && peer.waiting.load(Ordering::SeqCst) {
                 self.read_mail(core);
                 std::thread::yield_now();

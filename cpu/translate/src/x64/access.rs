@@ -129,17 +129,17 @@ impl Emitter<'_> {
         if aligned {
             self.stop_unless_aligned(RCX, bytes);
         }
-        let (retry, miss) = (self.asm.label(), self.asm.label());
-        self.asm.bind(retry);
+        let (found, miss) = (self.asm.label(), self.asm.label());
         let class = self.place.class;
         self.look(bytes, write, miss);
+        self.asm.bind(found);
         if self.is_late(at) {
             self.have_hunch(site);
         } else {
             self.noisy().alu_from(Alu::Add, Width::W64, RCX, tlb(class, RAX, TLB_ADDEND));
         }
         let access = bytes | if write { helper::WRITE } else { 0 };
-        self.stubs.push(Stub::Miss { label: miss, retry, access, site, vectors, x87 });
+        self.stubs.push(Stub::Miss { label: miss, found, access, site, vectors, x87 });
         self.unlock(RAX);
         self.unlock(RDX);
         Self::found()
@@ -230,9 +230,9 @@ impl Emitter<'_> {
         let from = self.address_part(base);
         let w = if long { Width::W64 } else { Width::W32 };
         self.quiet().lea(w, RCX, Mem::at(from, span.start));
-        let (retry, miss, alone) = (self.asm.label(), self.asm.label(), self.alone());
-        self.asm.bind(retry);
+        let (found, miss, alone) = (self.asm.label(), self.asm.label(), self.alone());
         self.look(span.bytes, span.write, miss);
+        self.asm.bind(found);
         let class = self.place.class;
         let a = self.noisy();
         a.load(Width::W64, RCX, tlb(class, RAX, TLB_ADDEND));
@@ -245,7 +245,7 @@ impl Emitter<'_> {
         };
         let access = span.bytes | access;
         let (vectors, x87) = (self.vectors, self.x87.loaded);
-        self.stubs.push(Stub::MissNear { label: miss, retry, access, alone, vectors, x87 });
+        self.stubs.push(Stub::MissNear { label: miss, found, access, alone, vectors, x87 });
         self.unlock(RAX);
         self.unlock(RDX);
     }

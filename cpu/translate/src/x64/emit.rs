@@ -25,7 +25,7 @@ use crate::{
 /// What is emitted behind the region.
 pub(super) enum Stub {
     /// A TLB miss.
-    Miss { label: Label, retry: Label, access: u32, site: u32, vectors: u32, x87: bool },
+    Miss { label: Label, found: Label, access: u32, site: u32, vectors: u32, x87: bool },
     /// A RET that goes elsewhere than was expected; RAX has the code there.
     Elsewhere { label: Label, recipe: Recipe },
     /// The same: RAX is to be found for RCX.
@@ -33,7 +33,7 @@ pub(super) enum Stub {
     /// A hunch was wrong.
     Hunch { label: Label, back: Label, hunch: usize },
     /// A TLB miss of several accesses at once; if they do not all hit, each is on its own.
-    MissNear { label: Label, retry: Label, access: u32, alone: Label, vectors: u32, x87: bool },
+    MissNear { label: Label, found: Label, access: u32, alone: Label, vectors: u32, x87: bool },
     /// The host's vector registers do not hold the guest's.
     Vectors { label: Label, back: Label, wanted: u32 },
     /// The host's FPU does not hold the guest's state.

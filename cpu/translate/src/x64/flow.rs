@@ -407,23 +407,23 @@ impl Emitter<'_> {
         // Only the recipe came along.
         (self.stored, self.host) = (false, 0);
         match *stub {
-            Stub::Miss { label, retry, access, site, vectors, x87 } => {
+            Stub::Miss { label, found, access, site, vectors, x87 } => {
                 self.asm.bind(label);
                 self.asm.mov_imm(RAX, u64::from(site));
                 self.asm.mov_imm(RDX, u64::from(access));
                 let miss = self.far(self.place.runtime.miss);
                 self.asm.call(miss);
                 self.load_again(vectors, x87);
-                self.asm.jmp(retry);
+                self.asm.jmp(found);
             }
             Stub::Elsewhere { label, recipe } => self.go_elsewhere(label, recipe),
             Stub::LookUp { label, back, site } => self.look_up_after_all(label, back, site),
             Stub::Hunch { label, back, hunch } => self.renew_hunch(label, back, hunch),
-            Stub::MissNear { label, retry, access, alone, vectors, x87 } => {
+            Stub::MissNear { label, found, access, alone, vectors, x87 } => {
                 self.asm.bind(label);
                 self.miss_near(access, alone);
                 self.load_again(vectors, x87);
-                self.asm.jmp(retry);
+                self.asm.jmp(found);
             }
             Stub::Vectors { label, back, wanted } => {
                 self.asm.bind(label);

@@ -2,7 +2,7 @@
 //!
 //! Calling convention: System V AMD64 ABI, section 3.2.
 
-use trine_x86::Width;
+use trine_x86::{Tlb, Width};
 
 use super::{
     HOMES,
@@ -107,7 +107,8 @@ fn store_homes(a: &mut Asm) {
     }
 }
 
-/// RCX: linear address, EDX: the access. The flags say whether it failed. Keeps all but RDX.
+/// RCX: linear address, EDX: the access. The flags say whether it failed. Keeps all but RDX, so that
+/// code goes on as if it had just found the right tag.
 fn try_miss(a: &mut Asm, host: &Switches) {
     host.put_back(a);
     a.push(RAX);
@@ -123,11 +124,13 @@ fn try_miss(a: &mut Asm, host: &Switches) {
     a.pop(RAX);
 }
 
-/// The same, EAX: the site, where it goes out if that fails.
+/// The same, EAX: the site, where it goes out if that fails. RAX is where the entry is.
 fn miss(a: &mut Asm, host: &Switches, once: Label) {
     try_miss(a, host);
     let failed = a.label();
     a.jcc(cc::E, failed);
+    a.shifted_right(RAX, RCX, Tlb::SLOT_SHIFT as u8);
+    a.alu_imm(Alu::And, Width::W32, RAX, Tlb::SLOT_MASK as i32);
     a.ret();
     a.bind(failed);
     a.alu_imm(Alu::Add, Width::W64, RSP, 8);
