@@ -113,6 +113,15 @@ pub struct Lifted {
     pub bytes: Bytes,
 }
 
+/// A place whose code changes.
+#[derive(Default)]
+struct Restless {
+    /// How often it has changed after code was made of it.
+    changes: u32,
+    /// How often somebody wanted code since.
+    asked: u32,
+}
+
 /// The part that changes.
 struct Contents {
     memory: CodeMemory,
@@ -121,6 +130,8 @@ struct Contents {
     states: Vec<State>,
     regions: Vec<Translated>,
     found: HashMap<Key, u32>,
+    /// Where code was made in vain, because the guest changed its own.
+    restless: HashMap<Key, Restless>,
     sites: Vec<Site>,
     exits: Vec<Exit>,
     /// Code has their addresses.
@@ -163,6 +174,7 @@ impl Cache {
             states: Vec::new(),
             regions: Vec::new(),
             found: HashMap::new(),
+            restless: HashMap::new(),
             sites: Vec::new(),
             exits: Vec::new(),
             kept: Vec::new(),
@@ -238,6 +250,19 @@ impl Cache {
             let region = &c.regions[*n as usize];
             region.entry == 0 && region.version == self.ram.code_version(offset)
         })
+    }
+
+    /// Whether code should be made for RIP, which lies at `offset` in RAM and of which there is none:
+    /// at once if that was never in vain, and for each time that it was, up to `most`, when twice as
+    /// many have asked.
+    #[must_use]
+    pub fn is_due(&self, core: &Core, offset: u64, most: u32) -> bool {
+        let mut c = self.contents();
+        let Some(state) = c.states.iter().position(|s| *s == State::of(core)) else { return true };
+        let key = Key { offset, ip: core.rip, state: state as u8 };
+        let Some(restless) = c.restless.get_mut(&key) else { return true };
+        restless.asked += 1;
+        restless.asked >> restless.changes.min(most) != 0
     }
 
     /// Reads a region from RIP on, which lies at `offset` in RAM, in blocks of at most so many
@@ -409,6 +434,7 @@ impl Cache {
         c.states.clear();
         c.regions.clear();
         c.found.clear();
+        c.restless.clear();
         c.sites.clear();
         c.exits.clear();
         c.kept.clear();
@@ -439,6 +465,8 @@ impl Contents {
         if !region.bytes.are_in(ram) {
             if self.found.get(&region.key) == Some(&number) {
                 self.found.remove(&region.key);
+                let restless = self.restless.entry(region.key).or_default();
+                *restless = Restless { changes: restless.changes + 1, asked: 0 };
             }
             return None;
         }

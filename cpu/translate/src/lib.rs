@@ -35,7 +35,8 @@
 //!    each vCPU has, one for each of its last states (between pages, indirectly). What is not known
 //!    there comes out and is looked up.
 //! 6. The bytes change: the entry compares the page's version with the one it was made for, and
-//!    comes out. If the region's own bytes are still the same, only the number is renewed.
+//!    comes out. If the region's own bytes are still the same, only the number is renewed; else it is
+//!    forgotten, and the next one there has to be twice as hot.
 //! 7. The memory is full: everything goes at once, when all vCPUs have come out.
 //!
 //! # Stopping
@@ -222,7 +223,7 @@ impl Translate {
         way: Way,
     ) -> Result<Self, EngineError> {
         let unavailable = |reason: String| EngineError::Unavailable { engine: name, reason };
-        let tuning = Tuning { heat: 16, steps: BLOCK_INSNS };
+        let tuning = Tuning { heat: 16, steps: BLOCK_INSNS, doublings: 6 };
         let cache = Cache::new(ram.clone(), backend, way, CODE_BYTES)
             .map_err(|e| unavailable(format!("no memory for code: {e}")))?;
         Ok(Self { name, ram, cache: Arc::new(cache), peers: Arc::default(), tuning })
@@ -232,7 +233,7 @@ impl Translate {
     /// many instructions: for tests.
     #[must_use]
     pub fn eager(self, steps: usize) -> Self {
-        Self { tuning: Tuning { heat: 1, steps }, ..self }
+        Self { tuning: Tuning { heat: 1, steps, doublings: 0 }, ..self }
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Tuning {
     pub(crate) heat: u32,
     /// The most instructions of a block.
     pub(crate) steps: usize,
+    /// How often at most that heat doubles where the guest's code keeps changing.
+    pub(crate) doublings: u32,
 }
 
 /// What other vCPUs leave for one.
@@ -371,6 +373,9 @@ impl Tier for Translator {
         let ip = core.rip;
         let known = |cache: &Cache| cache.find(ip, cache.state(state)?, offset);
         if known(&self.cache).is_none() {
+            if !self.cache.is_due(core, offset, self.tuning.doublings) {
+                return false;
+            }
             self.make(core, decoder, offset);
         }
         // Before it is found: if somebody empties the cache from here on, it counts as older.
