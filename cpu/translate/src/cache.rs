@@ -315,13 +315,13 @@ impl Cache {
         let lin = (core.rip & !(PAGE_SIZE - 1)).wrapping_add(PAGE_SIZE);
         let lin = if core.mode.is_64() { lin } else { lin & 0xffff_ffff };
         let class = if core.cpl == 3 { Class::User } else { Class::Supervisor };
-        let entry = core.tlb.entry(class, lin);
-        let offset = entry.offset(lin);
-        if entry.fetch != lin || self.ram.code_near(offset, 14) != CodeNear::Here {
+        let offset = core.tlb.fetches(class, lin)?;
+        if self.ram.code_near(offset, 14) != CodeNear::Here {
             return None;
         }
         let version = self.ram.code_version_address(offset)? as usize;
-        Some(Beyond { lin, addend: entry.addend, version, known: self.ram.code_version(offset) })
+        let addend = offset.wrapping_sub(lin);
+        Some(Beyond { lin, addend, version, known: self.ram.code_version(offset) })
     }
 
     /// Makes code of what was lifted; `shared`: other vCPUs may change the guest's code. True if there

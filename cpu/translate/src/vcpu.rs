@@ -200,11 +200,7 @@ impl Translator {
         // Instructions are fetched as what the CPU is, whatever EFLAGS.AC allows data.
         let class =
             if core.cpl == 3 { trine_x86::Class::User } else { trine_x86::Class::Supervisor };
-        let entry = core.tlb.entry(class, lin);
-        if entry.fetch != lin & !0xfff || !is_legal(core) {
-            return None;
-        }
-        let offset = entry.offset(lin);
+        let offset = core.tlb.fetches(class, lin).filter(|_| is_legal(core))?;
         let code = self.cache.find(core.rip, key, offset)?;
         self.states[0].jumps.insert(core.rip, code);
         Some(code)

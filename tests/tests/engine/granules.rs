@@ -104,6 +104,26 @@ fn code_in_the_granule_is_noticed() {
     }
 }
 
+/// Stores that walk through data of a page up to code there: what knows the page does not know all
+/// of it.
+#[test]
+fn a_walk_into_code_is_noticed() {
+    for make in ENGINES {
+        // mov edi, 1101h; mov [rdi], ecx; add edi, 4; cmp edi, 1285h; jne; call 1280h; cmp eax, ecx;
+        // jne to the end; inc ecx; jmp to the start; hlt
+        let code = "bf01110000 890f 83c704 81ff85120000 75f3 e869020000 39c8 7504 ffc1 ebe1 f4";
+        // The last two words are MOV EAX, ECX's value.
+        let mut g = Guest::new(make, "64", code, |s| s.gpr[1] = 0xb800_0000);
+        g.put(0x1285, "c3");
+        for turn in 1..60 {
+            assert_eq!(g.run(396), Exit::Budget);
+            assert_eq!((g.state().rip, g.state().gpr[1]), (0x1000, 0xb800_0000 + turn));
+        }
+        // Each turn changes code once or twice.
+        assert!((59..=118).contains(&g.ram.code_version(0x1000)), "{}", g.engine.name());
+    }
+}
+
 /// Code that is new to one vCPU while another is storing to it, in a page with code of both: when
 /// the stores are over, what they stored is executed.
 #[test]

@@ -292,8 +292,8 @@ impl Run<'_> {
         let Some(beyond) = self.program.region.beyond else { return true };
         let user = self.program.place.class == Class::User;
         let class = if user { Class::User } else { Class::Supervisor };
-        let entry = self.core.tlb.entry(class, beyond.lin);
-        (entry.fetch, entry.addend) == (beyond.lin, beyond.addend)
+        let offset = beyond.lin.wrapping_add(beyond.addend);
+        self.core.tlb.fetches(class, beyond.lin) == Some(offset)
             && version(beyond.version) == beyond.known
     }
 

@@ -9,10 +9,10 @@
 use trine_x86::{Width, slot};
 
 use super::{
-    TLB_ADDEND,
+    LEFT,
     asm::{Alu, Label, Mem, RAX, RCX, RDX, cc},
     emit::{Emitter, Stub},
-    spill, tlb, translated,
+    spill, translated,
     values::Loc,
 };
 use crate::{
@@ -184,13 +184,10 @@ impl Emitter<'_> {
             self.stubs.push(Stub::Out { label, ip, recipe: self.recipe });
         }
         let label = self.asm.label();
-        // In three instructions, so that hosts can rename the word; an ADD to memory waits for it.
-        self.asm.load(Width::W32, RAX, translated!(left));
-        self.asm.alu_imm(Alu::Sub, Width::W32, RAX, steps.cast_signed());
-        // Those two are one for the host.
+        // These two are one for the host.
+        self.asm.alu_imm(Alu::Sub, Width::W32, LEFT, steps.cast_signed());
         self.asm.jcc(cc::L, label);
-        self.asm.store(Width::W32, translated!(left), RAX);
-        self.stubs.push(Stub::Budget { label, ip, recipe: self.recipe });
+        self.stubs.push(Stub::Budget { label, ip, steps, recipe: self.recipe });
         self.host = 0;
     }
 
@@ -358,25 +355,6 @@ impl Emitter<'_> {
         }
     }
 
-    /// Asks for all of a span, of which RCX is the first byte's address and RDX the last one's page.
-    fn miss_near(&mut self, access: u32, alone: Label) {
-        self.asm.alu(Alu::Xor, Width::W64, RDX, RCX);
-        self.asm.alu_imm(Alu::And, Width::W64, RDX, -0x1000);
-        self.asm.jcc(cc::NE, alone);
-        self.asm.mov_imm(RDX, u64::from(access));
-        let miss = self.far(self.place.runtime.try_miss);
-        self.asm.call(miss);
-        self.asm.jcc(cc::E, alone);
-    }
-
-    /// Behind a call: loads what the host held before.
-    fn load_again(&mut self, vectors: u32, x87: bool) {
-        self.call_vectors(vectors);
-        if x87 {
-            self.call_x87();
-        }
-    }
-
     fn go_elsewhere(&mut self, label: Label, recipe: Recipe) {
         self.asm.bind(label);
         self.recipe = recipe;
@@ -396,35 +374,21 @@ impl Emitter<'_> {
         self.leave(Reason::Once);
     }
 
-    fn renew_hunch(&mut self, label: Label, back: Label, hunch: usize) {
-        self.asm.bind(label);
-        self.asm.load(Width::W64, RDX, tlb(self.place.class, RAX, TLB_ADDEND));
-        self.asm.store(Width::W64, super::hunch(hunch), RDX);
-        self.asm.jmp(back);
-    }
-
     fn stub(&mut self, stub: &Stub) {
         // Only the recipe came along.
         (self.stored, self.host) = (false, 0);
         match *stub {
-            Stub::Miss { label, found, access, site, vectors, x87 } => {
+            Stub::Miss { label, found, access } => {
                 self.asm.bind(label);
-                self.asm.mov_imm(RAX, u64::from(site));
-                self.asm.mov_imm(RDX, u64::from(access));
-                let miss = self.far(self.place.runtime.miss);
-                self.asm.call(miss);
-                self.load_again(vectors, x87);
+                self.miss(access);
                 self.asm.jmp(found);
+            }
+            Stub::Moved { label, back, access, cursor } => {
+                self.move_on(label, back, access, cursor)
             }
             Stub::Elsewhere { label, recipe } => self.go_elsewhere(label, recipe),
             Stub::LookUp { label, back, site } => self.look_up_after_all(label, back, site),
             Stub::Hunch { label, back, hunch } => self.renew_hunch(label, back, hunch),
-            Stub::MissNear { label, found, access, alone, vectors, x87 } => {
-                self.asm.bind(label);
-                self.miss_near(access, alone);
-                self.load_again(vectors, x87);
-                self.asm.jmp(found);
-            }
             Stub::Vectors { label, back, wanted } => {
                 self.asm.bind(label);
                 self.call_vectors(wanted);
@@ -451,8 +415,9 @@ impl Emitter<'_> {
                 self.remember();
                 self.asm.jmp(to);
             }
-            Stub::Budget { label, ip, recipe } => {
+            Stub::Budget { label, ip, steps, recipe } => {
                 self.asm.bind(label);
+                self.asm.alu_imm(Alu::Add, Width::W32, LEFT, steps.cast_signed());
                 self.recipe = recipe;
                 self.remember();
                 let exit = self.place.exits + self.out.exits.len() as u32;
