@@ -36,8 +36,12 @@ pub(crate) struct Record {
 const _: () = assert!(size_of::<Record>() == 32);
 
 impl Record {
-    pub(crate) fn new(insn: Insn) -> Self {
-        Self { insn, run: pick(&insn, PickStep).run }
+    /// The same, with all flags.
+    pub(crate) fn with_flags(&self) -> Self {
+        match FlagEffect::of(&self.insn).writes {
+            0 => *self,
+            _ => Self { insn: self.insn, run: Picked::of(&self.insn).run },
+        }
     }
 }
 
@@ -45,11 +49,17 @@ struct PickStep;
 
 /// What executes an instruction.
 pub(crate) struct Picked {
-    run: Step,
+    pub(crate) run: Step,
     /// The same without the flags, if it [is plain](Semantics::PLAIN).
     mute: Option<Step>,
     /// A block ends behind it.
-    ends: bool,
+    pub(crate) ends: bool,
+}
+
+impl Picked {
+    pub(crate) fn of(insn: &Insn) -> Self {
+        pick(insn, PickStep)
+    }
 }
 
 impl Pick for PickStep {
@@ -63,18 +73,13 @@ impl Pick for PickStep {
     }
 }
 
-/// Whether a block ends behind `insn`.
-pub(crate) fn ends(insn: &Insn) -> bool {
-    pick(insn, PickStep).ends
-}
-
 /// Mutes the instructions of a block whose flags nobody sees: others follow that set them anew, and
 /// up to there nothing can fault or leave the block. A block with mute instructions must not be left
-/// but where its chain ends by itself.
-pub(crate) fn mute(records: &mut [Record]) {
+/// but where its chain ends by itself. `picked` is what was picked for each.
+pub(crate) fn mute(records: &mut [Record], picked: &[Picked]) {
     let mut seen = rflags::ARITHMETIC;
-    for record in records.iter_mut().rev() {
-        let Some(mute) = pick(&record.insn, PickStep).mute else {
+    for (record, picked) in records.iter_mut().zip(picked).rev() {
+        let Some(mute) = picked.mute else {
             seen = rflags::ARITHMETIC;
             continue;
         };
@@ -402,7 +407,7 @@ pub(crate) fn code_address(core: &Core) -> u64 {
 
 /// A quick hash for keys that are numbers already.
 #[derive(Default)]
-pub(crate) struct Mix(u64);
+pub struct Mix(u64);
 
 impl std::hash::Hasher for Mix {
     fn finish(&self) -> u64 {

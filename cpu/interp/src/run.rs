@@ -12,7 +12,7 @@ use trine_x86::{
 };
 
 use crate::{
-    block::{self, Block, Cache, Flow, Record, Span, code_address},
+    block::{self, Block, Cache, Flow, Picked, Record, Span, code_address},
     exec::Exec,
     tier::{Above, Tier},
 };
@@ -36,6 +36,8 @@ pub struct InterpVcpu<T> {
     scratch: Vec<Record>,
     /// The beginning of a block, when there is no room for the whole.
     part: Vec<Record>,
+    /// What was picked for the block that is being decoded.
+    picked: Vec<Picked>,
     blocks_entered: u64,
     blocks_made: u64,
     blocks_stale: u64,
@@ -70,6 +72,7 @@ impl<T: Tier> InterpVcpu<T> {
             interrupt: false,
             scratch: Vec::new(),
             part: Vec::new(),
+            picked: Vec::new(),
             blocks_entered: 0,
             blocks_made: 0,
             blocks_stale: 0,
@@ -188,7 +191,7 @@ impl<T: Tier> InterpVcpu<T> {
         if let Some(part) = records.get(..room as usize).filter(|part| part.len() < records.len()) {
             // Whoever looks at what a part of a block has done sees its flags.
             self.part.clear();
-            self.part.extend(part.iter().map(|record| Record::new(record.insn)));
+            self.part.extend(part.iter().map(Record::with_flags));
             records = &self.part;
         }
         let (mut blocks, mut last) = (0, None);
@@ -460,6 +463,7 @@ impl<T: Tier> InterpVcpu<T> {
     ) -> Result<(Vec<Record>, usize), Raised> {
         let core = &mut self.exec.core;
         let (mut records, mut len) = (Vec::with_capacity(8), 0);
+        self.picked.clear();
         while records.len() < most && len < bytes.len() {
             let mut insn = match self.decoder.decode(&bytes[len..], core.mode, core.rip, len) {
                 Decoded::Insn(insn) => insn,
@@ -471,12 +475,15 @@ impl<T: Tier> InterpVcpu<T> {
             };
             insn.number = records.len() as u8;
             len += usize::from(insn.len);
-            records.push(Record::new(insn));
-            if block::ends(&insn) {
+            let picked = Picked::of(&insn);
+            let (run, ends) = (picked.run, picked.ends);
+            records.push(Record { insn, run });
+            self.picked.push(picked);
+            if ends {
                 break;
             }
         }
-        block::mute(&mut records);
+        block::mute(&mut records, &self.picked);
         Ok((records, len))
     }
 

@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    hash::BuildHasherDefault,
     io,
     sync::{
         Arc, Mutex,
@@ -14,6 +15,7 @@ use std::{
 };
 
 use trine_guest::{CodeNear, PAGE_SIZE, Ram};
+use trine_interp::Mix;
 use trine_x86::{Class, Core, Decoder, Mode, Seg};
 
 use crate::{
@@ -129,7 +131,7 @@ struct Contents {
     cells: usize,
     states: Vec<State>,
     regions: Vec<Translated>,
-    found: HashMap<Key, u32>,
+    found: HashMap<Key, u32, BuildHasherDefault<Mix>>,
     /// Where code was made in vain, because the guest changed its own.
     restless: HashMap<Key, Restless>,
     sites: Vec<Site>,
@@ -173,7 +175,7 @@ impl Cache {
             cells: 0,
             states: Vec::new(),
             regions: Vec::new(),
-            found: HashMap::new(),
+            found: HashMap::default(),
             restless: HashMap::new(),
             sites: Vec::new(),
             exits: Vec::new(),
