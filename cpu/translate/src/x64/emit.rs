@@ -6,14 +6,14 @@ use trine_x86::{Class, Flag, Insn, Width, rflags::ARITHMETIC};
 
 use super::{
     access::{Access, Cursor},
-    asm::{Alu, Asm, Label, Mem, R11, RAX, RCX, RDX, Rm, Shift, cc},
+    asm::{Alu, Asm, Gpr, Label, Mem, R11, RAX, RCX, RDX, Rm, Shift, cc},
     flow::Version,
     home, place, simd, spill, tlb_addend, tlb_fetch, translated,
     values::{Loc, Values},
     x87,
 };
 use crate::{
-    code::{ColdCall, Emitted, JUMPS, Jump, Place, Reason, Site},
+    code::{ColdCall, Emitted, JUMP_CODE, JUMP_IP, JUMPS, Jump, Place, Reason, Site},
     family::{Families, Family},
     flags::{RECIPE_SPILLS, Recipe, Src},
     ir::{Block, Op, Region, Setter, Step, Work},
@@ -39,6 +39,8 @@ pub(super) enum Stub {
     Vectors { label: Label, back: Label, wanted: u32 },
     /// The host's FPU does not hold the guest's state.
     X87 { label: Label, back: Label },
+    /// The page is not what was translated.
+    Stale { label: Label },
     /// Stops before an instruction.
     Once { label: Label, site: u32 },
     /// Goes to a place outside of the region.
@@ -531,36 +533,42 @@ impl Emitter<'_> {
             let bail = self.bail();
             return self.asm.jmp(bail);
         }
-        for reg in [RAX, RCX, RDX] {
-            self.claim(reg);
-        }
-        self.move_clean(RCX, v);
+        self.claim(RAX);
         if let Some(to) = self.expected_return() {
+            self.claim(RCX);
+            self.claim(RDX);
+            self.move_clean(RCX, v);
             let (other, back, site) = (self.asm.label(), self.asm.label(), self.site());
-            self.asm.mov_imm(RDX, self.region.blocks[to].ip);
+            let ip = self.region.blocks[to].ip;
             self.asm.mov_imm(RAX, 0);
-            self.noisy().alu(Alu::Cmp, Width::W64, RCX, RDX);
+            match i32::try_from(ip.cast_signed()) {
+                Ok(ip) => self.noisy().alu_imm(Alu::Cmp, Width::W64, RCX, ip),
+                Err(_) => {
+                    self.asm.mov_imm(RDX, ip);
+                    self.noisy().alu(Alu::Cmp, Width::W64, RCX, RDX);
+                }
+            }
             self.quiet().jcc(cc::NE, other);
             self.quiet().bind(back);
             self.stubs.push(Stub::LookUp { label: other, back, site });
         } else {
             let bail = self.bail();
-            self.look_up_jump(bail);
+            let target = self.clean_reg(v);
+            self.look_up_jump(target, bail);
         }
         self.define(self.ops.len(), Loc::Scratch(RAX, true));
     }
 
-    /// RAX = the code for RCX, if there is some.
-    pub(super) fn look_up_jump(&mut self, unknown: Label) {
+    /// RAX = the code for a target, if there is some.
+    pub(super) fn look_up_jump(&mut self, target: Gpr, unknown: Label) {
+        const { assert!(JUMPS == 1 << 16) };
         let a = self.noisy();
-        a.store(Width::W64, RAX, RCX);
-        a.shift(Shift::Shr, Width::W64, RAX, 12);
-        a.alu(Alu::Xor, Width::W32, RAX, RCX);
-        a.alu_imm(Alu::And, Width::W32, RAX, JUMPS as i32 - 1);
-        a.shift(Shift::Shl, Width::W32, RAX, 4);
+        a.load(Width::W16, RAX, target);
+        a.shift(Shift::Shl, Width::W32, RAX, size_of::<Jump>().trailing_zeros() as u8);
         a.alu_from(Alu::Add, Width::W64, RAX, translated!(jumps));
-        a.alu_from(Alu::Cmp, Width::W64, RCX, Mem::at(RAX, std::mem::offset_of!(Jump, ip) as i32));
+        let ip = Mem::at(RAX, 8 * JUMP_IP as i32);
+        a.alu_from(Alu::Cmp, Width::W64, target, ip);
         a.jcc(cc::NE, unknown);
-        a.load(Width::W64, RAX, Mem::at(RAX, std::mem::offset_of!(Jump, code) as i32));
+        a.load(Width::W64, RAX, Mem::at(RAX, 8 * JUMP_CODE as i32));
     }
 }

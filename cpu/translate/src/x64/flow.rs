@@ -16,7 +16,7 @@ use super::{
     values::Loc,
 };
 use crate::{
-    code::{Exit, Jump, Reason, jump_index},
+    code::{Exit, JUMP_CODE, JUMP_IP, Jump, Reason, jump_index},
     family::Family,
     flags::Recipe,
     ir::{Block, End, Op},
@@ -158,11 +158,9 @@ impl Emitter<'_> {
     /// The entry: is the page still what was translated?
     pub(super) fn entry(&mut self) {
         self.compare_versions();
-        let fresh = self.asm.label();
-        self.asm.jcc(cc::E, fresh);
-        self.asm.mov_imm(RAX, u64::from(self.place.region));
-        self.leave(Reason::Stale);
-        self.asm.bind(fresh);
+        let label = self.asm.label();
+        self.asm.jcc(cc::NE, label);
+        self.stubs.push(Stub::Stale { label });
     }
 
     /// Compares the page's version with the one that was translated.
@@ -342,10 +340,10 @@ impl Emitter<'_> {
         let unknown = self.asm.label();
         self.asm.load(Width::W64, RDX, translated!(jumps));
         self.asm.mov_imm(RCX, ip);
-        let tag = Mem::at(RDX, at + std::mem::offset_of!(Jump, ip) as i32);
+        let tag = Mem::at(RDX, at + 8 * JUMP_IP as i32);
         self.asm.alu_from(Alu::Cmp, Width::W64, RCX, tag);
         self.asm.jcc(cc::NE, unknown);
-        self.asm.jmp_to(Mem::at(RDX, at + std::mem::offset_of!(Jump, code) as i32));
+        self.asm.jmp_to(Mem::at(RDX, at + 8 * JUMP_CODE as i32));
         self.stubs.push(Stub::Unknown { label: unknown, exit });
     }
 
@@ -367,7 +365,7 @@ impl Emitter<'_> {
     fn look_up_after_all(&mut self, label: Label, back: Label, site: u32) {
         self.asm.bind(label);
         let once = self.asm.label();
-        self.look_up_jump(once);
+        self.look_up_jump(RCX, once);
         self.asm.jmp(back);
         self.asm.bind(once);
         self.asm.mov_imm(RAX, u64::from(site));
@@ -398,6 +396,11 @@ impl Emitter<'_> {
                 self.asm.bind(label);
                 self.call_x87();
                 self.asm.jmp(back);
+            }
+            Stub::Stale { label } => {
+                self.asm.bind(label);
+                self.asm.mov_imm(RAX, u64::from(self.place.region));
+                self.leave(Reason::Stale);
             }
             Stub::Once { label, site } => {
                 self.asm.bind(label);
