@@ -56,6 +56,25 @@ impl Peers {
         self.count.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// Tells all others of code at `offset`, and waits for those who may be about to store there by
+    /// what they have looked at before: all, if their tags do not know that the page holds code, and
+    /// else those who said that they store beside code.
+    fn ask(&self, own: &Arc<Mailbox>, offset: u64, new: Marked, mut meanwhile: impl FnMut()) {
+        let peers = self.boxes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for peer in peers.iter().filter_map(Weak::upgrade) {
+            let concerns = new == Marked::Page || peer.beside.load(Ordering::SeqCst);
+            if !concerns || Arc::ptr_eq(&peer, own) {
+                continue;
+            }
+            peer.pages.lock().unwrap_or_else(PoisonError::into_inner).push(offset);
+            peer.waiting.store(true, Ordering::SeqCst);
+            while peer.inside.load(Ordering::SeqCst) && peer.waiting.load(Ordering::SeqCst) {
+                meanwhile();
+                std::thread::yield_now();
+            }
+        }
+    }
+
     /// Whether there is but one vCPU. All are made before any runs.
     fn are_alone(&self) -> bool {
         self.count.load(Ordering::Relaxed) < 2
@@ -397,21 +416,7 @@ impl Tier for Translator {
         if new == Marked::Already || self.peers.are_alone() {
             return;
         }
-        let peers = self.peers.boxes.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for peer in peers.iter().filter_map(Weak::upgrade) {
-            let asks = new == Marked::Page || peer.beside.load(Ordering::SeqCst);
-            if !asks || Arc::ptr_eq(&peer, &self.mailbox) {
-                continue;
-            }
-            peer.pages.lock().unwrap_or_else(PoisonError::into_inner).push(offset);
-            peer.waiting.store(true, Ordering::SeqCst);
-            // Its stores by tags that it has not yet forgotten, and those beside code for which it
-            // has looked already, must be over before bytes are read.
-            while peer.inside.load(Ordering::SeqCst) && peer.waiting.load(Ordering::SeqCst) {
-                self.read_mail(core);
-                std::thread::yield_now();
-            }
-        }
+        self.peers.ask(&self.mailbox, offset, new, || self.read_mail(core));
     }
 
     fn clear(&mut self, _: &mut Core) {
@@ -430,6 +435,28 @@ impl Tier for Translator {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whether who marks code waits for a peer that is inside and maybe stores beside code.
+    fn waits(new: Marked, beside: bool) -> bool {
+        let (peers, own, peer) = (Peers::default(), Arc::default(), Arc::<Mailbox>::default());
+        peers.add(&own);
+        peers.add(&peer);
+        peer.inside.store(true, Ordering::SeqCst);
+        peer.beside.store(beside, Ordering::SeqCst);
+        let mut waited = false;
+        peers.ask(&own, 0x1000, new, || {
+            waited = true;
+            peer.inside.store(false, Ordering::SeqCst);
+        });
+        assert_eq!(peer.waiting.load(Ordering::SeqCst), waited, "it has mail");
+        waited
+    }
+
+    #[test]
+    fn who_marks_code_waits_for_those_who_store_by_an_older_look() {
+        assert!(waits(Marked::Page, false) && waits(Marked::Page, true));
+        assert!(waits(Marked::Granule, true) && !waits(Marked::Granule, false));
+    }
 
     #[test]
     fn a_target_that_was_forgotten_is_cleared_as_well() {
