@@ -16,7 +16,7 @@ use std::{
 
 use trine_guest::{CodeNear, PAGE_SIZE, Ram};
 use trine_interp::Mix;
-use trine_x86::{Class, Core, Decoder, Mode, Seg};
+use trine_x86::{Class, Core, Decoder, Mode, Seg, rflags};
 
 use crate::{
     code::{Backend, Exit, Kept, Place, Reason, Runtime, Site},
@@ -35,6 +35,7 @@ pub struct State {
     limit: u32,
     linear_bits: u32,
     vectors: Usable,
+    backwards: bool,
 }
 
 impl State {
@@ -48,6 +49,7 @@ impl State {
             limit: if core.mode.is_64() { u32::MAX } else { limit },
             linear_bits: core.linear_bits(),
             vectors: Usable::of(core),
+            backwards: core.system_flags & rflags::DF != 0,
         }
     }
 }
@@ -290,6 +292,7 @@ impl Cache {
             mode: core.mode,
             limit: u64::from(state.limit),
             linear_bits: state.linear_bits,
+            backwards: state.backwards,
             decoder,
             is_vector: &|insn| self.backend.is_vector(insn, state.vectors),
             is_x87: &|insn| self.backend.is_x87(insn, state.vectors),
