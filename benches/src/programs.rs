@@ -57,7 +57,7 @@ const fn boot(name: &'static str, kernel: &'static str) -> Program {
 }
 
 /// All, in the guest's order.
-pub const PROGRAMS: [Program; 22] = [
+pub const PROGRAMS: [Program; 23] = [
     native("mix", Group::Integer),
     native("memcpy", Group::Integer),
     native("crc", Group::Integer),
@@ -74,6 +74,7 @@ pub const PROGRAMS: [Program; 22] = [
     native("packed", Group::Float),
     native("simd", Group::Float),
     native("patch", Group::System),
+    native("beside", Group::System),
     native("generate", Group::System),
     privileged("syscall"),
     privileged("fault"),

@@ -4,12 +4,14 @@
 //! together with `trine-softfloat`.
 
 mod addr;
+mod granule;
 mod ram;
 mod share;
 mod time;
 mod word;
 
 pub use addr::Gpa;
+pub use granule::{CodeNear, GRANULE_SIZE, Marked};
 pub use ram::{PAGE_SIZE, Ram, RamError, Region, RegionKind, Spot};
 pub use share::RamShare;
 pub use time::VmTime;

@@ -7,14 +7,14 @@
 //! volatile) instructions, locked operations are compare-and-swap loops.
 //!
 //! Each store, whoever makes it, looks at the page's marks. So dirty pages are known without
-//! write protection, and a store into a page that holds decoded code raises that page's
+//! write protection, and a store into 64 bytes from which code was decoded raises the page's
 //! [`Ram::code_version`], which every holder of decoded code compares before it runs.
 
 use std::{
     fs::File,
     sync::{
         Mutex,
-        atomic::{AtomicU8, AtomicU32, Ordering},
+        atomic::{AtomicU8, AtomicU32, Ordering, fence},
     },
 };
 
@@ -23,6 +23,7 @@ use thiserror::Error;
 
 use crate::{
     Gpa,
+    granule::{CodeMap, CodeNear, Marked, granules, zeroed},
     word::{self, Word},
 };
 
@@ -102,6 +103,8 @@ pub struct Ram {
     regions: Vec<(Region, u64)>,
     marks: Box<[AtomicU8]>,
     code_versions: Box<[AtomicU32]>,
+    /// Where in the pages marked so the code is.
+    code: CodeMap,
     dirty_epoch: AtomicU32,
     /// Held across a locked operation that no host instruction does in one piece.
     split_lock: Mutex<()>,
@@ -146,8 +149,11 @@ impl Ram {
             file,
             len,
             regions: placed,
-            marks: std::iter::repeat_with(AtomicU8::default).take(pages).collect(),
-            code_versions: std::iter::repeat_with(AtomicU32::default).take(pages).collect(),
+            // SAFETY: all zeros are such integers.
+            marks: unsafe { zeroed(pages) },
+            // SAFETY: as above.
+            code_versions: unsafe { zeroed(pages) },
+            code: CodeMap::new(pages),
             dirty_epoch: AtomicU32::new(0),
             split_lock: Mutex::new(()),
         })
@@ -208,7 +214,7 @@ impl Ram {
         unsafe { T::load(self.map.as_ptr().add(offset as usize)) }
     }
 
-    /// Stores a word at `offset`, which may be unaligned. True if a page that it touched holds
+    /// Stores a word at `offset`, which may be unaligned. True if a granule that it touched holds
     /// decoded code: the vCPU that stored has to look whether it is its own.
     ///
     /// # Panics
@@ -321,33 +327,53 @@ impl Ram {
         Ok(())
     }
 
-    /// Marks the page that holds `offset` as one from which code was decoded; true if it was not
-    /// marked. Call it before the bytes are read.
+    /// Marks the granules of `size` bytes at `offset`, which lie in one page and are at least one, as
+    /// those from which code was decoded, and says what is new. Call it before the bytes are read.
     ///
     /// The first mark of a page races with stores that are under way on other threads: one whose
     /// thread has looked at the marks before, and whose bytes arrive after they were read here, is
-    /// not counted. Later stores always are.
-    pub fn mark_code(&self, offset: u64) -> bool {
-        match self.marks.get((offset / PAGE_SIZE) as usize) {
-            Some(marks) if marks.load(Ordering::Relaxed) & CODE != 0 => false,
-            Some(marks) => marks.fetch_or(CODE, Ordering::SeqCst) & CODE == 0,
-            None => false,
+    /// not counted. Later stores always are, in the page's other granules, too.
+    pub fn mark_code(&self, offset: u64, size: u64) -> Marked {
+        let page = (offset / PAGE_SIZE) as usize;
+        let Some(marks) = self.marks.get(page) else { return Marked::Already };
+        let is_new = self.code.set(page, granules(offset, size));
+        let is_first = marks.load(Ordering::SeqCst) & CODE == 0
+            && marks.fetch_or(CODE, Ordering::SeqCst) & CODE == 0;
+        fence(Ordering::SeqCst);
+        match (is_first, is_new) {
+            (true, _) => Marked::Page,
+            (false, true) => Marked::Granule,
+            (false, false) => Marked::Already,
         }
     }
 
-    /// Whether the page that holds `offset` is marked as one from which code was decoded.
+    /// Where code was decoded from, as seen from `size` bytes at `offset`, which lie in one page and
+    /// are at least one.
     #[must_use]
-    pub fn holds_code(&self, offset: u64) -> bool {
-        let marks = self.marks.get((offset / PAGE_SIZE) as usize);
-        marks.is_some_and(|marks| marks.load(Ordering::Relaxed) & CODE != 0)
+    pub fn code_near(&self, offset: u64, size: u64) -> CodeNear {
+        let page = (offset / PAGE_SIZE) as usize;
+        let Some(marks) = self.marks.get(page) else { return CodeNear::Nowhere };
+        self.seen_near(marks.load(Ordering::SeqCst), offset, size)
     }
 
-    /// Marks the page that holds `offset` as dirty, for who will store to it without looking at its
-    /// marks. True if such stores are allowed: it holds no decoded code.
-    pub fn mark_dirty(&self, offset: u64) -> bool {
-        match self.marks.get((offset / PAGE_SIZE) as usize) {
-            Some(marks) => marks.fetch_or(DIRTY, Ordering::SeqCst) & CODE == 0,
-            None => false,
+    /// Marks the page that holds `offset` as dirty, for who will store `size` bytes there without
+    /// looking at its marks, and returns what [`Ram::code_near`] does. Such stores are allowed
+    /// anywhere in a page without code, and to these bytes if there is code beside them; until
+    /// somebody marks some, who has to know of such stores and wait for them.
+    pub fn mark_dirty(&self, offset: u64, size: u64) -> CodeNear {
+        let Some(marks) = self.marks.get((offset / PAGE_SIZE) as usize) else {
+            return CodeNear::Nowhere;
+        };
+        self.seen_near(set_dirty(marks), offset, size)
+    }
+
+    fn seen_near(&self, marks: u8, offset: u64, size: u64) -> CodeNear {
+        match marks & CODE != 0 {
+            false => CodeNear::Nowhere,
+            true if self.code.any((offset / PAGE_SIZE) as usize, granules(offset, size)) => {
+                CodeNear::Here
+            }
+            true => CodeNear::Beside,
         }
     }
 
@@ -366,7 +392,7 @@ impl Ram {
         self.code_versions.get((offset / PAGE_SIZE) as usize).map(std::ptr::from_ref)
     }
 
-    /// How often the page that holds `offset` was stored to since code was first decoded from it.
+    /// How often granules with code, in the page that holds `offset`, were stored to.
     #[inline(always)]
     #[must_use]
     pub fn code_version(&self, offset: u64) -> u32 {
@@ -420,20 +446,36 @@ impl Ram {
 
     #[cold]
     fn touch_marked(&self, offset: u64, size: u64) -> bool {
-        let (first, last) = (offset / PAGE_SIZE, (offset + size.saturating_sub(1)) / PAGE_SIZE);
-        let mut code = false;
-        for page in first..=last {
-            let (Some(marks), Some(version)) =
-                (self.marks.get(page as usize), self.code_versions.get(page as usize))
-            else {
-                continue;
-            };
-            if marks.fetch_or(DIRTY, Ordering::SeqCst) & CODE != 0 {
-                version.fetch_add(1, Ordering::SeqCst);
-                code = true;
-            }
+        let (mut at, end, mut code) = (offset, offset + size.max(1), false);
+        while at < end {
+            let next = (at / PAGE_SIZE * PAGE_SIZE + PAGE_SIZE).min(end);
+            code |= self.touch_part(at, next - at);
+            at = next;
         }
         code
+    }
+
+    /// The same within a page.
+    fn touch_part(&self, offset: u64, size: u64) -> bool {
+        let page = (offset / PAGE_SIZE) as usize;
+        let (Some(marks), Some(version)) = (self.marks.get(page), self.code_versions.get(page))
+        else {
+            return false;
+        };
+        let code = set_dirty(marks) & CODE != 0
+            && self.code.any_after_stores(page, granules(offset, size));
+        if code {
+            version.fetch_add(1, Ordering::SeqCst);
+        }
+        code
+    }
+}
+
+/// Marks a page as dirty; returns its other marks.
+fn set_dirty(marks: &AtomicU8) -> u8 {
+    match marks.load(Ordering::SeqCst) {
+        seen if seen & DIRTY != 0 => seen,
+        _ => marks.fetch_or(DIRTY, Ordering::SeqCst),
     }
 }
 
@@ -515,12 +557,74 @@ mod tests {
         assert!(!ram.store(0x1ffe, 1_u32));
         assert_eq!(ram.take_dirty(), [0x1000, 0x2000]);
         assert_eq!(ram.take_dirty(), []);
-        ram.mark_code(0x2000);
+        assert_eq!(ram.mark_code(0x2000, 1), Marked::Page);
+        assert_eq!(ram.mark_code(0x2fff, 1), Marked::Granule);
+        assert_eq!(ram.mark_code(0x2fc0, 64), Marked::Already);
         assert!(ram.store(0x1fff, 1_u16));
         assert!(!ram.store(0x1ff0, 1_u16));
         assert!(ram.store(0x2fff, 1_u8));
         assert_eq!((ram.code_version(0x2345), ram.code_version(0x1000)), (2, 0));
         assert_eq!(ram.take_dirty(), [0x1000, 0x2000]);
+    }
+
+    #[test]
+    fn stores_beside_code_raise_no_version() {
+        let ram = Ram::flat(0x4000).expect("four pages");
+        ram.mark_code(0x1080, 0x41);
+        // What changes the code of granules 2 and 3, and what lies around it.
+        for (at, size, here) in [(0x1079, 8, true), (0x1078, 8, false), (0x10ff, 1, true)] {
+            let before = ram.code_version(at);
+            assert_eq!(ram.store_bytes(at, &vec![1; size]), here, "{at:#x}");
+            assert_eq!(ram.code_version(at) - before, u32::from(here), "{at:#x}");
+            let near = if here { CodeNear::Here } else { CodeNear::Beside };
+            assert_eq!(ram.code_near(at, size as u64), near, "{at:#x}");
+        }
+        let before = ram.code_version(0x1000);
+        assert!(!ram.store_bytes(0x1100, &[1; 0x1f00]), "behind it and in other pages");
+        assert!(!ram.update(0x1100, |v: u64| v + 1).1);
+        ram.write(Gpa(0x1000), &[1; 0x80]).expect("RAM");
+        assert_eq!(ram.code_version(0x1000), before);
+        ram.write(Gpa(0x0fff), &[1; 0x82]).expect("RAM");
+        assert!(ram.store_bytes(0, &[1; 0x4000]) && ram.update(0x10fd, |v: u32| v + 1).1);
+        assert_eq!(ram.code_version(0x1000), before + 3);
+        assert_eq!((ram.code_version(0), ram.code_version(0x2000)), (0, 0));
+    }
+
+    #[test]
+    fn pages_are_dirty_beside_code_too() {
+        let ram = Ram::flat(0x2000).expect("two pages");
+        ram.mark_code(0x1000, 1);
+        assert_eq!(ram.code_near(0x1040, 8), CodeNear::Beside);
+        assert_eq!(ram.take_dirty(), []);
+        assert_eq!(ram.mark_dirty(0x1040, 8), CodeNear::Beside);
+        assert_eq!(ram.take_dirty(), [0x1000]);
+        assert_eq!(ram.mark_dirty(0x103f, 8), CodeNear::Here);
+        assert_eq!(ram.mark_dirty(0, 8), CodeNear::Nowhere);
+        assert_eq!(ram.take_dirty(), [0, 0x1000]);
+        ram.store(0x1040, 1_u8);
+        assert_eq!(ram.take_dirty(), [0x1000]);
+    }
+
+    /// A decoder and a writer, who never agree on when: in the end the decoder has what is there, or
+    /// knows that it has not.
+    #[test]
+    fn no_store_is_missed_when_a_granule_becomes_code() {
+        let ram = Ram::flat(0x1000).expect("a page");
+        ram.mark_code(0, 1);
+        for granule in (1..64).map(|n| n * 64) {
+            let start = std::sync::Barrier::new(2);
+            let (version, byte) = std::thread::scope(|s| {
+                s.spawn(|| {
+                    start.wait();
+                    ram.store(granule, 1_u8);
+                });
+                start.wait();
+                let version = ram.code_version(granule);
+                ram.mark_code(granule, 1);
+                (version, ram.load::<u8>(granule))
+            });
+            assert!(byte == 1 || ram.code_version(granule) != version);
+        }
     }
 
     #[test]

@@ -146,7 +146,7 @@ mod tests {
         assert!(!share.page_is_quiet(0x1ff8));
         share.ram.store(0x1000, 1_u8);
         assert!(share.page_is_quiet(0x1ff8) && !share.page_is_quiet(0));
-        share.ram.mark_code(0x1000);
+        share.ram.mark_code(0x1000, 1);
         assert!(!share.page_is_quiet(0x1ff8));
         assert_eq!((share.code_version_of_page(1), share.code_version_of_page(2)), (Some(0), None));
         share.ram.store(0x1000, 1_u8);

@@ -2,12 +2,12 @@
 //!
 //! A block is known by where its first byte lies in RAM and by the mode it was decoded for. What
 //! may have changed since is checked at each entry: the page's [`Ram::code_version`]. If that has
-//! moved, the bytes decide; data beside code costs a comparison, not a new block.
+//! moved, the bytes decide; a change of other code in the page costs a comparison, not a new block.
 
 use std::{collections::HashMap, sync::Arc};
 
 use trine_guest::{PAGE_SIZE, Ram};
-use trine_x86::{Core, FlagEffect, Insn, Mode, Pick, Semantics, pick, rflags};
+use trine_x86::{BLOCK_BYTES, Core, FlagEffect, Insn, Mode, Pick, Semantics, pick, rflags};
 
 use crate::exec::{Exec, Path};
 
@@ -36,8 +36,12 @@ pub(crate) struct Record {
 const _: () = assert!(size_of::<Record>() == 32);
 
 impl Record {
-    pub(crate) fn new(insn: Insn) -> Self {
-        Self { insn, run: pick(&insn, PickStep).run }
+    /// The same, with all flags.
+    pub(crate) fn with_flags(&self) -> Self {
+        match FlagEffect::of(&self.insn).writes {
+            0 => *self,
+            _ => Self { insn: self.insn, run: Picked::of(&self.insn).run },
+        }
     }
 }
 
@@ -45,11 +49,17 @@ struct PickStep;
 
 /// What executes an instruction.
 pub(crate) struct Picked {
-    run: Step,
+    pub(crate) run: Step,
     /// The same without the flags, if it [is plain](Semantics::PLAIN).
     mute: Option<Step>,
     /// A block ends behind it.
-    ends: bool,
+    pub(crate) ends: bool,
+}
+
+impl Picked {
+    pub(crate) fn of(insn: &Insn) -> Self {
+        pick(insn, PickStep)
+    }
 }
 
 impl Pick for PickStep {
@@ -63,18 +73,13 @@ impl Pick for PickStep {
     }
 }
 
-/// Whether a block ends behind `insn`.
-pub(crate) fn ends(insn: &Insn) -> bool {
-    pick(insn, PickStep).ends
-}
-
 /// Mutes the instructions of a block whose flags nobody sees: others follow that set them anew, and
 /// up to there nothing can fault or leave the block. A block with mute instructions must not be left
-/// but where its chain ends by itself.
-pub(crate) fn mute(records: &mut [Record]) {
+/// but where its chain ends by itself. `picked` is what was picked for each.
+pub(crate) fn mute(records: &mut [Record], picked: &[Picked]) {
     let mut seen = rflags::ARITHMETIC;
-    for record in records.iter_mut().rev() {
-        let Some(mute) = pick(&record.insn, PickStep).mute else {
+    for (record, picked) in records.iter_mut().zip(picked).rev() {
+        let Some(mute) = picked.mute else {
             seen = rflags::ARITHMETIC;
             continue;
         };
@@ -162,6 +167,13 @@ pub(crate) struct Span {
     pub(crate) rest: Option<u64>,
 }
 
+impl Span {
+    /// How many of `len` bytes lie in the first page.
+    pub(crate) fn first(self, len: usize) -> usize {
+        len.min((PAGE_SIZE - self.offset % PAGE_SIZE) as usize)
+    }
+}
+
 /// What tells whether a block's bytes may have changed.
 #[derive(Clone, Copy)]
 pub(crate) struct Freshness {
@@ -207,10 +219,7 @@ impl Block {
         if versions == self.freshness.versions {
             return true;
         }
-        let mut now = [0; 256];
-        let now = &mut now[..self.bytes.len().min(256)];
-        read(ram, self.freshness.span, now);
-        if *now != *self.bytes {
+        if !holds(ram, self.freshness.span, &self.bytes) {
             return false;
         }
         self.freshness.versions = versions;
@@ -223,10 +232,17 @@ pub(crate) fn versions(ram: &Ram, span: Span) -> (u32, u32) {
     (ram.code_version(span.offset), span.rest.map_or(0, |rest| ram.code_version(rest)))
 }
 
+/// Whether a span's bytes are these.
+pub(crate) fn holds(ram: &Ram, span: Span, bytes: &[u8]) -> bool {
+    let mut now = [0; BLOCK_BYTES + 16];
+    let now = &mut now[..bytes.len().min(BLOCK_BYTES + 16)];
+    read(ram, span, now);
+    now == bytes
+}
+
 /// Reads a span's bytes.
 pub(crate) fn read(ram: &Ram, span: Span, bytes: &mut [u8]) {
-    let first = (0x1000 - (span.offset & 0xfff) as usize).min(bytes.len());
-    let (head, tail) = bytes.split_at_mut(first);
+    let (head, tail) = bytes.split_at_mut(span.first(bytes.len()));
     ram.load_bytes(span.offset, head);
     if let Some(rest) = span.rest {
         ram.load_bytes(rest, tail);
@@ -391,7 +407,7 @@ pub(crate) fn code_address(core: &Core) -> u64 {
 
 /// A quick hash for keys that are numbers already.
 #[derive(Default)]
-pub(crate) struct Mix(u64);
+pub struct Mix(u64);
 
 impl std::hash::Hasher for Mix {
     fn finish(&self) -> u64 {

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use trine_engine::{Bus, CpuModel, Engine, EngineError, Limits, Vcpu};
 use trine_guest::Ram;
 
+pub use block::Mix;
 pub use run::InterpVcpu;
 pub use tier::{Above, Nothing, Tier};
 

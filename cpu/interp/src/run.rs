@@ -5,14 +5,14 @@ use std::sync::Arc;
 use trine_engine::{
     Budget, Bus, CpuModel, CpuState, EngineError, Exit, Kicker, Stats, TripleFault, Vcpu,
 };
-use trine_guest::{Gpa, Ram, VmTime};
+use trine_guest::{Gpa, Marked, Ram, VmTime};
 use trine_x86::{
     Activity, BLOCK_BYTES, BLOCK_INSNS, Class, Core, Decoded, Decoder, Intent, Raised, Seg, Shadow,
     debugctl, dr6, dr7, is_canonical, rflags, slot, vector,
 };
 
 use crate::{
-    block::{self, Block, Cache, Flow, Record, Span, code_address},
+    block::{self, Block, Cache, Flow, Picked, Record, Span, code_address},
     exec::Exec,
     tier::{Above, Tier},
 };
@@ -36,6 +36,8 @@ pub struct InterpVcpu<T> {
     scratch: Vec<Record>,
     /// The beginning of a block, when there is no room for the whole.
     part: Vec<Record>,
+    /// What was picked for the block that is being decoded.
+    picked: Vec<Picked>,
     blocks_entered: u64,
     blocks_made: u64,
     blocks_stale: u64,
@@ -70,6 +72,7 @@ impl<T: Tier> InterpVcpu<T> {
             interrupt: false,
             scratch: Vec::new(),
             part: Vec::new(),
+            picked: Vec::new(),
             blocks_entered: 0,
             blocks_made: 0,
             blocks_stale: 0,
@@ -188,7 +191,7 @@ impl<T: Tier> InterpVcpu<T> {
         if let Some(part) = records.get(..room as usize).filter(|part| part.len() < records.len()) {
             // Whoever looks at what a part of a block has done sees its flags.
             self.part.clear();
-            self.part.extend(part.iter().map(|record| Record::new(record.insn)));
+            self.part.extend(part.iter().map(Record::with_flags));
             records = &self.part;
         }
         let (mut blocks, mut last) = (0, None);
@@ -381,40 +384,67 @@ impl<T: Tier> InterpVcpu<T> {
         offset: u64,
         window: u64,
     ) -> Result<Fetched, Raised> {
-        let core = &mut self.exec.core;
-        let mut span = Span { offset, rest: None };
-        if core.mark_code(offset) {
-            self.tier.page_holds_code(core, offset);
-        }
         let in_page = (0x1000 - (lin & 0xfff)).min(window).min(BLOCK_BYTES as u64) as usize;
-        let versions = block::versions(&core.ram, span);
-        let mut bytes = [0; BLOCK_BYTES + 16];
-        block::read(&core.ram, span, &mut bytes[..in_page]);
-        let (records, len) = self.decode_records(&bytes[..in_page], BLOCK_INSNS)?;
-        let core = &mut self.exec.core;
-        if !records.is_empty() {
-            let block = Block::new(records, span, versions, &bytes[..len]);
+        let span = Span { offset, rest: None };
+        if let Some(block) = self.decode_span(span, in_page, BLOCK_INSNS)? {
             return Ok(self.keep(block));
         }
         // The first instruction reaches into the next page, or beyond the segment's limit.
-        let limit = window.min(15);
-        if in_page as u64 >= limit {
+        let core = &mut self.exec.core;
+        let limit = window.min(15) as usize;
+        if in_page >= limit {
             return Err(core.gp(0));
         }
-        span.rest = second_page(core, class, lin, in_page + 1)?;
-        let Some(rest) = span.rest else {
+        let Some(rest) = second_page(core, class, lin, in_page + 1)? else {
             return self.fetch_from_bus(class, lin, window);
         };
-        if core.mark_code(rest) {
-            self.tier.page_holds_code(core, rest);
+        match self.decode_span(Span { offset, rest: Some(rest) }, limit, 1)? {
+            Some(block) => Ok(self.keep(block)),
+            None => Err(self.exec.core.gp(0)),
         }
-        let versions = block::versions(&core.ram, span);
-        block::read(&core.ram, span, &mut bytes[..limit as usize]);
-        let (records, len) = self.decode_records(&bytes[..limit as usize], 1)?;
-        if records.is_empty() {
-            return Err(self.exec.core.gp(0));
+    }
+
+    /// A block of at most so many instructions of what lies in `len` bytes at `span`; `None` if the
+    /// first instruction is incomplete there.
+    ///
+    /// Only what was decoded is marked as code, so bytes are read to see how much that is, and again
+    /// once it is marked: a store in between has not been counted.
+    fn decode_span(
+        &mut self,
+        span: Span,
+        len: usize,
+        most: usize,
+    ) -> Result<Option<Block>, Raised> {
+        let mut bytes = [0; BLOCK_BYTES + 16];
+        loop {
+            let versions = block::versions(&self.exec.core.ram, span);
+            block::read(&self.exec.core.ram, span, &mut bytes[..len]);
+            let (records, used) = self.decode_records(&bytes[..len], most)?;
+            if records.is_empty() {
+                return Ok(None);
+            }
+            let used = &bytes[..used];
+            // At some time all granules are marked, and nothing is new.
+            if !self.mark_code(span, used.len()) || block::holds(&self.exec.core.ram, span, used) {
+                return Ok(Some(Block::new(records, span, versions, used)));
+            }
         }
-        Ok(self.keep(Block::new(records, span, versions, &bytes[..len])))
+    }
+
+    /// Marks `len` bytes at `span` as code; returns whether something is new.
+    fn mark_code(&mut self, span: Span, len: usize) -> bool {
+        let first = span.first(len);
+        let mut is_new = false;
+        for (offset, len) in [(span.offset, first), (span.rest.unwrap_or(0), len - first)] {
+            if len != 0 {
+                let marked = self.exec.core.mark_code(offset, len as u64);
+                if marked != Marked::Already {
+                    self.tier.code_is_marked(&mut self.exec.core, offset, marked);
+                    is_new = true;
+                }
+            }
+        }
+        is_new
     }
 
     fn keep(&mut self, block: Block) -> Fetched {
@@ -433,6 +463,7 @@ impl<T: Tier> InterpVcpu<T> {
     ) -> Result<(Vec<Record>, usize), Raised> {
         let core = &mut self.exec.core;
         let (mut records, mut len) = (Vec::with_capacity(8), 0);
+        self.picked.clear();
         while records.len() < most && len < bytes.len() {
             let mut insn = match self.decoder.decode(&bytes[len..], core.mode, core.rip, len) {
                 Decoded::Insn(insn) => insn,
@@ -444,12 +475,15 @@ impl<T: Tier> InterpVcpu<T> {
             };
             insn.number = records.len() as u8;
             len += usize::from(insn.len);
-            records.push(Record::new(insn));
-            if block::ends(&insn) {
+            let picked = Picked::of(&insn);
+            let (run, ends) = (picked.run, picked.ends);
+            records.push(Record { insn, run });
+            self.picked.push(picked);
+            if ends {
                 break;
             }
         }
-        block::mute(&mut records);
+        block::mute(&mut records, &self.picked);
         Ok((records, len))
     }
 

@@ -5,6 +5,7 @@
 //! everything: it may stop before any instruction and let the interpreter do that one.
 
 use trine_engine::Stats;
+use trine_guest::Marked;
 use trine_x86::{Core, Decoder};
 
 /// What a tier did.
@@ -32,9 +33,9 @@ pub trait Tier: Send {
     fn run(&mut self, core: &mut Core, end: u64) -> Above;
     /// Makes code for RIP, which lies at `offset` in RAM. True if [`Tier::run`] would now run it.
     fn translate(&mut self, core: &mut Core, decoder: &Decoder, offset: u64) -> bool;
-    /// For the first time code was decoded from the page at `offset`; `core` has no write tags for
-    /// it any more.
-    fn page_holds_code(&mut self, _: &mut Core, _offset: u64) {}
+    /// Bytes of the page at `offset` were marked as code, and are not yet read; if they are the first
+    /// of the page, `core` has no quiet write tags for it any more.
+    fn code_is_marked(&mut self, _: &mut Core, _offset: u64, _new: Marked) {}
     /// Forgets all it knows: the memory map changed.
     fn clear(&mut self, _: &mut Core) {}
     /// Adds its own counters.

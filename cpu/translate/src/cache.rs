@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    hash::BuildHasherDefault,
     io,
     sync::{
         Arc, Mutex,
@@ -13,12 +14,13 @@ use std::{
     },
 };
 
-use trine_guest::{PAGE_SIZE, Ram};
+use trine_guest::{CodeNear, PAGE_SIZE, Ram};
+use trine_interp::Mix;
 use trine_x86::{Class, Core, Decoder, Mode, Seg, rflags};
 
 use crate::{
     code::{Backend, Exit, Kept, Place, Reason, Runtime, Site},
-    ir::Beyond,
+    ir::{Beyond, Region},
     lift,
     memory::{CodeMemory, Way},
     passes,
@@ -72,8 +74,56 @@ struct Translated {
     cell: usize,
     /// The version of the page at which its bytes were last compared.
     version: u32,
-    /// What it was made of: offsets in the page, and bytes.
-    bytes: Vec<(u16, Box<[u8]>)>,
+    /// What it was made of.
+    bytes: Bytes,
+}
+
+/// The bytes of which a region was made.
+pub struct Bytes {
+    /// The page's offset in RAM.
+    page: u64,
+    /// Offsets in it, and what lies there.
+    pieces: Vec<(u16, Box<[u8]>)>,
+}
+
+impl Bytes {
+    /// Where they are: offsets in RAM, and how many bytes there, which lie in one page.
+    pub fn places(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.pieces.iter().map(|(start, part)| (self.page + u64::from(*start), part.len() as u64))
+    }
+
+    /// Whether they are what lies there now.
+    #[must_use]
+    pub fn are_in(&self, ram: &Ram) -> bool {
+        let mut now = [0; PAGE_SIZE as usize];
+        self.pieces.iter().all(|(start, part)| {
+            let now = &mut now[..part.len()];
+            ram.load_bytes(self.page + u64::from(*start), now);
+            now == &**part
+        })
+    }
+}
+
+/// A region that was read, before code is made of it.
+pub struct Lifted {
+    region: Region,
+    state: State,
+    /// Of its first byte in RAM.
+    offset: u64,
+    ip: u64,
+    /// The page's version before it was read.
+    version: u32,
+    /// What was read. It has to be marked as code, and compared once more, before code is kept.
+    pub bytes: Bytes,
+}
+
+/// A place whose code changes.
+#[derive(Default)]
+struct Restless {
+    /// How often it has changed after code was made of it.
+    changes: u32,
+    /// How often somebody wanted code since.
+    asked: u32,
 }
 
 /// The part that changes.
@@ -83,7 +133,9 @@ struct Contents {
     cells: usize,
     states: Vec<State>,
     regions: Vec<Translated>,
-    found: HashMap<Key, u32>,
+    found: HashMap<Key, u32, BuildHasherDefault<Mix>>,
+    /// Where code was made in vain, because the guest changed its own.
+    restless: HashMap<Key, Restless>,
     sites: Vec<Site>,
     exits: Vec<Exit>,
     /// Code has their addresses.
@@ -126,7 +178,8 @@ impl Cache {
             cells: 0,
             states: Vec::new(),
             regions: Vec::new(),
-            found: HashMap::new(),
+            found: HashMap::default(),
+            restless: HashMap::new(),
             sites: Vec::new(),
             exits: Vec::new(),
             kept: Vec::new(),
@@ -204,17 +257,23 @@ impl Cache {
         })
     }
 
-    /// Makes code for RIP, which lies at `offset` in RAM, in blocks of at most so many instructions;
-    /// `shared`: other vCPUs may change the guest's code.
-    /// True if there is something to run.
-    pub fn translate(
-        &self,
-        core: &Core,
-        decoder: &Decoder,
-        offset: u64,
-        steps: usize,
-        shared: bool,
-    ) -> bool {
+    /// Whether code should be made for RIP, which lies at `offset` in RAM and of which there is none:
+    /// at once if that was never in vain, and for each time that it was, up to `most`, when twice as
+    /// many have asked.
+    #[must_use]
+    pub fn is_due(&self, core: &Core, offset: u64, most: u32) -> bool {
+        let mut c = self.contents();
+        let Some(state) = c.states.iter().position(|s| *s == State::of(core)) else { return true };
+        let key = Key { offset, ip: core.rip, state: state as u8 };
+        let Some(restless) = c.restless.get_mut(&key) else { return true };
+        restless.asked += 1;
+        restless.asked >> restless.changes.min(most) != 0
+    }
+
+    /// Reads a region from RIP on, which lies at `offset` in RAM, in blocks of at most so many
+    /// instructions.
+    #[must_use]
+    pub fn lift(&self, core: &Core, decoder: &Decoder, offset: u64, steps: usize) -> Lifted {
         let page = offset & !(PAGE_SIZE - 1);
         let version = self.ram.code_version(offset);
         let mut bytes = [0; PAGE_SIZE as usize];
@@ -244,11 +303,13 @@ impl Cache {
         region.beyond = beyond;
         passes::optimise(&mut region);
         let page_ip = core.rip.wrapping_sub(inside as u64);
-        self.keep(&region, state, (offset, core.rip), (version, shared), |block| {
+        let pieces = region.blocks.iter().map(|block| {
             let start = block.ip.wrapping_sub(page_ip) as usize;
             let len = block.next.wrapping_sub(block.ip) as usize;
             (start as u16, bytes[start..(start + len).min(bytes.len())].into())
-        })
+        });
+        let bytes = Bytes { page, pieces: pieces.collect() };
+        Lifted { region, state, offset, ip: core.rip, version, bytes }
     }
 
     /// The page behind RIP's, if an instruction may be read across: where it lies is known, stores
@@ -260,20 +321,19 @@ impl Cache {
         let lin = (core.rip & !(PAGE_SIZE - 1)).wrapping_add(PAGE_SIZE);
         let lin = if core.mode.is_64() { lin } else { lin & 0xffff_ffff };
         let class = if core.cpl == 3 { Class::User } else { Class::Supervisor };
-        let offset = core.tlb.fetches(class, lin).filter(|at| self.ram.holds_code(*at))?;
+        let offset = core.tlb.fetches(class, lin)?;
+        if self.ram.code_near(offset, 14) != CodeNear::Here {
+            return None;
+        }
         let version = self.ram.code_version_address(offset)? as usize;
         let addend = offset.wrapping_sub(lin);
         Some(Beyond { lin, addend, version, known: self.ram.code_version(offset) })
     }
 
-    fn keep(
-        &self,
-        region: &crate::ir::Region,
-        state: State,
-        (offset, ip): (u64, u64),
-        (version, shared): (u32, bool),
-        bytes: impl Fn(&crate::ir::Block) -> (u16, Box<[u8]>),
-    ) -> bool {
+    /// Makes code of what was lifted; `shared`: other vCPUs may change the guest's code. True if there
+    /// is something to run.
+    pub fn keep(&self, lifted: Lifted, shared: bool) -> bool {
+        let Lifted { region, state, offset, ip, version, bytes } = lifted;
         let alone = self.switches.then(|| self.alone());
         let mut c = self.contents();
         let state_number = match c.states.iter().position(|s| *s == state) {
@@ -290,7 +350,7 @@ impl Cache {
         };
         let key = Key { offset, ip, state: state_number as u8 };
         let number = c.regions.len() as u32;
-        let mut made = Translated { key, entry: 0, cell: c.cells, version, bytes: Vec::new() };
+        let mut made = Translated { key, entry: 0, cell: c.cells, version, bytes };
         if !region.blocks.is_empty() {
             let Some(version_word) = self.ram.code_version_address(offset) else { return false };
             let place = Place {
@@ -306,7 +366,7 @@ impl Cache {
                 class: state.class,
                 runtime: self.runtime,
             };
-            let emitted = self.backend.emit(region, &place);
+            let emitted = self.backend.emit(&region, &place);
             let full = emitted.code.len() > c.memory.code_len() - c.used
                 || emitted.cells > c.memory.cells() - c.cells;
             let at = c.used;
@@ -316,7 +376,6 @@ impl Cache {
                 return false;
             }
             made.entry = place.code;
-            made.bytes = region.blocks.iter().map(bytes).collect();
             c.memory.set_cell(c.cells, u64::from(version));
             for n in 1..emitted.cells {
                 let unknown = self.runtime.leave[Reason::Exit as usize] as u64;
@@ -381,6 +440,7 @@ impl Cache {
         c.states.clear();
         c.regions.clear();
         c.found.clear();
+        c.restless.clear();
         c.sites.clear();
         c.exits.clear();
         c.kept.clear();
@@ -421,16 +481,11 @@ impl Contents {
         if version == region.version {
             return Some(region.entry);
         }
-        let page = region.key.offset & !(PAGE_SIZE - 1);
-        let mut now = [0; PAGE_SIZE as usize];
-        let same = region.bytes.iter().all(|(start, bytes)| {
-            let now = &mut now[..bytes.len()];
-            ram.load_bytes(page + u64::from(*start), now);
-            now == &**bytes
-        });
-        if !same {
+        if !region.bytes.are_in(ram) {
             if self.found.get(&region.key) == Some(&number) {
                 self.found.remove(&region.key);
+                let restless = self.restless.entry(region.key).or_default();
+                *restless = Restless { changes: restless.changes + 1, asked: 0 };
             }
             return None;
         }

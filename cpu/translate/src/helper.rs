@@ -3,6 +3,12 @@
 //! They get the vCPU's [`Core`] as the pointer with which the code was entered. While the code runs
 //! nobody else has a reference to it.
 
+use std::{
+    ptr::with_exposed_provenance,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use trine_guest::CodeNear;
 use trine_x86::{Core, Intent, Pure, Width, rflags};
 
 use crate::{
@@ -43,8 +49,9 @@ pub(crate) const WRITE: u32 = 1 << 16;
 pub(crate) const WRITE_LATER: u32 = 3 << 16;
 
 host_functions! {
-    /// Gets the TLB an entry for an access of so many bytes at `lin`. 0: the interpreter has to do
-    /// it, because it would fault, is not plain RAM, or holds code.
+    /// Gets the TLB an entry for an access of so many bytes at `lin`, and makes sure that a store may
+    /// go there; code then goes on as if it had found the entry's tag right, once. 0: the
+    /// interpreter has to do it, because it would fault, is not plain RAM, or changes code.
     ///
     /// # Safety
     /// `core` is what the code was entered with.
@@ -163,13 +170,16 @@ fn width(number: u64) -> Width {
     [Width::W8, Width::W16, Width::W32, Width::W64][(number & 3) as usize]
 }
 
-/// Gets the TLB an entry, as [`fill`] does; false if there is none.
+/// Makes an access possible, as [`fill`] does; false if it is not.
 pub(crate) fn try_fill(core: &mut Core, lin: u64, access: u32) -> bool {
     let (bytes, write) = (u64::from(access & 0xffff), access & WRITE != 0);
     if (lin ^ lin.wrapping_add(bytes - 1)) & !0xfff != 0 {
         return false;
     }
     let class = core.class;
+    if write && core.tlb.entry(class, lin).may_write(lin) {
+        return may_store(core, lin, bytes);
+    }
     let intent = if access >> 16 == WRITE >> 16 { Intent::Write } else { Intent::Read };
     let long = core.long_mode();
     if long && !trine_x86::is_canonical(lin, core.linear_bits()) {
@@ -179,22 +189,37 @@ pub(crate) fn try_fill(core: &mut Core, lin: u64, access: u32) -> bool {
     core.skips_far_tables = true;
     let walked = core.translate(class, lin, intent);
     core.skips_far_tables = false;
-    let Ok(at) = walked else {
+    if walked.is_err() {
         core.raised = None;
         return false;
-    };
-    let hits = |core: &Core| match write {
-        true => core.writable(class, lin, bytes).is_some(),
-        false => core.readable(class, lin, bytes).is_some(),
-    };
-    if hits(core) || !write {
-        return hits(core);
     }
-    // The page may be clean: stores will not say so any more, so it is dirty from now on.
-    let plain = core.ram.spot(at).filter(|spot| spot.writable);
-    if !plain.is_some_and(|spot| core.ram.mark_dirty(spot.offset)) {
-        return false;
+    if !write {
+        return core.readable(class, lin, bytes).is_some();
     }
-    core.tlb.set_quiet(class, lin);
-    hits(core)
+    core.tlb.entry(class, lin).may_write(lin) && may_store(core, lin, bytes)
+}
+
+/// Whether code may store so many bytes at `lin`, which the TLB lets it write, without a look at
+/// marks. The page may be clean: stores will not say so any more, so it is dirty from now on.
+fn may_store(core: &mut Core, lin: u64, bytes: u64) -> bool {
+    let at = core.tlb.entry(core.class, lin).offset(lin);
+    let mut code = core.ram.mark_dirty(at, bytes);
+    // Who decodes marks, then asks whether somebody may be about to store: so the flag comes before
+    // the look that counts.
+    if code == CodeNear::Beside && is_new_beside(core) {
+        code = core.ram.mark_dirty(at, bytes);
+    }
+    if code == CodeNear::Nowhere {
+        core.tlb.set_quiet(core.class, lin);
+    }
+    code != CodeNear::Here
+}
+
+/// Says that this vCPU may store beside code, until it comes out; true if that was not yet said.
+fn is_new_beside(core: &Core) -> bool {
+    let address = core.translated.beside as usize;
+    // SAFETY: the address of a flag that belongs to the vCPU's translator, which lives as long as
+    // the core does and shares it by atomic accesses only.
+    let flag = unsafe { &*with_exposed_provenance::<AtomicBool>(address) };
+    !flag.load(Ordering::Relaxed) && !flag.swap(true, Ordering::SeqCst)
 }

@@ -35,7 +35,8 @@
 //!    each vCPU has, one for each of its last states (between pages, indirectly). What is not known
 //!    there comes out and is looked up.
 //! 6. The bytes change: the entry compares the page's version with the one it was made for, and
-//!    comes out. If the region's own bytes are still the same, only the number is renewed.
+//!    comes out. If the region's own bytes are still the same, only the number is renewed; else it is
+//!    forgotten, and the next one there has to be twice as hot.
 //! 7. The memory is full: everything goes at once, when all vCPUs have come out.
 //!
 //! # Stopping
@@ -87,8 +88,10 @@
 //!
 //! A store that code does itself looks at the TLB only: a write tag there promises that the page is
 //! dirty already and holds no code. When a page becomes one that holds code, every vCPU forgets its
-//! promise before the first byte is read (`vcpu::Peers`). From then on stores to that page go by the
-//! interpreter, which raises the page's version.
+//! promise before the first byte is read (`vcpu::Peers`). From then on stores to that page ask a
+//! helper, which knows where in the page code is: beside it they are done right there, and else by
+//! the interpreter, which raises the page's version. Between question and store somebody else may
+//! want to decode from there, so he waits until this vCPU has come out.
 //!
 //! Guest memory is accessed with the host's plain instructions, in order: an x86 host promises what
 //! an x86 guest expects, other hosts are told by barriers ([`a64`]).
@@ -221,7 +224,7 @@ impl Translate {
         backend: Box<dyn Backend>,
         way: Way,
     ) -> Result<Self, EngineError> {
-        let tuning = Tuning { heat: 16, steps: BLOCK_INSNS };
+        let tuning = Tuning { heat: 16, steps: BLOCK_INSNS, doublings: 6 };
         let cache = Cache::new(ram.clone(), backend, way, CODE_BYTES).map_err(|error| {
             EngineError::Refused { engine: name, what: "memory for code", error }
         })?;
@@ -232,7 +235,7 @@ impl Translate {
     /// many instructions: for tests.
     #[must_use]
     pub fn eager(self, steps: usize) -> Self {
-        Self { tuning: Tuning { heat: 1, steps }, ..self }
+        Self { tuning: Tuning { heat: 1, steps, doublings: 0 }, ..self }
     }
 }
 

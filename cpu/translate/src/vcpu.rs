@@ -9,6 +9,7 @@ use std::{
 };
 
 use trine_engine::Stats;
+use trine_guest::Marked;
 use trine_interp::{Above, Tier};
 use trine_x86::{Core, Decoder, Seg, is_canonical};
 
@@ -29,6 +30,8 @@ pub(crate) struct Tuning {
     pub(crate) heat: u32,
     /// The most instructions of a block.
     pub(crate) steps: usize,
+    /// How often at most that heat doubles where the guest's code keeps changing.
+    pub(crate) doublings: u32,
 }
 
 /// What other vCPUs leave for one.
@@ -39,6 +42,8 @@ struct Mailbox {
     waiting: AtomicBool,
     /// It is inside of translated code, which trusts the TLB's write tags.
     inside: AtomicBool,
+    /// It may also be about to store beside code, in granules that had none when it looked last.
+    beside: AtomicBool,
 }
 
 /// All vCPUs of a machine.
@@ -52,6 +57,25 @@ impl Peers {
     fn add(&self, mailbox: &Arc<Mailbox>) {
         self.boxes.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(mailbox));
         self.count.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Tells all others of code at `offset`, and waits for those who may be about to store there by
+    /// what they have looked at before: all, if their tags do not know that the page holds code, and
+    /// else those who said that they store beside code.
+    fn ask(&self, own: &Arc<Mailbox>, offset: u64, new: Marked, mut meanwhile: impl FnMut()) {
+        let peers = self.boxes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for peer in peers.iter().filter_map(Weak::upgrade) {
+            let concerns = new == Marked::Page || peer.beside.load(Ordering::SeqCst);
+            if !concerns || Arc::ptr_eq(&peer, own) {
+                continue;
+            }
+            peer.pages.lock().unwrap_or_else(PoisonError::into_inner).push(offset);
+            peer.waiting.store(true, Ordering::SeqCst);
+            while peer.inside.load(Ordering::SeqCst) && peer.waiting.load(Ordering::SeqCst) {
+                meanwhile();
+                std::thread::yield_now();
+            }
+        }
     }
 
     /// Whether there is but one vCPU. All are made before any runs.
@@ -148,6 +172,7 @@ impl Translator {
         peers.add(&mailbox);
         core.quiet_writes = true;
         core.translated.ram = core.ram.host_address() as u64;
+        core.translated.beside = std::ptr::from_ref(&mailbox.beside).expose_provenance() as u64;
         Self {
             cache,
             peers,
@@ -226,6 +251,21 @@ impl Translator {
         self.states[0].state = Some((state, key));
         self.states[0].jumps.clear();
         Some(key)
+    }
+
+    /// Makes code for RIP, which lies at `offset` in RAM, if it is there to stay.
+    fn make(&mut self, core: &mut Core, decoder: &Decoder, offset: u64) {
+        let lifted = self.cache.lift(core, decoder, offset, self.tuning.steps);
+        let mut is_new = false;
+        for (at, size) in lifted.bytes.places() {
+            let marked = core.mark_code(at, size);
+            self.code_is_marked(core, at, marked);
+            is_new |= marked != Marked::Already;
+        }
+        // What was stored before a mark has not been counted.
+        if !is_new || lifted.bytes.are_in(&core.ram) {
+            self.cache.keep(lifted, !self.peers.are_alone());
+        }
     }
 
     /// Enters code, and says why it came back, with a number.
@@ -346,6 +386,9 @@ impl Tier for Translator {
         }));
         self.cache.leave();
         self.mailbox.inside.store(false, Ordering::SeqCst);
+        if self.mailbox.beside.load(Ordering::Relaxed) {
+            self.mailbox.beside.store(false, Ordering::SeqCst);
+        }
         above.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
@@ -354,10 +397,13 @@ impl Tier for Translator {
             return false;
         }
         let state = State::of(core);
-        let known = |cache: &Cache| cache.find(core.rip, cache.state(state)?, offset);
+        let ip = core.rip;
+        let known = |cache: &Cache| cache.find(ip, cache.state(state)?, offset);
         if known(&self.cache).is_none() {
-            let shared = !self.peers.are_alone();
-            self.cache.translate(core, decoder, offset, self.tuning.steps, shared);
+            if !self.cache.is_due(core, offset, self.tuning.doublings) {
+                return false;
+            }
+            self.make(core, decoder, offset);
         }
         // Before it is found: if somebody empties the cache from here on, it counts as older.
         self.check_jumps(core);
@@ -370,20 +416,11 @@ impl Tier for Translator {
         true
     }
 
-    fn page_holds_code(&mut self, core: &mut Core, offset: u64) {
-        let peers = self.peers.boxes.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for peer in peers.iter().filter_map(Weak::upgrade) {
-            if Arc::ptr_eq(&peer, &self.mailbox) {
-                continue;
-            }
-            peer.pages.lock().unwrap_or_else(PoisonError::into_inner).push(offset);
-            peer.waiting.store(true, Ordering::SeqCst);
-            // Its stores by tags that it has not yet forgotten must be over before bytes are read.
-            while peer.inside.load(Ordering::SeqCst) && peer.waiting.load(Ordering::SeqCst) {
-                self.read_mail(core);
-                std::thread::yield_now();
-            }
+    fn code_is_marked(&mut self, core: &mut Core, offset: u64, new: Marked) {
+        if new == Marked::Already || self.peers.are_alone() {
+            return;
         }
+        self.peers.ask(&self.mailbox, offset, new, || self.read_mail(core));
     }
 
     fn clear(&mut self, _: &mut Core) {
@@ -402,6 +439,28 @@ impl Tier for Translator {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whether who marks code waits for a peer that is inside and maybe stores beside code.
+    fn waits(new: Marked, beside: bool) -> bool {
+        let (peers, own, peer) = (Peers::default(), Arc::default(), Arc::<Mailbox>::default());
+        peers.add(&own);
+        peers.add(&peer);
+        peer.inside.store(true, Ordering::SeqCst);
+        peer.beside.store(beside, Ordering::SeqCst);
+        let mut waited = false;
+        peers.ask(&own, 0x1000, new, || {
+            waited = true;
+            peer.inside.store(false, Ordering::SeqCst);
+        });
+        assert_eq!(peer.waiting.load(Ordering::SeqCst), waited, "it has mail");
+        waited
+    }
+
+    #[test]
+    fn who_marks_code_waits_for_those_who_store_by_an_older_look() {
+        assert!(waits(Marked::Page, false) && waits(Marked::Page, true));
+        assert!(waits(Marked::Granule, true) && !waits(Marked::Granule, false));
+    }
 
     #[test]
     fn a_target_that_was_forgotten_is_cleared_as_well() {

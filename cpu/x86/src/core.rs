@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use trine_guest::{Ram, RamShare, VmTime};
+use trine_guest::{Marked, Ram, RamShare, VmTime};
 
 use crate::{
     Access, Bus, CpuModel, CpuState, Exception, Flags, Insn, Mode, Raised, Seg, Width, cr0, efer,
@@ -79,6 +79,8 @@ pub struct Translated {
     pub jumps: u64,
     /// Host address of room for a state of the host's FPU.
     pub fpu: u64,
+    /// Host address of the flag that says that code may store beside other code.
+    pub beside: u64,
     /// Where the x87's registers and status word are; 0: in [`Core::x87`].
     pub x87: u32,
     /// For each general register what takes addresses near it to the host's, if that was looked up.
@@ -325,13 +327,13 @@ impl Core {
         self.renew_context();
     }
 
-    /// Marks a page as one from which code was decoded ([`Ram::mark_code`]); true if it was not.
-    pub fn mark_code(&mut self, offset: u64) -> bool {
-        let first = self.ram.mark_code(offset);
-        if first {
+    /// Marks so many bytes of a page as such from which code was decoded ([`Ram::mark_code`]).
+    pub fn mark_code(&mut self, offset: u64, size: u64) -> Marked {
+        let marked = self.ram.mark_code(offset, size);
+        if marked == Marked::Page {
             self.tlb.set_loud(offset);
         }
-        first
+        marked
     }
 
     fn extent(&self, seg: Seg) -> Extent {

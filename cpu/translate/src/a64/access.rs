@@ -92,12 +92,10 @@ impl Emitter<'_> {
     fn find(&mut self, w: Width, at: Val, write: bool) {
         let lin = self.clean_reg(at);
         let site = self.site();
-        let (retry, miss) = (self.asm.label(), self.asm.label());
+        let (found, miss) = (self.asm.label(), self.asm.label());
         let mask = |value: u64| LogicalImm::new(Size::X, value).expect("a run of ones");
+        self.entry_of(lin);
         let a = self.quiet();
-        a.bind(retry);
-        a.ubfx(Size::X, T1, lin, 12, Tlb::ENTRIES.trailing_zeros());
-        a.add_shifted(Size::X, T1, TLB, T1, Shift::Lsl(5));
         let tag = if write { TLB_WRITE } else { TLB_READ };
         a.ldr(Size::X, T2, Address::offset(T1, tag));
         let mut last = lin;
@@ -108,10 +106,18 @@ impl Emitter<'_> {
         a.and_imm(Size::X, T0, last, mask(!0xfff));
         a.eor(Size::X, T2, T2, T0);
         a.cbnz(Size::X, T2, miss);
+        a.bind(found);
         a.ldr(Size::X, T0, Address::offset(T1, TLB_ADDEND));
         a.add(Size::X, T0, T0, lin);
         let access = w.bytes() as u32 | if write { helper::WRITE } else { 0 };
-        self.stubs.push(Stub::Miss { label: miss, retry, lin, access, site });
+        self.stubs.push(Stub::Miss { label: miss, found, lin, access, site });
+    }
+
+    /// X17 = the TLB's entry for a linear address.
+    pub(super) fn entry_of(&mut self, lin: Reg) {
+        let a = self.quiet();
+        a.ubfx(Size::X, T1, lin, 12, Tlb::ENTRIES.trailing_zeros());
+        a.add_shifted(Size::X, T1, TLB, T1, Shift::Lsl(5));
     }
 
     /// [`Op::Load`].

@@ -22,7 +22,7 @@ use crate::{
 /// What is emitted behind the region.
 pub(super) enum Stub {
     /// A TLB miss.
-    Miss { label: Label, retry: Label, lin: Reg, access: u32, site: u32 },
+    Miss { label: Label, found: Label, lin: Reg, access: u32, site: u32 },
     /// Stops before an instruction.
     Once { label: Label, site: u32 },
     /// Goes to a place outside of the region.
@@ -586,12 +586,16 @@ impl Emitter<'_> {
     fn stub(&mut self, stub: &Stub) {
         (self.stored, self.host) = (false, Held::default());
         match *stub {
-            Stub::Miss { label, retry, lin, access, site } => {
+            Stub::Miss { label, found, lin, access, site } => {
+                let failed = self.asm.label();
                 self.asm.bind(label);
                 self.asm.mov(Size::X, T0, lin);
                 self.number(T1, access);
                 far_bl(&mut self.asm, self.place.code, self.place.runtime.miss);
-                self.asm.cbnz(Size::W, T1, retry);
+                self.asm.cbz(Size::W, T1, failed);
+                self.entry_of(lin);
+                self.asm.b(found);
+                self.asm.bind(failed);
                 self.number(X0, site);
                 self.leave(Reason::Once);
             }

@@ -59,15 +59,13 @@ pub(crate) fn evaluate(core: &mut Core, op: &Op, [a, b, c]: [u64; 3]) -> Option<
 
 /// The offset in RAM of so many bytes at linear address `lin`; `None` if the access is not plain.
 pub(super) fn find(core: &mut Core, bytes: u64, lin: u64, write: bool) -> Option<u64> {
-    let hit = |core: &Core| match write {
+    let hit = match write {
         true => core.writable(core.class, lin, bytes),
         false => core.readable(core.class, lin, bytes),
     };
-    if let Some(at) = hit(core) {
-        return Some(at);
-    }
     let access = bytes as u32 | if write { WRITE } else { 0 };
-    try_fill(core, lin, access).then(|| hit(core)).flatten()
+    // The entry is there; a store beside code is allowed once, and not by its tag.
+    hit.or_else(|| try_fill(core, lin, access).then(|| core.tlb.entry(core.class, lin).offset(lin)))
 }
 
 /// An operation on memory that is not locked.

@@ -257,10 +257,10 @@ impl Emitter<'_> {
         self.stubs.push(Stub::Hunch { label: wrong, back, hunch });
     }
 
-    /// RAX = where the entry for RCX is, which has the right tag; RDX = the page.
+    /// RAX = where the entry for RCX is, which has the right tag, or else allows this access once;
+    /// RDX = the page.
     fn look(&mut self, access: Access) {
-        let (retry, miss) = (self.asm.label(), self.asm.label());
-        self.asm.bind(retry);
+        let (found, miss) = (self.asm.label(), self.asm.label());
         let class = self.place.class;
         let a = self.noisy();
         a.shifted_right(RAX, RCX, Tlb::SLOT_SHIFT as u8);
@@ -274,7 +274,8 @@ impl Emitter<'_> {
         let tag = if access.write { TLB_WRITE } else { TLB_READ };
         a.alu_from(Alu::Cmp, Width::W64, RDX, tlb(class, RAX, tag));
         a.jcc(cc::NE, miss);
-        self.stubs.push(Stub::Miss { label: miss, retry, access });
+        a.bind(found);
+        self.stubs.push(Stub::Miss { label: miss, found, access });
     }
 
     /// RCX = the distance of what RCX points to from the page of a cursor. Or it goes on behind
@@ -297,7 +298,8 @@ impl Emitter<'_> {
     }
 
     /// Out of line: RCX, the distance from the cursor's page, is no place in it. Takes it to another
-    /// page; but if it moves all the time, that costs more than it saves.
+    /// page, with room for others there if stores need not ask; but if it moves all the time, that
+    /// costs more than it saves.
     pub(super) fn move_on(
         &mut self,
         (label, back, behind): (Label, Label, Option<Label>),
@@ -310,19 +312,27 @@ impl Emitter<'_> {
             self.lose_patience(cursor);
         }
         self.look(access);
-        self.asm.load(Width::W64, RAX, tlb(self.place.class, RAX, TLB_HOST));
         if let Some(behind) = behind {
             let stays = self.asm.label();
             self.asm.alu_imm(Alu::Cmp, Width::W32, cursor.patience(), 0);
             self.asm.jcc(cc::L, stays);
             self.stubs.push(Stub::Stays { label: stays, behind });
         }
+        let class = self.place.class;
+        let room = 0x1001 - access.bytes.next_power_of_two() as i32;
+        self.asm.store_imm(Width::W64, cursor.room(), room);
+        if access.write {
+            let quiet = self.asm.label();
+            self.asm.alu_from(Alu::Cmp, Width::W64, RDX, tlb(class, RAX, TLB_WRITE));
+            self.asm.jcc(cc::E, quiet);
+            self.asm.store_imm(Width::W64, cursor.room(), 0);
+            self.asm.bind(quiet);
+        }
+        self.asm.load(Width::W64, RAX, tlb(class, RAX, TLB_HOST));
         self.asm.store(Width::W64, cursor.addend(), RAX);
         self.asm.alu(Alu::Add, Width::W64, RAX, RDX);
         self.asm.store(Width::W64, cursor.host(), RAX);
         self.asm.store(Width::W64, cursor.page(), RDX);
-        let room = 0x1001 - access.bytes.next_power_of_two() as i32;
-        self.asm.store_imm(Width::W64, cursor.room(), room);
         let used = super::cursors_used(cursor.cursors / 8);
         self.asm.alu_imm(Alu::Or, Width::W8, used, 1 << (cursor.cursors % 8));
         self.asm.alu(Alu::Sub, Width::W64, RCX, RDX);
@@ -350,10 +360,10 @@ impl Emitter<'_> {
         a.bind(decided);
     }
 
-    /// Out of line: RCX is where the host has what it points to, by RAX.
+    /// Out of line: RCX is where the host has what it points to, by the entry at RAX.
     pub(super) fn stay(&mut self, label: Label, behind: Label) {
         self.asm.bind(label);
-        self.asm.alu(Alu::Add, Width::W64, RCX, RAX);
+        self.asm.alu_from(Alu::Add, Width::W64, RCX, tlb(self.place.class, RAX, TLB_HOST));
         self.asm.jmp(behind);
     }
 

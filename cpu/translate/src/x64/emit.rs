@@ -26,7 +26,7 @@ use crate::{
 /// What is emitted behind the region.
 pub(super) enum Stub {
     /// A TLB miss.
-    Miss { label: Label, retry: Label, access: Access },
+    Miss { label: Label, found: Label, access: Access },
     /// An access that has left its cursor's page.
     Moved { label: Label, back: Label, behind: Option<Label>, access: Access, cursor: Cursor },
     /// It stays where it is.

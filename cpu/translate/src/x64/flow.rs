@@ -376,10 +376,10 @@ impl Emitter<'_> {
         // Only the recipe came along.
         (self.stored, self.host) = (false, 0);
         match *stub {
-            Stub::Miss { label, retry, access } => {
+            Stub::Miss { label, found, access } => {
                 self.asm.bind(label);
                 self.miss(access);
-                self.asm.jmp(retry);
+                self.asm.jmp(found);
             }
             Stub::Moved { label, back, behind, access, cursor } => {
                 self.move_on((label, back, behind), access, cursor);

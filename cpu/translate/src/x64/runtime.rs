@@ -2,7 +2,7 @@
 //!
 //! Calling convention: System V AMD64 ABI, section 3.2.
 
-use trine_x86::Width;
+use trine_x86::{Tlb, Width};
 
 use super::{
     HOMES, LEFT,
@@ -108,27 +108,32 @@ fn store_homes(a: &mut Asm) {
     }
 }
 
-/// RCX: linear address, EDX: the access. The flags say whether it failed. Keeps all but RDX.
+/// RCX: linear address, EDX: the access. The flags say whether it failed. Keeps all but RDX, which is
+/// then the page: so code goes on as if it had just found the right tag.
 fn try_miss(a: &mut Asm, host: &Switches) {
     host.put_back(a);
     a.push(RAX);
     KEPT.iter().for_each(|reg| a.push(*reg));
-    a.alu_imm(Alu::Sub, Width::W64, RSP, 8);
+    a.store(Width::W64, RAX, RCX);
+    a.alu_imm(Alu::And, Width::W64, RAX, -0x1000);
+    a.push(RAX);
     a.store(Width::W64, RDI, RBP);
     a.store(Width::W64, RSI, RCX);
     a.mov_imm(RAX, helper::fill as *const () as u64);
     a.call_to(RAX);
     a.test(Width::W32, RAX, RAX);
-    a.lea(Width::W64, RSP, super::Mem::at(RSP, 8));
+    a.pop(RDX);
     KEPT.iter().rev().for_each(|reg| a.pop(*reg));
     a.pop(RAX);
 }
 
-/// The same, EAX: the site, where it goes out if that fails.
+/// The same, EAX: the site, where it goes out if that fails. RAX is where the entry is.
 fn miss(a: &mut Asm, host: &Switches, once: Label) {
     try_miss(a, host);
     let failed = a.label();
     a.jcc(cc::E, failed);
+    a.shifted_right(RAX, RCX, Tlb::SLOT_SHIFT as u8);
+    a.alu_imm(Alu::And, Width::W32, RAX, Tlb::SLOT_MASK as i32);
     a.ret();
     a.bind(failed);
     a.alu_imm(Alu::Add, Width::W64, RSP, 8);
