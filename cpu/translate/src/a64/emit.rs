@@ -9,7 +9,7 @@ use super::{
     asm::{Address, Asm, Cond, Label, LogicalImm, Reg, Shift, Size, X0, X1},
     far_b, far_bl,
     flags::Held,
-    home, spill, translated,
+    home, simd, spill, translated,
     values::{Loc, Values},
 };
 use crate::{
@@ -22,7 +22,9 @@ use crate::{
 /// What is emitted behind the region.
 pub(super) enum Stub {
     /// A TLB miss.
-    Miss { label: Label, retry: Label, lin: Reg, access: u32, site: u32 },
+    Miss { label: Label, retry: Label, lin: Reg, access: u32, site: u32, vectors: u32 },
+    /// The host's vector registers do not hold the guest's.
+    Vectors { label: Label, back: Label, wanted: u32 },
     /// Stops before an instruction.
     Once { label: Label, site: u32 },
     /// Goes to a place outside of the region.
@@ -68,9 +70,11 @@ pub(super) struct Emitter<'a> {
     /// For the recipe of INC or DEC to come, CF stays where memory says.
     pub(super) carry_in_memory: bool,
     pub(super) stubs: Vec<Stub>,
+    /// What the host's vector registers are known to hold.
+    pub(super) vectors: u32,
     /// RIP of the present block, and the present step.
-    block_ip: u64,
-    step: usize,
+    pub(super) block_ip: u64,
+    pub(super) step: usize,
     /// Steps of the block from this one on.
     left: u32,
     step_site: Option<u32>,
@@ -102,6 +106,7 @@ pub(super) fn region(region: &Region, place: &Place, backend: &A64) -> Emitted {
         early: false,
         carry_in_memory: false,
         stubs: Vec::new(),
+        vectors: simd::IN_CORE,
         block_ip: 0,
         step: 0,
         left: 0,
@@ -190,6 +195,7 @@ impl Emitter<'_> {
             self.recipe = self.recipes[n];
             self.charge(n);
         }
+        self.load_vectors_of(block);
         for (k, s) in block.steps.clone().enumerate() {
             self.step = s;
             self.left = steps - k as u32;
@@ -340,9 +346,8 @@ impl Emitter<'_> {
         }
         match op {
             Op::Nop | Op::Branch(_) => {}
-            Op::Vector(..) | Op::X87(_) => {
-                unreachable!("this backend has no vector or x87 operations")
-            }
+            Op::Vector(shape, at, general) => self.vector(n, shape, at, general),
+            Op::X87(_) => unreachable!("this backend has no x87 operations"),
             Op::Imm(value) => self.define(n, Loc::Imm(value)),
             Op::Get(w, reg) => self.define(n, Loc::Guest(w, reg)),
             Op::Set(w, reg, v) => self.set(n, w, reg, v),
@@ -451,6 +456,7 @@ impl Emitter<'_> {
         far_bl(&mut self.asm, self.place.code, self.place.runtime.cold);
         self.stored = true;
         self.host.flags = 0;
+        self.vectors = simd::IN_CORE;
     }
 
     /// [`Op::Jump`]: the step stops unless code is known for the target, and notes where it is.
@@ -589,14 +595,23 @@ impl Emitter<'_> {
     fn stub(&mut self, stub: &Stub) {
         (self.stored, self.host) = (false, Held::default());
         match *stub {
-            Stub::Miss { label, retry, lin, access, site } => {
+            Stub::Miss { label, retry, lin, access, site, vectors } => {
                 self.asm.bind(label);
                 self.asm.mov(Size::X, T0, lin);
                 self.number(T1, access);
                 far_bl(&mut self.asm, self.place.code, self.place.runtime.miss);
-                self.asm.cbnz(Size::W, T1, retry);
+                let fails = self.asm.label();
+                self.asm.cbz(Size::W, T1, fails);
+                self.call_vectors(vectors);
+                self.asm.b(retry);
+                self.asm.bind(fails);
                 self.number(X0, site);
                 self.leave(Reason::Once);
+            }
+            Stub::Vectors { label, back, wanted } => {
+                self.asm.bind(label);
+                self.call_vectors(wanted);
+                self.asm.b(back);
             }
             Stub::Once { label, site } => {
                 self.asm.bind(label);

@@ -510,7 +510,6 @@ impl Emitter<'_> {
             return;
         }
         match setter {
-            Setter::Compare { .. } => unreachable!("this backend has no vector operations"),
             Setter::Add { a, b, r } => self.carry_flags(w, [a, b, r], false),
             Setter::Sub { a, b, r } => self.carry_flags(w, [a, b, r], true),
             Setter::Inc { r } | Setter::Dec { r } if self.body == 0 => {
@@ -531,7 +530,7 @@ impl Emitter<'_> {
                 self.quiet().str(Size::X, ZR, flags_carries());
                 self.flags_are_stored();
             }
-            Setter::Inc { .. } | Setter::Dec { .. } => {
+            Setter::Inc { .. } | Setter::Dec { .. } | Setter::Compare { .. } => {
                 unreachable!("conditional bodies have no such setters")
             }
         }

@@ -9,7 +9,7 @@ use super::{
     emit::Emitter,
     field,
     flags::Carry,
-    home, sign_extend, size, spill,
+    home, sign_extend, simd, size, spill,
     values::Loc,
     zero_extend,
 };
@@ -367,6 +367,7 @@ impl Emitter<'_> {
         let a: &mut Asm = self.noisy();
         a.mov_imm(Size::X, T0, function as u64);
         super::far_bl(a, base, to);
+        self.vectors = simd::IN_CORE;
     }
 
     /// [`Op::Truncate`].
