@@ -4,6 +4,7 @@
 //! vectors' stage: code at 1000h, tables above 10000h, each exception's handler a HLT.
 
 mod debug;
+mod mixture;
 mod order;
 mod paging;
 mod simd;

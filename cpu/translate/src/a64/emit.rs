@@ -25,6 +25,8 @@ pub(super) enum Stub {
     Miss { label: Label, retry: Label, lin: Reg, access: u32, site: u32, vectors: u32 },
     /// The host's vector registers do not hold the guest's.
     Vectors { label: Label, back: Label, wanted: u32 },
+    /// The host does an instruction otherwise than the guest.
+    Redo { label: Label, back: Label, redo: simd::Redo },
     /// Stops before an instruction.
     Once { label: Label, site: u32 },
     /// Goes to a place outside of the region.
@@ -140,7 +142,7 @@ impl Emitter<'_> {
         far_b(&mut self.asm, self.place.code, to);
     }
 
-    fn number(&mut self, to: Reg, number: u32) {
+    fn put_number(&mut self, to: Reg, number: u32) {
         self.asm.mov_imm(Size::W, to, u64::from(number));
     }
 
@@ -449,14 +451,24 @@ impl Emitter<'_> {
         self.remember();
         self.recipe = Recipe::MEMORY;
         let site = self.site();
-        let at = self.out.sites[(site - self.place.sites) as usize];
+        let at = self.site_at(site);
         let call = self.keep(ColdCall::new(cold, step.insn, block.ip, &at, ends));
-        self.asm.mov_imm(Size::X, T0, call);
-        self.number(T1, site);
-        far_bl(&mut self.asm, self.place.code, self.place.runtime.cold);
+        self.call_cold(call, site);
         self.stored = true;
         self.host.flags = 0;
         self.vectors = simd::IN_CORE;
+    }
+
+    /// A site of this region.
+    pub(super) fn site_at(&self, number: u32) -> Site {
+        self.out.sites[(number - self.place.sites) as usize]
+    }
+
+    /// Calls a [`ColdCall`] by its address.
+    pub(super) fn call_cold(&mut self, call: u64, site: u32) {
+        self.asm.mov_imm(Size::X, T0, call);
+        self.put_number(T1, site);
+        far_bl(&mut self.asm, self.place.code, self.place.runtime.cold);
     }
 
     /// [`Op::Jump`]: the step stops unless code is known for the target, and notes where it is.
@@ -560,14 +572,14 @@ impl Emitter<'_> {
         let exit = self.place.exits + self.out.exits.len() as u32;
         if self.without.has(Family::Chain) {
             self.out.exits.push(Exit { ip, cell: None });
-            self.number(X0, exit);
+            self.put_number(X0, exit);
             return self.leave(Reason::Exit);
         }
         if ip.wrapping_sub(self.place.page_ip) < 0x1000 {
             let cell = self.out.cells;
             self.out.cells += 1;
             self.out.exits.push(Exit { ip, cell: Some(self.place.cells + cell) });
-            self.number(X0, exit);
+            self.put_number(X0, exit);
             self.load_cell(Size::X, T0, cell);
             self.asm.br(T0);
             return;
@@ -598,14 +610,14 @@ impl Emitter<'_> {
             Stub::Miss { label, retry, lin, access, site, vectors } => {
                 self.asm.bind(label);
                 self.asm.mov(Size::X, T0, lin);
-                self.number(T1, access);
+                self.put_number(T1, access);
                 far_bl(&mut self.asm, self.place.code, self.place.runtime.miss);
                 let fails = self.asm.label();
                 self.asm.cbz(Size::W, T1, fails);
                 self.call_vectors(vectors);
                 self.asm.b(retry);
                 self.asm.bind(fails);
-                self.number(X0, site);
+                self.put_number(X0, site);
                 self.leave(Reason::Once);
             }
             Stub::Vectors { label, back, wanted } => {
@@ -613,9 +625,14 @@ impl Emitter<'_> {
                 self.call_vectors(wanted);
                 self.asm.b(back);
             }
+            Stub::Redo { label, back, ref redo } => {
+                self.asm.bind(label);
+                self.redo(redo);
+                self.asm.b(back);
+            }
             Stub::Once { label, site } => {
                 self.asm.bind(label);
-                self.number(X0, site);
+                self.put_number(X0, site);
                 self.leave(Reason::Once);
             }
             Stub::Out { label, ip, recipe } => {
@@ -630,17 +647,17 @@ impl Emitter<'_> {
                 self.remember();
                 let exit = self.place.exits + self.out.exits.len() as u32;
                 self.out.exits.push(Exit { ip, cell: None });
-                self.number(X0, exit);
+                self.put_number(X0, exit);
                 self.leave(Reason::Budget);
             }
             Stub::Unknown { label, exit } => {
                 self.asm.bind(label);
-                self.number(X0, exit);
+                self.put_number(X0, exit);
                 self.leave(Reason::Exit);
             }
             Stub::Stale { label } => {
                 self.asm.bind(label);
-                self.number(X0, self.place.region);
+                self.put_number(X0, self.place.region);
                 self.leave(Reason::Stale);
             }
         }

@@ -12,6 +12,7 @@
 //! Source: Procedure Call Standard for the Arm 64-bit Architecture (AAPCS64), 6.1.2.
 
 mod arrange;
+mod float;
 mod integer;
 mod moves;
 
@@ -21,11 +22,17 @@ use iced_x86::{EncodingKind, OpCodeOperandKind as K};
 use trine_x86::{Core, Insn, Simd, Width};
 
 use super::{
-    CORE, RAM, T0, add_far,
-    asm::{Address, Asm, Barrier, LR, Label, Lane, Reg, Size, VReg, VSize, X8, X9, ZR},
+    CORE, RAM, T0, T1, add_far,
+    asm::{
+        Address, Asm, Barrier, LR, Label, Lane, LogicalImm, Reg, Size, SystemRegister, VReg, VSize,
+        X8, X9, ZR,
+    },
     emit::{Emitter, Stub},
     far_bl, load as load_word, translated,
 };
+use float::Number;
+pub(super) use float::Redo;
+
 use crate::{
     ir::{Block, Op, Step, Val},
     simd::{self, Shape},
@@ -33,11 +40,21 @@ use crate::{
 
 /// [`trine_x86::Translated::vectors`]: they are in the core, ...
 pub(super) const IN_CORE: u32 = 0;
-/// ... or the host has XMM0 to XMM15.
+/// ... the host has XMM0 to XMM15, ...
 const REGISTERS: u32 = 1;
+/// ... or it has MXCSR as well: FPCR says how to round, and FPSR what was inexact.
+const NUMBERS: u32 = 2;
 
 /// What the host's registers can be asked to hold: see [`crate::code::Runtime::vectors`].
-pub(super) const LEVELS: [u32; 2] = [REGISTERS, REGISTERS];
+pub(super) const LEVELS: [u32; 2] = [REGISTERS, NUMBERS];
+
+/// FPCR.FZ: operands and results that are denormal become zero, and FPSR says so.
+const FPCR_FZ: u64 = 1 << 24;
+/// Where FPCR.RMode begins.
+const FPCR_RMODE: u32 = 22;
+/// FPSR.IXC, which is MXCSR.PE: what makes results inexact.
+const FPSR_IXC: u32 = 4;
+const MXCSR_PE: u64 = 1 << 5;
 
 /// The host register of a guest register.
 const fn xmm(n: u8) -> VReg {
@@ -52,6 +69,11 @@ const V: [VReg; 3] = [VReg::new(1), VReg::new(2), VReg::new(3)];
 /// Where [`Simd::ymm`] lies behind [`CORE`].
 const YMM: u64 = (offset_of!(Core, simd) + offset_of!(Simd, ymm) - offset_of!(Core, regs)) as u64;
 
+/// MXCSR in the core, whose [`Simd::ymm`] are at `base`.
+fn mxcsr(base: Reg) -> Address {
+    Address::offset(base, offset_of!(Simd, mxcsr) as i32 - offset_of!(Simd, ymm) as i32)
+}
+
 /// XMM*n* in the core, whose [`Simd::ymm`] are at `base`.
 fn place(base: Reg, n: u8) -> Address {
     Address::offset(base, 32 * i32::from(n))
@@ -63,10 +85,21 @@ pub(super) struct Switch {
 }
 
 impl Switch {
-    /// Emits what is shared. It uses X8 and X9 up.
+    /// Emits what is shared. It uses X8, which says what they hold, and X9 up.
     pub(super) fn emit(a: &mut Asm) -> Self {
         let put_back = a.bound();
+        let (registers, exact) = (a.label(), a.label());
         add_far(a, X9, CORE, YMM);
+        a.tbz(X8, NUMBERS.trailing_zeros(), registers);
+        a.mrs(X8, SystemRegister::Fpsr);
+        a.tbz(X8, FPSR_IXC, exact);
+        a.ldr(Size::W, X8, mxcsr(X9));
+        a.orr_imm(Size::W, X8, X8, LogicalImm::new(Size::W, MXCSR_PE).expect("one bit"));
+        a.str(Size::W, X8, mxcsr(X9));
+        a.bind(exact);
+        // As the host's own code wants it.
+        a.msr(SystemRegister::Fpcr, ZR);
+        a.bind(registers);
         (0..16).for_each(|n| a.str_v(VSize::Q, xmm(n), place(X9, n)));
         a.str(Size::W, ZR, translated!(vectors));
         a.ret(LR);
@@ -85,8 +118,22 @@ impl Switch {
 
 /// Code to be called that loads them. It uses X16 and X17 up, and keeps the flags.
 pub(super) fn load(a: &mut Asm, wanted: u32) {
+    let loaded = a.label();
     add_far(a, T0, CORE, YMM);
+    a.ldr(Size::W, T1, translated!(vectors));
+    a.cbnz(Size::W, T1, loaded);
     (0..16).for_each(|n| a.ldr_v(VSize::Q, xmm(n), place(T0, n)));
+    a.bind(loaded);
+    if wanted == NUMBERS {
+        // RC is RMode with its two bits exchanged.
+        a.ldr(Size::W, T1, mxcsr(T0));
+        a.rbit(Size::W, T1, T1);
+        a.ubfx(Size::W, T1, T1, 31 - 14, 2);
+        a.lsl_imm(Size::W, T1, T1, FPCR_RMODE);
+        a.orr_imm(Size::W, T1, T1, LogicalImm::new(Size::W, FPCR_FZ).expect("one bit"));
+        a.msr(SystemRegister::Fpcr, T1);
+        a.msr(SystemRegister::Fpsr, ZR);
+    }
     a.mov_imm(Size::W, T0, u64::from(wanted));
     a.str(Size::W, T0, translated!(vectors));
     a.ret(LR);
@@ -101,6 +148,8 @@ struct Operands {
     s: VReg,
     /// The immediate, or 0.
     imm: u8,
+    /// How much of a general register there is, if there is one.
+    size: Size,
 }
 
 /// How an instruction is done.
@@ -122,16 +171,23 @@ enum Way {
     ToMemory(fn(&mut Asm, Reg, Operands)),
     /// Two vector registers to what LAHF would load.
     Test(fn(&mut Asm, Reg, Operands)),
+    /// On numbers, with a look at FPSR.
+    Number(Number),
 }
 
 impl Way {
-    /// How `insn` is done; `None` if it is the interpreter's.
-    fn of(insn: &Insn) -> Option<Self> {
+    /// How `insn` is done, and what the host's registers have to hold for it; `None` if it is the
+    /// interpreter's.
+    fn of(insn: &Insn) -> Option<(Self, u32)> {
         let code = insn.code.op_code();
         if code.encoding() != EncodingKind::Legacy || !simd::is_vector(insn.code) {
             return None;
         }
-        moves::way(insn).or_else(|| arrange::way(insn)).or_else(|| integer::way(insn))
+        let way = moves::way(insn).or_else(|| arrange::way(insn)).or_else(|| integer::way(insn));
+        match way {
+            Some(way) => Some((way, REGISTERS)),
+            None => Some((float::way(insn)?, NUMBERS)),
+        }
     }
 }
 
@@ -142,13 +198,14 @@ pub(super) fn is_lowered(insn: &Insn) -> bool {
 
 /// The operands of an instruction, of which memory has been loaded.
 fn operands(insn: &Insn) -> Operands {
-    let mut found = Operands { d: MEMORY, s: MEMORY, imm: 0 };
+    let mut found = Operands { d: MEMORY, s: MEMORY, imm: 0, size: Size::W };
     for (n, kind) in insn.code.op_code().op_kinds().iter().enumerate() {
         let is_vector = matches!(kind, K::xmm_reg | K::xmm_rm | K::xmm_or_mem);
         match n {
             0 if is_vector && !insn.is_memory(0) => found.d = xmm(insn.ops[0]),
             1 if is_vector && !insn.is_memory(1) => found.s = xmm(insn.ops[1]),
             _ if *kind == K::imm8 => found.imm = insn.imm as u8,
+            _ if matches!(kind, K::r64_reg | K::r64_or_mem) => found.size = Size::X,
             _ => {}
         }
     }
@@ -171,12 +228,11 @@ impl Emitter<'_> {
         self.vectors = IN_CORE;
         let region = self.region;
         let steps = &region.steps[block.steps.clone()];
-        let are = |step: &Step| {
+        let are = |step: &&Step| {
             region.ops[step.ops.clone()].iter().any(|op| matches!(op, Op::Vector(..)))
         };
-        if steps.iter().any(are) {
-            self.load_vectors(REGISTERS);
-        }
+        let wanted = steps.iter().filter(are).filter_map(|step| Way::of(&step.insn));
+        self.load_vectors(wanted.map(|(_, wanted)| wanted).max().unwrap_or(IN_CORE));
     }
 
     fn load_vectors(&mut self, wanted: u32) {
@@ -186,7 +242,10 @@ impl Emitter<'_> {
         let (label, back) = (self.asm.label(), self.asm.label());
         let a = self.quiet();
         a.ldr(Size::W, T0, translated!(vectors));
-        a.cbz(Size::W, T0, label);
+        match wanted {
+            NUMBERS => a.tbz(T0, NUMBERS.trailing_zeros(), label),
+            _ => a.cbz(Size::W, T0, label),
+        }
         a.bind(back);
         self.stubs.push(Stub::Vectors { label, back, wanted });
         self.vectors = wanted;
@@ -203,8 +262,10 @@ impl Emitter<'_> {
     /// [`Op::Vector`].
     pub(super) fn vector(&mut self, n: usize, shape: Shape, at: Option<Val>, general: Option<Val>) {
         let insn = self.region.steps[self.step].insn;
-        let Some(way) = Way::of(&insn) else { unreachable!("it was lifted because there is one") };
-        self.load_vectors(REGISTERS);
+        let Some((way, wanted)) = Way::of(&insn) else {
+            unreachable!("it was lifted because there is one")
+        };
+        self.load_vectors(wanted);
         let operands = operands(&insn);
         if let Some(at) = at {
             self.reach(u64::from(shape.bytes), at, shape.store, shape.aligned);
@@ -256,6 +317,12 @@ impl Emitter<'_> {
                 let to = self.temp();
                 put(self.noisy(), to, operands);
                 self.defined(n, to, Width::W8, true);
+            }
+            Way::Number(number) => {
+                if at.is_some() {
+                    self.load_vector(shape, operands.s);
+                }
+                self.number(n, number, operands);
             }
         }
     }
