@@ -256,13 +256,10 @@ impl Cache {
         let lin = (core.rip & !(PAGE_SIZE - 1)).wrapping_add(PAGE_SIZE);
         let lin = if core.mode.is_64() { lin } else { lin & 0xffff_ffff };
         let class = if core.cpl == 3 { Class::User } else { Class::Supervisor };
-        let entry = core.tlb.entry(class, lin);
-        let offset = entry.offset(lin);
-        if entry.fetch != lin || !self.ram.holds_code(offset) {
-            return None;
-        }
+        let offset = core.tlb.fetches(class, lin).filter(|at| self.ram.holds_code(*at))?;
         let version = self.ram.code_version_address(offset)? as usize;
-        Some(Beyond { lin, addend: entry.addend, version, known: self.ram.code_version(offset) })
+        let addend = offset.wrapping_sub(lin);
+        Some(Beyond { lin, addend, version, known: self.ram.code_version(offset) })
     }
 
     fn keep(

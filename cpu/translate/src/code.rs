@@ -181,24 +181,19 @@ pub trait Backend: Send + Sync {
     fn emit(&self, region: &Region, place: &Place) -> Emitted;
 }
 
-/// Entries of a vCPU's table of jump targets.
-pub const JUMPS: usize = 4096;
+/// Entries of a vCPU's table of jump targets: one for each value of 16 bits.
+pub const JUMPS: usize = 1 << 16;
 
-/// A known jump target.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct Jump {
-    /// RIP.
-    pub ip: u64,
-    /// Where its code is.
-    pub code: u64,
-}
+/// A known jump target: RIP, and where its code is. If there is none, a RIP whose entry is another.
+pub type Jump = [u64; 2];
 
-/// No target: no RIP is not canonical.
-pub const NO_JUMP: Jump = Jump { ip: 1 << 56, code: 0 };
+/// The words of a [`Jump`].
+pub const JUMP_IP: usize = 0;
+/// The second one.
+pub const JUMP_CODE: usize = 1;
 
 /// The entry for a target.
 #[must_use]
 pub fn jump_index(ip: u64) -> usize {
-    (ip ^ ip >> 12) as usize % JUMPS
+    ip as usize % JUMPS
 }

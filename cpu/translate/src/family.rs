@@ -16,7 +16,7 @@ pub enum Family {
     Alu,
     /// Extensions, truncations and selections.
     Mov,
-    /// Shifts; rotates are made of them.
+    /// Shifts and rotates.
     Shift,
     /// Multiplications. (Divisions are calls in any case.)
     Mul,
@@ -86,7 +86,7 @@ impl Family {
     /// That of an operation, if a helper can do it.
     pub(crate) fn of(op: &Op) -> Option<Self> {
         Some(match op {
-            Op::Bin(Bin::Shl | Bin::Shr | Bin::Sar, ..) => Self::Shift,
+            Op::Bin(Bin::Shl | Bin::Shr | Bin::Sar | Bin::Rol, ..) => Self::Shift,
             Op::Bin(Bin::Mul | Bin::MulHighUnsigned | Bin::MulHighSigned, ..) => Self::Mul,
             Op::Bin(..) | Op::Un(Un::Not, ..) => Self::Alu,
             Op::Un(..) => Self::Bits,

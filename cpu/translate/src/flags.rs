@@ -50,6 +50,10 @@ pub enum Kind {
     Result,
     /// x is what LAHF would load; OF is 0.
     Compared,
+    /// x times y, without sign.
+    MulUnsigned,
+    /// x times y.
+    MulSigned,
 }
 
 /// The words of [`trine_x86::Translated::spill`] for operands of a recipe: two from here on.
@@ -60,7 +64,7 @@ pub const RECIPE_SPILLS: u8 = 16;
 pub const CARRY_SPILL: u8 = 18;
 
 impl Kind {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 20] = [
         Self::Memory,
         Self::Add,
         Self::Sum,
@@ -79,6 +83,8 @@ impl Kind {
         Self::Sar,
         Self::Result,
         Self::Compared,
+        Self::MulUnsigned,
+        Self::MulSigned,
     ];
 }
 
@@ -244,6 +250,15 @@ fn compute(core: &mut Core) {
         Kind::Sar => {
             let cf = Bin::Sar.eval(w, x, y.wrapping_sub(1)) & 1;
             flags.shift(w, Bin::Sar.eval(w, x, y), cf != 0, false);
+        }
+        Kind::MulUnsigned | Kind::MulSigned => {
+            let low = Bin::Mul.eval(w, x, y);
+            let matters = match kind {
+                Kind::MulUnsigned => Bin::MulHighUnsigned.eval(w, x, y) != 0,
+                _ => Bin::MulHighSigned.eval(w, x, y) != Bin::Sar.eval(w, low, 64),
+            };
+            // ZF is 0 in any case, SF and PF are those of the lower half.
+            flags.shift(w, if low == 0 { 3 } else { low }, matters, matters);
         }
         Kind::Result => flags.shift(w, x, y & 1 != 0, y & 2 != 0),
     }

@@ -36,6 +36,8 @@ pub enum Bin {
     Shl,
     Shr,
     Sar,
+    /// Rotated to the left, by less than the width.
+    Rol,
     Mul,
     MulHighUnsigned,
     MulHighSigned,
@@ -425,6 +427,7 @@ impl Bin {
             Self::Shr if b < bits => a >> b,
             Self::Shl | Self::Shr => 0,
             Self::Sar => (signed(a) >> b.min(63)).cast_unsigned() & w.mask(),
+            Self::Rol => a << b & w.mask() | a.checked_shr((bits - b) as u32).unwrap_or(0),
             Self::Mul => a.wrapping_mul(b) & w.mask(),
             Self::MulHighUnsigned => (u128::from(a) * u128::from(b) >> bits) as u64 & w.mask(),
             Self::MulHighSigned => {

@@ -145,6 +145,8 @@ mod share;
 mod simd;
 mod vcpu;
 #[cfg(target_arch = "x86_64")]
+mod walk;
+#[cfg(target_arch = "x86_64")]
 mod x64;
 mod x87;
 

@@ -254,6 +254,7 @@ impl Lifter<'_> {
             (Some(x), Some(y)) => self.op(Op::Imm(op.eval(w, x, y))),
             (None, Some(0)) if matches!(op, Bin::Add | Bin::Sub | Bin::Or | Bin::Xor) => a,
             (None, Some(0)) if matches!(op, Bin::Shl | Bin::Shr | Bin::Sar) => a,
+            (None, None) if a == b && matches!(op, Bin::And | Bin::Or) => a,
             (None, Some(n)) if matches!(op, Bin::Shl | Bin::Shr) && n >= u64::from(w.bits()) => {
                 self.op(Op::Imm(0))
             }
@@ -287,7 +288,22 @@ impl Lifter<'_> {
         width_of(&self.ops[self.start..], v)
     }
 
+    /// Whether a | b is a value rotated to the left, by a constant: which, and by how much.
+    fn rotated(&self, a: Val, b: Val) -> Option<Op> {
+        let op = |v: Val| self.ops[self.start + v.index()];
+        let (Op::Bin(Bin::Shl, w, x, n), Op::Bin(Bin::Shr, ws, y, m)) = (op(a), op(b)) else {
+            return None;
+        };
+        let whole = self.constant(n)? + self.constant(m)? == u64::from(w.bits());
+        (whole && (w, x) == (ws, y)).then_some(Op::Bin(Bin::Rol, w, x, n))
+    }
+
     fn bitwise(&mut self, op: Bin, a: Val, b: Val) -> Val {
+        if op == Bin::Or
+            && let Some(rotated) = self.rotated(a, b).or_else(|| self.rotated(b, a))
+        {
+            return self.op(rotated);
+        }
         let w = self.width_of(a).max(self.width_of(b));
         self.bin(op, w, a, b)
     }
@@ -606,6 +622,14 @@ impl Sem for Lifter<'_> {
     }
 
     fn set_flag(&mut self, flag: Flag, value: Val) {
+        // A rotate after which OF is as before.
+        if let (Flag::Of, Op::Flag(Flag::Of)) = (flag, self.ops[self.start + value.index()])
+            && let Some(Op::SetFlags(_, setter)) = self.ops.last_mut()
+            && let Setter::Rotate { cf, .. } = *setter
+        {
+            *setter = Setter::One { flag: Flag::Cf, value: cf };
+            return;
+        }
         self.op(Op::SetFlags(Width::W64, Setter::One { flag, value }));
     }
 

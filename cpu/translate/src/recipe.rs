@@ -80,7 +80,7 @@ pub(crate) fn recipe_for(
                 (x, y, _) => make(whole, w, [x, y], [a, b]),
             })
         }
-        Setter::Shift { r, .. } => shift(ops, w, r),
+        Setter::Shift { r, .. } => shift(ops, w, r).or_else(|| product(ops, w, r)),
         Setter::Logic { r } => Some(make(Kind::Logic, w, [at(r), Some(Src::Imm(0))], [r, r])),
         Setter::Compare { bits } => {
             Some(make(Kind::Compared, w, [None, Some(Src::Imm(0))], [bits, bits]))
@@ -101,6 +101,19 @@ fn shift(ops: &[Op], w: Width, r: Val) -> Option<Made> {
     let counted = matches!(ops[n.index()], Op::Imm(n) if n != 0 && n < u64::from(w.bits()));
     let sources = [lasting(ops, a, w), lasting(ops, n, Width::W8)];
     (ws == w && counted).then(|| make(kind, w, sources, [a, n]))
+}
+
+/// The flags of a product follow from its factors. `shown` is its lower half, or 3 if that is 0.
+fn product(ops: &[Op], w: Width, shown: Val) -> Option<Made> {
+    let Op::Select(decides, low, _) = ops[shown.index()] else { return None };
+    let Op::Bin(Bin::Mul, _, a, b) = ops[low.index()] else { return None };
+    let kind = ops.iter().find_map(|op| match *op {
+        Op::Bin(Bin::MulHighUnsigned, _, x, y) if (x, y) == (a, b) => Some(Kind::MulUnsigned),
+        Op::Bin(Bin::MulHighSigned, _, x, y) if (x, y) == (a, b) => Some(Kind::MulSigned),
+        _ => None,
+    });
+    let sources = [lasting(ops, a, w), lasting(ops, b, w)];
+    kind.filter(|_| decides == low).map(|kind| make(kind, w, sources, [a, b]))
 }
 
 fn make(kind: Kind, w: Width, [x, y]: [Option<Src>; 2], vals: [Val; 2]) -> Made {

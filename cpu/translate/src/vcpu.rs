@@ -11,7 +11,7 @@ use trine_x86::{Core, Decoder, Seg, is_canonical};
 
 use crate::{
     cache::{Cache, State},
-    code::{JUMPS, Jump, NO_JUMP, Reason, jump_index},
+    code::{JUMP_CODE, JUMP_IP, JUMPS, Jump, Reason, jump_index},
     flags::settle,
     x87::Room,
 };
@@ -67,47 +67,55 @@ struct Known {
 
 /// Known jump targets in a state.
 struct Jumps {
-    table: Box<[Jump; JUMPS]>,
+    /// Its memory is the host's only where it is used.
+    table: Box<[Jump]>,
     /// The entries in use.
     filled: Vec<u16>,
 }
 
 impl Default for Jumps {
     fn default() -> Self {
-        let table = vec![NO_JUMP; JUMPS].into_boxed_slice();
-        let table = table.try_into().unwrap_or_else(|_| unreachable!("of that length"));
-        Self { table, filled: Vec::new() }
+        let table = vec![[0; 2]; JUMPS].into_boxed_slice();
+        let mut jumps = Self { table, filled: Vec::new() };
+        jumps.table[0][JUMP_IP] = nowhere(0);
+        jumps
     }
 }
 
 impl Jumps {
     fn find(&self, ip: u64) -> Option<usize> {
         let known = self.table[jump_index(ip)];
-        (known.ip == ip).then_some(known.code as usize)
+        (known[JUMP_IP] == ip).then_some(known[JUMP_CODE] as usize)
     }
 
     fn insert(&mut self, ip: u64, code: usize) {
         let n = jump_index(ip);
-        if self.table[n].ip == NO_JUMP.ip {
+        if self.table[n][JUMP_CODE] == 0 {
             self.filled.push(n as u16);
         }
-        self.table[n] = Jump { ip, code: code as u64 };
+        self.table[n] = [ip, code as u64];
     }
 
     /// There is something else at RIP, or nothing.
     fn forget(&mut self, ip: u64) {
-        let known = &mut self.table[jump_index(ip)];
-        // What is listed stays so; what is not must not look as if it were.
-        if known.ip == ip {
-            known.ip = !NO_JUMP.ip;
+        let n = jump_index(ip);
+        if self.table[n][JUMP_IP] == ip {
+            // It stays in the list.
+            self.table[n][JUMP_IP] = nowhere(n);
         }
     }
 
     fn clear(&mut self) {
-        for n in self.filled.drain(..) {
-            self.table[usize::from(n)] = NO_JUMP;
+        while let Some(n) = self.filled.pop() {
+            let n = usize::from(n);
+            self.table[n] = [nowhere(n), 0];
         }
     }
+}
+
+/// A RIP whose entry is not entry `n`.
+fn nowhere(n: usize) -> u64 {
+    u64::from(n == 0)
 }
 
 /// The tier above one vCPU's interpreter.
@@ -194,11 +202,7 @@ impl Translator {
         // Instructions are fetched as what the CPU is, whatever EFLAGS.AC allows data.
         let class =
             if core.cpl == 3 { trine_x86::Class::User } else { trine_x86::Class::Supervisor };
-        let entry = core.tlb.entry(class, lin);
-        if entry.fetch != lin & !0xfff || !is_legal(core) {
-            return None;
-        }
-        let offset = entry.offset(lin);
+        let offset = core.tlb.fetches(class, lin).filter(|_| is_legal(core))?;
         let code = self.cache.find(core.rip, key, offset)?;
         self.states[0].jumps.insert(core.rip, code);
         Some(code)

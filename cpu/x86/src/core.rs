@@ -219,7 +219,7 @@ impl Core {
             translated: Translated::default(),
             quiet_writes: false,
             skips_far_tables: false,
-            tlb: Tlb::new(),
+            tlb: Tlb::new(ram.host_address() as u64),
             ram: ram.into(),
             bus,
             model: Arc::new(model.clone()),

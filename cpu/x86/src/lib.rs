@@ -50,4 +50,4 @@ pub use sem::{
 pub use state::{
     Activity, Control, CpuState, Debug, Events, Msrs, Segment, Segments, Shadow, Simd, Table, X87,
 };
-pub use tlb::{Class, Entry, Tlb};
+pub use tlb::{Class, Cursor, Entry, Tlb};

@@ -98,14 +98,11 @@ impl Core {
     /// # Errors
     /// #PF, with accessed and dirty bits as the CPU leaves them.
     pub fn translate(&mut self, class: Class, lin: u64, intent: Intent) -> Result<Gpa, Raised> {
-        let hit = {
-            let entry = self.tlb.entry(class, lin);
-            let hit = match intent {
-                Intent::Read => entry.read == lin & !0xfff,
-                Intent::Write => entry.may_write(lin),
-                Intent::Fetch => entry.fetch == lin & !0xfff,
-            };
-            hit.then(|| entry.offset(lin))
+        let entry = self.tlb.entry(class, lin);
+        let hit = match intent {
+            Intent::Read => (entry.read == lin & !0xfff).then(|| entry.offset(lin)),
+            Intent::Write => entry.may_write(lin).then(|| entry.offset(lin)),
+            Intent::Fetch => self.tlb.fetches(class, lin),
         };
         if let Some(offset) = hit
             && let Some(gpa) = self.gpa_of(offset)

@@ -6,6 +6,8 @@
 //!
 //! Privilege is not checked at a hit. Instead there is a set of entries for each class of access.
 
+use std::mem::offset_of;
+
 /// Who accesses: each has entries of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
@@ -35,13 +37,13 @@ pub struct Entry {
     pub read: u64,
     /// The same for writes; with bit 11 set if stores may not be quiet ([`Tlb::set_quiet`]).
     pub write: u64,
-    /// The same for instruction fetches.
-    pub fetch: u64,
     /// What added to the linear address gives the offset in RAM.
     pub addend: u64,
+    /// What added to the linear address gives the host's, for generated code.
+    pub host: u64,
 }
 
-const EMPTY: Entry = Entry { read: NONE, write: NONE, fetch: NONE, addend: 0 };
+const EMPTY: Entry = Entry { read: NONE, write: NONE, addend: 0, host: 0 };
 
 impl Entry {
     /// Whether the page of `lin` may be written, quietly or not.
@@ -56,6 +58,51 @@ impl Entry {
     #[must_use]
     pub fn offset(&self, lin: u64) -> u64 {
         lin.wrapping_add(self.addend)
+    }
+}
+
+/// The page on which a place in generated code works: one that the TLB gave for a kind of access.
+///
+/// Code that walks through memory compares with it instead of looking into the TLB each time. It may
+/// outlive the entry from which it was made, as long as nothing is flushed.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Cursor {
+    /// The page's linear address.
+    pub page: u64,
+    /// How many bytes of it an access may begin at; 0: there is no page.
+    pub room: u64,
+    /// The page's address at the host.
+    pub host: u64,
+    /// What takes linear addresses to the host's.
+    pub addend: u64,
+}
+
+impl Cursor {
+    const NONE: Self = Self { page: 0, room: 0, host: 0, addend: 0 };
+    /// Cursors for accesses of one class, of one kind and of as many bytes; places share them.
+    pub const COUNT: usize = 16;
+    /// Numbers of bytes: powers of two, up to 512.
+    pub const SIZES: usize = 10;
+}
+
+/// The cursors of all classes, for reads and for writes.
+#[repr(C)]
+struct Cursors {
+    /// By class, whether they are for writes, and logarithm of the number of bytes.
+    all: [[[[Cursor; Cursor::COUNT]; Cursor::SIZES]; 2]; CLASSES],
+    /// A bit for each innermost array: some of it may be in use.
+    used: u64,
+}
+
+impl Cursors {
+    fn flush(&mut self) {
+        let sizes = self.all.as_flattened_mut().as_flattened_mut();
+        while self.used != 0 {
+            let cursors = &mut sizes[self.used.trailing_zeros() as usize];
+            cursors.iter_mut().for_each(|cursor| cursor.room = 0);
+            self.used &= self.used - 1;
+        }
     }
 }
 
@@ -85,6 +132,9 @@ pub struct Rights {
 #[repr(C)]
 pub struct Tlb {
     entries: [Entry; ENTRIES * CLASSES],
+    /// For each entry the page's linear address if instructions may be fetched from there.
+    fetch: [u64; ENTRIES * CLASSES],
+    cursors: Cursors,
     /// A bit for each entry: it is a global page's.
     global: [u64; ENTRIES * CLASSES / 64],
     /// For each class, the least aligned range (base, mask) that holds all large pages.
@@ -95,6 +145,8 @@ pub struct Tlb {
     listed: [u64; ENTRIES * CLASSES / 64],
     /// Counts the occasions at which a translation may have become void.
     epoch: u32,
+    /// The host address of RAM's first byte.
+    ram: u64,
 }
 
 impl Tlb {
@@ -107,14 +159,46 @@ impl Tlb {
     /// ... and mask.
     pub const SLOT_MASK: u64 = ((ENTRIES - 1) * size_of::<Entry>()) as u64;
 
-    pub(crate) fn new() -> Self {
+    /// Where an entry's tag for fetches lies in the structure.
+    #[must_use]
+    pub fn fetch_offset(class: Class, lin: u64) -> usize {
+        offset_of!(Self, fetch) + size_of::<u64>() * Self::index(class, lin)
+    }
+
+    /// The number of the cursors for accesses of `1 << size` bytes: their bit in the word that says
+    /// which are in use.
+    #[must_use]
+    pub fn cursors(class: Class, write: bool, size: usize) -> usize {
+        (class as usize * 2 + usize::from(write)) * Cursor::SIZES + size
+    }
+
+    /// Where one of the cursors of that number lies in the structure.
+    #[must_use]
+    pub fn cursor_offset(cursors: usize, n: usize) -> usize {
+        offset_of!(Self, cursors) + (cursors * Cursor::COUNT + n) * size_of::<Cursor>()
+    }
+
+    /// Where the word lies that says which cursors are in use.
+    #[must_use]
+    pub fn cursors_used_offset() -> usize {
+        offset_of!(Self, cursors) + offset_of!(Cursors, used)
+    }
+
+    /// For RAM whose first byte is at that address of the host.
+    pub(crate) fn new(ram: u64) -> Self {
         Self {
             entries: [EMPTY; ENTRIES * CLASSES],
+            fetch: [NONE; ENTRIES * CLASSES],
+            cursors: Cursors {
+                all: [[[[Cursor::NONE; Cursor::COUNT]; Cursor::SIZES]; 2]; CLASSES],
+                used: 0,
+            },
             global: [0; ENTRIES * CLASSES / 64],
             large: [None; 3],
             filled: Vec::new(),
             listed: [0; ENTRIES * CLASSES / 64],
             epoch: 0,
+            ram,
         }
     }
 
@@ -125,6 +209,14 @@ impl Tlb {
         &self.entries[Self::index(class, lin)]
     }
 
+    /// The offset in RAM of `lin`, if the TLB lets `class` fetch instructions there.
+    #[inline(always)]
+    #[must_use]
+    pub fn fetches(&self, class: Class, lin: u64) -> Option<u64> {
+        let n = Self::index(class, lin);
+        (self.fetch[n] == lin & !0xfff).then(|| self.entries[n].offset(lin))
+    }
+
     /// Remembers that the page of `lin` lies at `offset` (of the page's first byte) in RAM.
     pub fn fill(&mut self, class: Class, lin: u64, offset: u64, rights: Rights) {
         let page = lin & !0xfff;
@@ -133,9 +225,10 @@ impl Tlb {
         self.entries[n] = Entry {
             read: tag(rights.read),
             write: tag(rights.write) | if rights.quiet { 0 } else { LOUD },
-            fetch: tag(rights.fetch),
             addend: offset.wrapping_sub(page),
+            host: offset.wrapping_sub(page).wrapping_add(self.ram),
         };
+        self.fetch[n] = tag(rights.fetch);
         let (word, bit) = (&mut self.global[n / 64], n % 64);
         *word = *word & !(1 << bit) | u64::from(rights.global) << bit;
         if self.listed[n / 64] >> bit & 1 == 0 {
@@ -159,11 +252,16 @@ impl Tlb {
         self.epoch
     }
 
+    fn begin_flush(&mut self) {
+        self.epoch = self.epoch.wrapping_add(1);
+        self.cursors.flush();
+    }
+
     /// Forgets everything.
     pub fn flush(&mut self) {
-        self.epoch = self.epoch.wrapping_add(1);
+        self.begin_flush();
         for n in self.filled.drain(..).map(usize::from) {
-            self.entries[n] = EMPTY;
+            (self.entries[n], self.fetch[n]) = (EMPTY, NONE);
         }
         self.listed.fill(0);
         self.large = [None; 3];
@@ -171,13 +269,13 @@ impl Tlb {
 
     /// Forgets everything but global pages.
     pub fn flush_local(&mut self) {
-        self.epoch = self.epoch.wrapping_add(1);
-        let Self { entries, global, listed, filled, .. } = self;
+        self.begin_flush();
+        let Self { entries, fetch, global, listed, filled, .. } = self;
         filled.retain(|n| {
             let (word, bit) = (usize::from(n / 64), n % 64);
             let stays = global[word] >> bit & 1 != 0;
             if !stays {
-                entries[usize::from(*n)] = EMPTY;
+                (entries[usize::from(*n)], fetch[usize::from(*n)]) = (EMPTY, NONE);
                 listed[word] &= !(1 << bit);
             }
             stays
@@ -187,6 +285,7 @@ impl Tlb {
     /// From now on stores to the page at `offset` in RAM are not quiet, wherever it is mapped.
     pub fn set_loud(&mut self, offset: u64) {
         let page = offset & !0xfff;
+        self.cursors.flush();
         for n in &self.filled {
             let entry = &mut self.entries[usize::from(*n)];
             if entry.offset(entry.write & !0xfff) == page {
@@ -197,6 +296,7 @@ impl Tlb {
 
     /// From now on no stores are quiet.
     pub fn set_all_loud(&mut self) {
+        self.cursors.flush();
         for n in &self.filled {
             self.entries[usize::from(*n)].write |= LOUD;
         }
@@ -212,13 +312,15 @@ impl Tlb {
 
     /// Forgets the page that holds `lin`, however large it was.
     pub fn flush_page(&mut self, lin: u64) {
-        self.epoch = self.epoch.wrapping_add(1);
+        self.begin_flush();
         for class in [Class::Supervisor, Class::SupervisorAc, Class::User] {
             if self.large[class as usize].is_some_and(|(base, mask)| lin & mask == base) {
                 self.entries[class as usize * ENTRIES..][..ENTRIES].fill(EMPTY);
+                self.fetch[class as usize * ENTRIES..][..ENTRIES].fill(NONE);
                 self.large[class as usize] = None;
             } else {
-                self.entries[Self::index(class, lin)] = EMPTY;
+                let n = Self::index(class, lin);
+                (self.entries[n], self.fetch[n]) = (EMPTY, NONE);
             }
         }
     }
@@ -254,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_crossing_access_never_hits() {
-        let mut tlb = Tlb::new();
+        let mut tlb = Tlb::new(0);
         tlb.fill(Class::User, 0x5000, 0x1000, RW);
         tlb.fill(Class::User, 0x6000, 0x8000, RW);
         let hit = |lin: u64, size: u64| {
@@ -268,7 +370,7 @@ mod tests {
 
     #[test]
     fn global_pages_stay_and_large_ones_go_whole() {
-        let mut tlb = Tlb::new();
+        let mut tlb = Tlb::new(0);
         let big = Rights { shift: 21, global: true, ..RW };
         tlb.fill(Class::Supervisor, 0xffff_8000_0020_3000, 0x3000, big);
         tlb.fill(Class::Supervisor, 0x7000, 0x3000, RW);

@@ -6,14 +6,14 @@ use trine_x86::{Width, rflags::ARITHMETIC, slot};
 
 use super::{
     A64, JUMP_SPILL, LEFT, T0, T1, T2, add_far,
-    asm::{Address, Asm, Cond, Label, LogicalImm, Reg, Shift, Size, X0, X1},
+    asm::{Address, Asm, Cond, Label, Reg, Shift, Size, X0, X1},
     far_b, far_bl,
     flags::Held,
     home, simd, spill, translated,
     values::{Loc, Values},
 };
 use crate::{
-    code::{ColdCall, Emitted, Exit, JUMPS, Jump, Place, Reason, Site, jump_index},
+    code::{ColdCall, Emitted, Exit, JUMP_CODE, JUMP_IP, Jump, Place, Reason, Site, jump_index},
     family::{Families, Family},
     flags::{Kind, RECIPE_SPILLS, Recipe, Src},
     ir::{Block, End, Op, Region, Setter, Step, Val, Work},
@@ -480,9 +480,7 @@ impl Emitter<'_> {
         let target = self.clean_reg(v);
         let bail = self.bail();
         let a = self.quiet();
-        a.eor_shifted(Size::X, T0, target, target, Shift::Lsr(12));
-        let index = LogicalImm::new(Size::X, JUMPS as u64 - 1).expect("a power of two");
-        a.and_imm(Size::X, T0, T0, index);
+        a.uxth(T0, target);
         a.ldr(Size::X, T1, translated!(jumps));
         a.add_shifted(Size::X, T0, T1, T0, Shift::Lsl(size_of::<Jump>().trailing_zeros()));
         load_jump(a, T0);
@@ -666,7 +664,6 @@ impl Emitter<'_> {
 
 /// X17 and X30 = tag and code of the [`Jump`] at `at`.
 fn load_jump(a: &mut Asm, at: Reg) {
-    use std::mem::offset_of;
-    const { assert!(offset_of!(Jump, ip) == 0 && offset_of!(Jump, code) == 8) };
+    const { assert!(JUMP_IP == 0 && JUMP_CODE == 1) };
     a.ldp(Size::X, T1, T2, Address::from(at));
 }

@@ -26,6 +26,7 @@ impl Emitter<'_> {
             Bin::Add | Bin::Sub => self.sum(n, op, w, a, b),
             Bin::And | Bin::Or | Bin::Xor => self.logic(n, op, w, a, b),
             Bin::Shl | Bin::Shr | Bin::Sar => self.shift(n, op, w, a, b),
+            Bin::Rol => self.rotate(n, w, a, b),
             Bin::Mul => {
                 let (a, b) = (self.any_reg(a, w), self.any_reg(b, w));
                 let dst = self.result(n, w);
@@ -193,6 +194,17 @@ impl Emitter<'_> {
             _ => self.quiet().sbfx(size(w), dst, from, by, bits - by),
         }
         self.defined(n, dst, w, w >= Width::W32 || op == Bin::Shr);
+    }
+
+    /// A rotate to the left by a constant.
+    fn rotate(&mut self, n: usize, w: Width, a: Val, by: Val) {
+        let Some(by) = self.constant(by).filter(|_| w >= Width::W32) else {
+            return self.evaluated(n);
+        };
+        let from = self.any_reg(a, w);
+        let dst = self.result(n, w);
+        self.quiet().ror_imm(size(w), dst, from, w.bits() - by as u32);
+        self.defined(n, dst, w, true);
     }
 
     /// A shift by a count that may be as large as the width or larger, which gives 0.

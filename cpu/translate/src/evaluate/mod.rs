@@ -24,7 +24,8 @@ use trine_x86::{Class, Core, Insn, Width, rflags::ARITHMETIC, slot};
 
 use crate::{
     code::{
-        Backend, ColdCall, Emitted, Exit, JUMPS, Jump, Place, Reason, Runtime, Site, jump_index,
+        Backend, ColdCall, Emitted, Exit, JUMP_CODE, JUMP_IP, JUMPS, Jump, Place, Reason, Runtime,
+        Site, jump_index,
     },
     flags::Recipe,
     helper::{call_cold, host_functions},
@@ -266,7 +267,7 @@ impl Run<'_> {
         // SAFETY: the address of the vCPU's own table, to which nobody writes meanwhile.
         let jumps = unsafe { &*with_exposed_provenance::<[Jump; JUMPS]>(table) };
         let jump = jumps[jump_index(ip)];
-        (jump.ip == ip).then_some(jump.code as usize)
+        (jump[JUMP_IP] == ip).then_some(jump[JUMP_CODE] as usize)
     }
 
     /// One instruction.
@@ -292,8 +293,8 @@ impl Run<'_> {
         let Some(beyond) = self.program.region.beyond else { return true };
         let user = self.program.place.class == Class::User;
         let class = if user { Class::User } else { Class::Supervisor };
-        let entry = self.core.tlb.entry(class, beyond.lin);
-        (entry.fetch, entry.addend) == (beyond.lin, beyond.addend)
+        let offset = beyond.lin.wrapping_add(beyond.addend);
+        self.core.tlb.fetches(class, beyond.lin) == Some(offset)
             && version(beyond.version) == beyond.known
     }
 

@@ -128,7 +128,7 @@ pub(super) fn check_arguments(op: &Op, [a, b, c]: [u64; 3], insn: &Insn) {
     let check = |w: Width, values: &[u64]| values.iter().for_each(|v| check_width(w, *v, insn));
     match *op {
         // Counts may be as large as they like.
-        Op::Bin(Bin::Shl | Bin::Shr | Bin::Sar, w, ..) => check(w, &[a]),
+        Op::Bin(Bin::Shl | Bin::Shr | Bin::Sar | Bin::Rol, w, ..) => check(w, &[a]),
         Op::Bin(_, w, ..) => check(w, &[a, b]),
         Op::Un(_, w, _) => check(w, &[a]),
         Op::Store(w, ..) | Op::Commit(w, ..) | Op::Update(w, ..) => check(w, &[b]),

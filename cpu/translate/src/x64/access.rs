@@ -7,18 +7,76 @@ use std::mem::offset_of;
 use trine_x86::{Extent, Rmw, Seg, Tlb, Width};
 
 use super::{
-    TLB_ADDEND, TLB_READ, TLB_WRITE,
-    asm::{Alu, Gpr, Label, Mem, R11, R15, RAX, RCX, RDX, Rm, Unary, cc},
+    TLB_HOST, TLB_READ, TLB_WRITE,
+    asm::{Alu, Gpr, Label, Mem, R11, RAX, RCX, RDX, Rm, Unary, cc},
     base,
     emit::{Emitter, Stub},
     extent, near, slot, tlb,
     values::{Loc, Operand},
 };
 use crate::{
+    code::Runtime,
     helper,
     ir::{Op, Val},
     share::{Shared, Span},
+    walk,
 };
+
+/// An access as those see it who have to look for its page.
+#[derive(Clone, Copy)]
+pub(super) struct Access {
+    bytes: u32,
+    write: bool,
+    /// It only reads now: see [`helper::WRITE_LATER`].
+    later: bool,
+    /// It stands for several: if they do not all hit, each is on its own.
+    alone: Option<Label>,
+    /// Where it stops.
+    site: u32,
+    /// What the host's vector registers, ...
+    vectors: u32,
+    /// ... and its FPU hold.
+    x87: bool,
+}
+
+/// A [`trine_x86::Cursor`].
+#[derive(Clone, Copy)]
+pub(super) struct Cursor {
+    /// Its array, ...
+    cursors: usize,
+    /// ... and its place there.
+    n: usize,
+}
+
+impl Access {
+    /// As helpers want it.
+    fn number(self) -> u32 {
+        let kind = match (self.write, self.later) {
+            (true, true) => helper::WRITE_LATER,
+            (true, false) => helper::WRITE,
+            _ => 0,
+        };
+        self.bytes | kind
+    }
+}
+
+impl Cursor {
+    fn page(self) -> Mem {
+        super::cursor(self.cursors, self.n, offset_of!(trine_x86::Cursor, page))
+    }
+
+    fn room(self) -> Mem {
+        super::cursor(self.cursors, self.n, offset_of!(trine_x86::Cursor, room))
+    }
+
+    fn host(self) -> Mem {
+        super::cursor(self.cursors, self.n, offset_of!(trine_x86::Cursor, host))
+    }
+
+    fn addend(self) -> Mem {
+        super::cursor(self.cursors, self.n, offset_of!(trine_x86::Cursor, addend))
+    }
+}
 
 impl Emitter<'_> {
     /// [`Op::Address`] as an operand of LEA; loads what has no register into temporaries.
@@ -86,12 +144,11 @@ impl Emitter<'_> {
         self.defined(n, to, Width::W32, true);
     }
 
-    /// RCX = offset in RAM of `w` at linear address `at`, or the step stops.
+    /// RCX = the host's address of `w` at linear address `at`, or the step stops.
     fn find(&mut self, w: Width, at: Val, write: bool) {
         let place = self.reach(w.bytes() as u32, at, write, false);
         if place != Self::found() {
             self.quiet().lea(Width::W64, RCX, place);
-            self.noisy().alu(Alu::Sub, Width::W64, RCX, R15);
             self.near = None;
         }
     }
@@ -125,24 +182,31 @@ impl Emitter<'_> {
         self.claim(RAX);
         self.claim(RDX);
         let site = self.site();
-        let (vectors, x87) = (self.vectors, self.x87.loaded);
+        let access = self.access(bytes, write, site);
         if aligned {
             self.stop_unless_aligned(RCX, bytes);
         }
-        let (retry, miss) = (self.asm.label(), self.asm.label());
-        self.asm.bind(retry);
-        let class = self.place.class;
-        self.look(bytes, write, miss);
-        if self.is_late(at) {
-            self.have_hunch(site);
+        if walk::walks(self.ops(), at, self.steady[self.block]) {
+            let cursor = self.walk(access);
+            self.noisy().alu_from(Alu::Add, Width::W64, RCX, cursor.host());
         } else {
-            self.noisy().alu_from(Alu::Add, Width::W64, RCX, tlb(class, RAX, TLB_ADDEND));
+            self.look(access);
+            if self.is_late(at) {
+                self.have_hunch(site);
+            } else {
+                let class = self.place.class;
+                self.noisy().alu_from(Alu::Add, Width::W64, RCX, tlb(class, RAX, TLB_HOST));
+            }
         }
-        let access = bytes | if write { helper::WRITE } else { 0 };
-        self.stubs.push(Stub::Miss { label: miss, retry, access, site, vectors, x87 });
         self.unlock(RAX);
         self.unlock(RDX);
         Self::found()
+    }
+
+    /// An access that stops at `site`, here and now.
+    fn access(&self, bytes: u32, write: bool, site: u32) -> Access {
+        let (vectors, x87) = (self.vectors, self.x87.loaded);
+        Access { bytes, write, later: false, alone: None, site, vectors, x87 }
     }
 
     /// Whether an address follows from what was loaded just before.
@@ -165,28 +229,110 @@ impl Emitter<'_> {
         let (class, hunch) = (self.place.class, site as usize);
         let a = self.noisy();
         a.load(Width::W64, RDX, super::hunch(hunch));
-        a.alu_from(Alu::Cmp, Width::W64, RDX, tlb(class, RAX, TLB_ADDEND));
+        a.alu_from(Alu::Cmp, Width::W64, RDX, tlb(class, RAX, TLB_HOST));
         a.jcc(cc::NE, wrong);
         a.bind(back);
         a.alu(Alu::Add, Width::W64, RCX, RDX);
         self.stubs.push(Stub::Hunch { label: wrong, back, hunch });
     }
 
-    /// RAX = where the entry for RCX is, which has the right tag.
-    fn look(&mut self, bytes: u32, write: bool, miss: Label) {
+    /// RAX = where the entry for RCX is, which has the right tag; RDX = the page.
+    fn look(&mut self, access: Access) {
+        let (retry, miss) = (self.asm.label(), self.asm.label());
+        self.asm.bind(retry);
         let class = self.place.class;
         let a = self.noisy();
         a.shifted_right(RAX, RCX, Tlb::SLOT_SHIFT as u8);
         a.alu_imm(Alu::And, Width::W32, RAX, Tlb::SLOT_MASK as i32);
-        if bytes > 1 {
-            a.lea(Width::W64, RDX, Mem::at(RCX, bytes as i32 - 1));
+        if access.bytes > 1 {
+            a.lea(Width::W64, RDX, Mem::at(RCX, access.bytes as i32 - 1));
         } else {
             a.store(Width::W64, RDX, RCX);
         }
         a.alu_imm(Alu::And, Width::W64, RDX, -0x1000);
-        let tag = if write { TLB_WRITE } else { TLB_READ };
+        let tag = if access.write { TLB_WRITE } else { TLB_READ };
         a.alu_from(Alu::Cmp, Width::W64, RDX, tlb(class, RAX, tag));
         a.jcc(cc::NE, miss);
+        self.stubs.push(Stub::Miss { label: miss, retry, access });
+    }
+
+    /// RCX = the distance of what RCX points to from the page of a cursor.
+    fn walk(&mut self, access: Access) -> Cursor {
+        let cursor = self.cursor(access);
+        let (moved, back) = (self.asm.label(), self.asm.label());
+        let a = self.noisy();
+        a.alu_from(Alu::Sub, Width::W64, RCX, cursor.page());
+        a.alu_from(Alu::Cmp, Width::W64, RCX, cursor.room());
+        a.jcc(cc::AE, moved);
+        a.bind(back);
+        self.stubs.push(Stub::Moved { label: moved, back, access, cursor });
+        cursor
+    }
+
+    /// A cursor for an access.
+    fn cursor(&mut self, access: Access) -> Cursor {
+        let size = access.bytes.next_power_of_two().trailing_zeros() as usize;
+        let cursors = Tlb::cursors(self.place.class, access.write, size);
+        self.cursors += 1;
+        Cursor { cursors, n: self.cursors % trine_x86::Cursor::COUNT }
+    }
+
+    /// Out of line: RCX, the distance from the cursor's page, is no place in it. Takes it to another
+    /// page.
+    pub(super) fn move_on(&mut self, label: Label, back: Label, access: Access, cursor: Cursor) {
+        self.asm.bind(label);
+        self.asm.alu_from(Alu::Add, Width::W64, RCX, cursor.page());
+        self.look(access);
+        self.asm.load(Width::W64, RAX, tlb(self.place.class, RAX, TLB_HOST));
+        self.asm.store(Width::W64, cursor.addend(), RAX);
+        self.asm.alu(Alu::Add, Width::W64, RAX, RDX);
+        self.asm.store(Width::W64, cursor.host(), RAX);
+        self.asm.store(Width::W64, cursor.page(), RDX);
+        let room = 0x1001 - access.bytes.next_power_of_two() as i32;
+        self.asm.store_imm(Width::W64, cursor.room(), room);
+        let used = super::cursors_used(cursor.cursors / 8);
+        self.asm.alu_imm(Alu::Or, Width::W8, used, 1 << (cursor.cursors % 8));
+        self.asm.alu(Alu::Sub, Width::W64, RCX, RDX);
+        self.asm.jmp(back);
+    }
+
+    /// Out of line: asks for an entry for RCX, or stops. RDX is the page of the last byte.
+    pub(super) fn miss(&mut self, access: Access) {
+        let Runtime { miss, try_miss, .. } = self.place.runtime;
+        if let Some(alone) = access.alone {
+            // If that is another page, there is no entry for both.
+            self.asm.alu(Alu::Xor, Width::W64, RDX, RCX);
+            self.asm.alu_imm(Alu::And, Width::W64, RDX, -0x1000);
+            self.asm.jcc(cc::NE, alone);
+            self.call_miss(access, try_miss);
+            self.asm.jcc(cc::E, alone);
+        } else {
+            self.asm.mov_imm(RAX, u64::from(access.site));
+            self.call_miss(access, miss);
+        }
+        self.load_again(access);
+    }
+
+    fn call_miss(&mut self, access: Access, miss: usize) {
+        self.asm.mov_imm(RDX, u64::from(access.number()));
+        let miss = self.far(miss);
+        self.asm.call(miss);
+    }
+
+    /// Behind a call: loads what the host held before.
+    fn load_again(&mut self, access: Access) {
+        self.call_vectors(access.vectors);
+        if access.x87 {
+            self.call_x87();
+        }
+    }
+
+    /// Out of line: what the TLB gives, after all.
+    pub(super) fn renew_hunch(&mut self, label: Label, back: Label, hunch: usize) {
+        self.asm.bind(label);
+        self.asm.load(Width::W64, RDX, tlb(self.place.class, RAX, TLB_HOST));
+        self.asm.store(Width::W64, super::hunch(hunch), RDX);
+        self.asm.jmp(back);
     }
 
     fn stop_unless_aligned(&mut self, address: Gpr, bytes: u32) {
@@ -230,29 +376,23 @@ impl Emitter<'_> {
         let from = self.address_part(base);
         let w = if long { Width::W64 } else { Width::W32 };
         self.quiet().lea(w, RCX, Mem::at(from, span.start));
-        let (retry, miss, alone) = (self.asm.label(), self.asm.label(), self.alone());
-        self.asm.bind(retry);
-        self.look(span.bytes, span.write, miss);
-        let class = self.place.class;
-        let a = self.noisy();
-        a.load(Width::W64, RCX, tlb(class, RAX, TLB_ADDEND));
-        a.alu(Alu::Add, Width::W64, RCX, R15);
-        a.store(Width::W64, near(base), RCX);
-        let access = match (span.write, span.later) {
-            (true, true) => helper::WRITE_LATER,
-            (true, false) => helper::WRITE,
-            _ => 0,
+        let alone = Some(self.alone());
+        let access = Access { later: span.later, alone, ..self.access(span.bytes, span.write, 0) };
+        let addend = if self.steady[self.block] >> base & 1 != 0 {
+            self.walk(access).addend()
+        } else {
+            self.look(access);
+            tlb(self.place.class, RAX, TLB_HOST)
         };
-        let access = span.bytes | access;
-        let (vectors, x87) = (self.vectors, self.x87.loaded);
-        self.stubs.push(Stub::MissNear { label: miss, retry, access, alone, vectors, x87 });
+        self.quiet().load(Width::W64, RCX, addend);
+        self.quiet().store(Width::W64, near(base), RCX);
         self.unlock(RAX);
         self.unlock(RDX);
     }
 
     /// The place that [`Emitter::find`] found.
     pub(super) fn found() -> Mem {
-        Mem::indexed(R15, RCX, 0)
+        Mem::at(RCX, 0)
     }
 
     /// [`Op::Load`].
@@ -320,7 +460,7 @@ impl Emitter<'_> {
             }
             _ => unreachable!("it was opened"),
         };
-        self.store_to(w, Mem::indexed(R15, at, 0), v);
+        self.store_to(w, Mem::at(at, 0), v);
     }
 
     /// [`Op::Update`].
@@ -381,7 +521,7 @@ impl Emitter<'_> {
             }
             Rmw::Xchg | Rmw::Add | Rmw::Sub => unreachable!("these need no loop"),
         }
-        a.lock_cmpxchg(w, Mem::indexed(R15, RCX, 0), R11);
+        a.lock_cmpxchg(w, Mem::at(RCX, 0), R11);
         a.jcc(cc::NE, again);
     }
 

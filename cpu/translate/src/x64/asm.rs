@@ -369,6 +369,12 @@ impl Asm {
         self.encode(Encoding::new(w, &[0x0f, 0xaf]), reg.0, rm.into(), 0);
     }
 
+    /// `reg = rm * imm`, of 32 or 64 bits.
+    pub(crate) fn imul_imm(&mut self, w: Width, reg: Gpr, rm: impl Into<Rm>, imm: i32) {
+        self.encode(Encoding::new(w, &[0x69]), reg.0, rm.into(), 4);
+        self.dword(imm);
+    }
+
     /// BSWAP of 32 or 64 bits.
     pub(crate) fn bswap(&mut self, w: Width, reg: Gpr) {
         let rex = u8::from(w == Width::W64) << 3 | reg.0 >> 3;
@@ -571,6 +577,7 @@ mod tests {
         assert_eq!(text(|a| a.bswap(W64, R13)), "bswap r13");
         assert_eq!(text(|a| a.count(0xb8, W64, RAX, R9)), "popcnt rax,r9");
         assert_eq!(text(|a| a.imul(W32, RBX, R9)), "imul ebx,r9d");
+        assert_eq!(text(|a| a.imul_imm(W64, RBX, R9, -3)), "imul rbx,r9,0FFFFFFFFFFFFFFFDh");
         assert_eq!(text(|a| a.mov_low(W8, RSI, R9)), "mov sil,r9b");
     }
 

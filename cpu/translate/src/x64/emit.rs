@@ -5,39 +5,42 @@ use std::{cell::Cell, ops::Range};
 use trine_x86::{Class, Flag, Insn, Width, rflags::ARITHMETIC};
 
 use super::{
-    TLB_ADDEND, TLB_FETCH,
-    asm::{Alu, Asm, Label, Mem, R11, RAX, RCX, RDX, Rm, Shift, cc},
+    access::{Access, Cursor},
+    asm::{Alu, Asm, Gpr, Label, Mem, R11, RAX, RCX, RDX, Rm, Shift, cc},
     flow::Version,
-    home, place, simd, spill, tlb_entry, translated,
+    home, place, simd, spill, tlb_addend, tlb_fetch, translated,
     values::{Loc, Values},
     x87,
 };
 use crate::{
-    code::{ColdCall, Emitted, JUMPS, Jump, Place, Reason, Site},
+    code::{ColdCall, Emitted, JUMP_CODE, JUMP_IP, JUMPS, Jump, Place, Reason, Site},
     family::{Families, Family},
     flags::{RECIPE_SPILLS, Recipe, Src},
     ir::{Block, Op, Region, Setter, Step, Work},
     passes,
     recipe::Made,
     share::Shared,
+    walk,
 };
 
 /// What is emitted behind the region.
 pub(super) enum Stub {
     /// A TLB miss.
-    Miss { label: Label, retry: Label, access: u32, site: u32, vectors: u32, x87: bool },
+    Miss { label: Label, retry: Label, access: Access },
+    /// An access that has left its cursor's page.
+    Moved { label: Label, back: Label, access: Access, cursor: Cursor },
     /// A RET that goes elsewhere than was expected; RAX has the code there.
     Elsewhere { label: Label, recipe: Recipe },
     /// The same: RAX is to be found for RCX.
     LookUp { label: Label, back: Label, site: u32 },
     /// A hunch was wrong.
     Hunch { label: Label, back: Label, hunch: usize },
-    /// A TLB miss of several accesses at once; if they do not all hit, each is on its own.
-    MissNear { label: Label, retry: Label, access: u32, alone: Label, vectors: u32, x87: bool },
     /// The host's vector registers do not hold the guest's.
     Vectors { label: Label, back: Label, wanted: u32 },
     /// The host's FPU does not hold the guest's state.
     X87 { label: Label, back: Label },
+    /// The page is not what was translated.
+    Stale { label: Label },
     /// Stops before an instruction.
     Once { label: Label, site: u32 },
     /// Goes to a place outside of the region.
@@ -45,7 +48,7 @@ pub(super) enum Stub {
     /// Goes to those who look into memory how the flags follow.
     Forget { label: Label, to: Label, recipe: Recipe },
     /// Too few instructions left for a block.
-    Budget { label: Label, ip: u64, recipe: Recipe },
+    Budget { label: Label, ip: u64, steps: u32, recipe: Recipe },
     /// The jump cache does not know a direct target.
     Unknown { label: Label, exit: u32 },
 }
@@ -85,8 +88,8 @@ pub(super) struct Emitter<'a> {
     pub(super) x87: x87::Known,
     /// The operands of this step's recipe were put aside before it.
     pub(super) early: bool,
-    /// For the recipe of INC or DEC to come, CF stays where memory says.
-    pub(super) carry_in_memory: bool,
+    /// For the recipe of INC or DEC to come: where CF stays; `None`: it was put aside.
+    pub(super) carry: Option<Src>,
     /// This step looks at CF as a value.
     pub(super) reads_carry: bool,
     /// A setter of this step and its recipe, which is asked for again and again.
@@ -103,6 +106,10 @@ pub(super) struct Emitter<'a> {
     pub(super) versions: Vec<Version>,
     /// The registers of which addresses are known late.
     pub(super) late: u32,
+    /// For each block, the registers of which addresses that walk are made.
+    pub(super) steady: Vec<u32>,
+    /// How many accesses that walk there were.
+    pub(super) cursors: usize,
     /// The accesses that share a look into the TLB, by their operations, in the present block.
     pub(super) shared: Vec<(usize, Shared)>,
     /// For which register RCX holds what takes addresses near it to the host's.
@@ -119,6 +126,7 @@ pub(super) fn region(region: &Region, place: &Place, without: Families) -> Emitt
     let mut asm = Asm::default();
     let call = asm.label();
     asm.bind_at(call, distance(place, place.runtime.call));
+    let late = passes::loaded(region);
     let mut e = Emitter {
         asm,
         region,
@@ -137,7 +145,7 @@ pub(super) fn region(region: &Region, place: &Place, without: Families) -> Emitt
         vectors: simd::IN_CORE,
         x87: x87::Known::default(),
         early: false,
-        carry_in_memory: false,
+        carry: None,
         reads_carry: false,
         made_recipe: Cell::new(None),
         stubs: Vec::new(),
@@ -148,7 +156,9 @@ pub(super) fn region(region: &Region, place: &Place, without: Families) -> Emitt
         left: 0,
         step_site: None,
         versions: Vec::new(),
-        late: passes::loaded(region),
+        late,
+        steady: walk::steady(region, late),
+        cursors: (place.region as usize).wrapping_mul(7),
         shared: Vec::new(),
         near: None,
         returns: None,
@@ -243,9 +253,10 @@ impl Emitter<'_> {
         let bail = self.bail();
         let class = if self.place.class == Class::User { Class::User } else { Class::Supervisor };
         let a = self.noisy();
-        for (part, value) in [(TLB_FETCH, beyond.lin), (TLB_ADDEND, beyond.addend)] {
+        let (lin, addend) = (beyond.lin, beyond.addend);
+        for (known, value) in [(tlb_fetch(class, lin), lin), (tlb_addend(class, lin), addend)] {
             a.mov_imm(RDX, value);
-            a.alu_from(Alu::Cmp, Width::W64, RDX, tlb_entry(class, beyond.lin, part));
+            a.alu_from(Alu::Cmp, Width::W64, RDX, known);
             a.jcc(cc::NE, bail);
         }
         a.mov_imm(RDX, beyond.version as u64);
@@ -333,7 +344,7 @@ impl Emitter<'_> {
             .ops()
             .iter()
             .any(|op| matches!(op, Op::SetFlags(_, Setter::Inc { .. } | Setter::Dec { .. })));
-        self.carry_in_memory = false;
+        self.carry = None;
         let lowered = !self.without.has(Family::Flags);
         if counts && lowered && step.live & trine_x86::rflags::CF != 0 {
             self.save_carry(step.stops);
@@ -522,36 +533,42 @@ impl Emitter<'_> {
             let bail = self.bail();
             return self.asm.jmp(bail);
         }
-        for reg in [RAX, RCX, RDX] {
-            self.claim(reg);
-        }
-        self.move_clean(RCX, v);
+        self.claim(RAX);
         if let Some(to) = self.expected_return() {
+            self.claim(RCX);
+            self.claim(RDX);
+            self.move_clean(RCX, v);
             let (other, back, site) = (self.asm.label(), self.asm.label(), self.site());
-            self.asm.mov_imm(RDX, self.region.blocks[to].ip);
+            let ip = self.region.blocks[to].ip;
             self.asm.mov_imm(RAX, 0);
-            self.noisy().alu(Alu::Cmp, Width::W64, RCX, RDX);
+            match i32::try_from(ip.cast_signed()) {
+                Ok(ip) => self.noisy().alu_imm(Alu::Cmp, Width::W64, RCX, ip),
+                Err(_) => {
+                    self.asm.mov_imm(RDX, ip);
+                    self.noisy().alu(Alu::Cmp, Width::W64, RCX, RDX);
+                }
+            }
             self.quiet().jcc(cc::NE, other);
             self.quiet().bind(back);
             self.stubs.push(Stub::LookUp { label: other, back, site });
         } else {
             let bail = self.bail();
-            self.look_up_jump(bail);
+            let target = self.clean_reg(v);
+            self.look_up_jump(target, bail);
         }
         self.define(self.ops.len(), Loc::Scratch(RAX, true));
     }
 
-    /// RAX = the code for RCX, if there is some.
-    pub(super) fn look_up_jump(&mut self, unknown: Label) {
+    /// RAX = the code for a target, if there is some.
+    pub(super) fn look_up_jump(&mut self, target: Gpr, unknown: Label) {
+        const { assert!(JUMPS == 1 << 16) };
         let a = self.noisy();
-        a.store(Width::W64, RAX, RCX);
-        a.shift(Shift::Shr, Width::W64, RAX, 12);
-        a.alu(Alu::Xor, Width::W32, RAX, RCX);
-        a.alu_imm(Alu::And, Width::W32, RAX, JUMPS as i32 - 1);
-        a.shift(Shift::Shl, Width::W32, RAX, 4);
+        a.load(Width::W16, RAX, target);
+        a.shift(Shift::Shl, Width::W32, RAX, size_of::<Jump>().trailing_zeros() as u8);
         a.alu_from(Alu::Add, Width::W64, RAX, translated!(jumps));
-        a.alu_from(Alu::Cmp, Width::W64, RCX, Mem::at(RAX, std::mem::offset_of!(Jump, ip) as i32));
+        let ip = Mem::at(RAX, 8 * JUMP_IP as i32);
+        a.alu_from(Alu::Cmp, Width::W64, target, ip);
         a.jcc(cc::NE, unknown);
-        a.load(Width::W64, RAX, Mem::at(RAX, std::mem::offset_of!(Jump, code) as i32));
+        a.load(Width::W64, RAX, Mem::at(RAX, 8 * JUMP_CODE as i32));
     }
 }

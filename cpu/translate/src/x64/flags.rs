@@ -112,7 +112,21 @@ impl Emitter<'_> {
                 self.shift_again(kind, w, x, y);
                 ZSP | rflags::CF
             }
-            Kind::Result | Kind::Shl | Kind::Shr | Kind::Sar => return self.ensure_from_image(),
+            Kind::MulSigned if wanted & ZSP == 0 && w > Width::W8 => {
+                let a = self.recipe_reg(x, w);
+                let b = match self.recipe_operand(y, w) {
+                    Operand::Rm(rm) => rm,
+                    Operand::Imm(_) => self.recipe_reg(y, w).into(),
+                };
+                self.noisy().imul(w, a, b);
+                rflags::CF | rflags::OF
+            }
+            Kind::Result
+            | Kind::Shl
+            | Kind::Shr
+            | Kind::Sar
+            | Kind::MulUnsigned
+            | Kind::MulSigned => return self.ensure_from_image(),
             _ => {
                 self.compute_again();
                 SHOWN
@@ -447,7 +461,7 @@ impl Emitter<'_> {
         if let Some((recipe, put)) = self.recipe_for(w, setter).filter(|_| self.body == 0) {
             let mut held = self.held_after(setter);
             if !self.early {
-                held |= self.compare_now(w, setter, put);
+                held |= self.compare_now(setter, (recipe, put));
                 for (n, v) in put.into_iter().enumerate() {
                     if let Some(v) = v {
                         self.put_aside(v, RECIPE_SPILLS + n as u8);
@@ -501,19 +515,30 @@ impl Emitter<'_> {
 
     /// A comparison with what will be put aside is better made while that is in a register, if a
     /// condition comes next. Returns which flags the host's hold then.
-    fn compare_now(&mut self, w: Width, setter: Setter, put: [Option<Val>; 2]) -> u64 {
-        let Setter::Sub { a, b, r } = setter else { return 0 };
+    fn compare_now(&mut self, setter: Setter, (recipe, put): Made) -> u64 {
+        let w = recipe.w;
+        let Setter::Sub { r, .. } = setter else { return 0 };
         let next = self.region.steps.get(self.step + 1);
         let decides = next.is_some_and(|step| {
             let ops = &self.region.ops[step.ops.clone()];
             ops.iter().any(|op| matches!(op, Op::Condition(_)))
         });
-        let gone = [a, b].into_iter().any(|v| self.loc(v) == Loc::None);
-        if gone || put == [None, None] || self.values.last[r.index()] > self.now || !decides {
+        let compares = recipe.kind == Kind::Sub && self.values.last[r.index()] <= self.now;
+        let sets = self.ops().iter().any(|op| matches!(op, Op::Set(..)));
+        if put == [None, None] || !compares || !decides || sets {
             return 0;
         }
-        let a = self.any_reg(a, w);
-        let b = self.operand(b, w);
+        let a = match put[0] {
+            Some(v) => self.any_reg(v, w),
+            None => match self.recipe_operand(recipe.x, w) {
+                Operand::Rm(super::Rm::R(reg)) => reg,
+                _ => self.recipe_reg(recipe.x, w),
+            },
+        };
+        let b = match put[1] {
+            Some(v) => self.operand(v, w),
+            None => self.recipe_operand(recipe.y, w),
+        };
         self.alu_operand(Alu::Cmp, w, a, b);
         SHOWN
     }
@@ -572,17 +597,21 @@ impl Emitter<'_> {
             self.put_aside(r, RECIPE_SPILLS);
         }
         let x = x.unwrap_or(Src::Spill(RECIPE_SPILLS));
-        let y = if self.carry_in_memory { Src::Memory } else { Src::Spill(CARRY_SPILL) };
+        let y = self.carry.unwrap_or(Src::Spill(CARRY_SPILL));
         self.next_recipe = Some(Recipe { kind, w, x, y, over: None });
     }
 
     /// Before the first operation of a step with INC or DEC: puts CF aside, if it is looked at.
     pub(super) fn save_carry(&mut self, stops: bool) {
         let Recipe { kind, y, over, .. } = self.recipe;
-        let counted = matches!(kind, Kind::Inc | Kind::Dec) && over.is_none();
         let unknown = self.recipe.is_memory() && self.host & rflags::CF == 0;
-        self.carry_in_memory = unknown || counted && y == Src::Memory;
-        if counted || unknown {
+        self.carry = match kind {
+            _ if unknown => Some(Src::Memory),
+            Kind::Inc | Kind::Dec if over.is_none() => Some(y),
+            Kind::Logic if over.is_none() => Some(Src::Imm(0)),
+            _ => None,
+        };
+        if self.carry.is_some() {
             return;
         }
         // If the step stops, the old recipe still wants the old carry.

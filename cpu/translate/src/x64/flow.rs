@@ -9,14 +9,14 @@
 use trine_x86::{Width, slot};
 
 use super::{
-    TLB_ADDEND,
+    LEFT,
     asm::{Alu, Label, Mem, RAX, RCX, RDX, cc},
     emit::{Emitter, Stub},
-    spill, tlb, translated,
+    spill, translated,
     values::Loc,
 };
 use crate::{
-    code::{Exit, Jump, Reason, jump_index},
+    code::{Exit, JUMP_CODE, JUMP_IP, Jump, Reason, jump_index},
     family::Family,
     flags::Recipe,
     ir::{Block, End, Op},
@@ -158,11 +158,9 @@ impl Emitter<'_> {
     /// The entry: is the page still what was translated?
     pub(super) fn entry(&mut self) {
         self.compare_versions();
-        let fresh = self.asm.label();
-        self.asm.jcc(cc::E, fresh);
-        self.asm.mov_imm(RAX, u64::from(self.place.region));
-        self.leave(Reason::Stale);
-        self.asm.bind(fresh);
+        let label = self.asm.label();
+        self.asm.jcc(cc::NE, label);
+        self.stubs.push(Stub::Stale { label });
     }
 
     /// Compares the page's version with the one that was translated.
@@ -184,13 +182,10 @@ impl Emitter<'_> {
             self.stubs.push(Stub::Out { label, ip, recipe: self.recipe });
         }
         let label = self.asm.label();
-        // In three instructions, so that hosts can rename the word; an ADD to memory waits for it.
-        self.asm.load(Width::W32, RAX, translated!(left));
-        self.asm.alu_imm(Alu::Sub, Width::W32, RAX, steps.cast_signed());
-        // Those two are one for the host.
+        // These two are one for the host.
+        self.asm.alu_imm(Alu::Sub, Width::W32, LEFT, steps.cast_signed());
         self.asm.jcc(cc::L, label);
-        self.asm.store(Width::W32, translated!(left), RAX);
-        self.stubs.push(Stub::Budget { label, ip, recipe: self.recipe });
+        self.stubs.push(Stub::Budget { label, ip, steps, recipe: self.recipe });
         self.host = 0;
     }
 
@@ -345,35 +340,16 @@ impl Emitter<'_> {
         let unknown = self.asm.label();
         self.asm.load(Width::W64, RDX, translated!(jumps));
         self.asm.mov_imm(RCX, ip);
-        let tag = Mem::at(RDX, at + std::mem::offset_of!(Jump, ip) as i32);
+        let tag = Mem::at(RDX, at + 8 * JUMP_IP as i32);
         self.asm.alu_from(Alu::Cmp, Width::W64, RCX, tag);
         self.asm.jcc(cc::NE, unknown);
-        self.asm.jmp_to(Mem::at(RDX, at + std::mem::offset_of!(Jump, code) as i32));
+        self.asm.jmp_to(Mem::at(RDX, at + 8 * JUMP_CODE as i32));
         self.stubs.push(Stub::Unknown { label: unknown, exit });
     }
 
     pub(super) fn stubs(&mut self) {
         while let Some(stub) = self.stubs.pop() {
             self.stub(&stub);
-        }
-    }
-
-    /// Asks for all of a span, of which RCX is the first byte's address and RDX the last one's page.
-    fn miss_near(&mut self, access: u32, alone: Label) {
-        self.asm.alu(Alu::Xor, Width::W64, RDX, RCX);
-        self.asm.alu_imm(Alu::And, Width::W64, RDX, -0x1000);
-        self.asm.jcc(cc::NE, alone);
-        self.asm.mov_imm(RDX, u64::from(access));
-        let miss = self.far(self.place.runtime.try_miss);
-        self.asm.call(miss);
-        self.asm.jcc(cc::E, alone);
-    }
-
-    /// Behind a call: loads what the host held before.
-    fn load_again(&mut self, vectors: u32, x87: bool) {
-        self.call_vectors(vectors);
-        if x87 {
-            self.call_x87();
         }
     }
 
@@ -389,42 +365,28 @@ impl Emitter<'_> {
     fn look_up_after_all(&mut self, label: Label, back: Label, site: u32) {
         self.asm.bind(label);
         let once = self.asm.label();
-        self.look_up_jump(once);
+        self.look_up_jump(RCX, once);
         self.asm.jmp(back);
         self.asm.bind(once);
         self.asm.mov_imm(RAX, u64::from(site));
         self.leave(Reason::Once);
     }
 
-    fn renew_hunch(&mut self, label: Label, back: Label, hunch: usize) {
-        self.asm.bind(label);
-        self.asm.load(Width::W64, RDX, tlb(self.place.class, RAX, TLB_ADDEND));
-        self.asm.store(Width::W64, super::hunch(hunch), RDX);
-        self.asm.jmp(back);
-    }
-
     fn stub(&mut self, stub: &Stub) {
         // Only the recipe came along.
         (self.stored, self.host) = (false, 0);
         match *stub {
-            Stub::Miss { label, retry, access, site, vectors, x87 } => {
+            Stub::Miss { label, retry, access } => {
                 self.asm.bind(label);
-                self.asm.mov_imm(RAX, u64::from(site));
-                self.asm.mov_imm(RDX, u64::from(access));
-                let miss = self.far(self.place.runtime.miss);
-                self.asm.call(miss);
-                self.load_again(vectors, x87);
+                self.miss(access);
                 self.asm.jmp(retry);
+            }
+            Stub::Moved { label, back, access, cursor } => {
+                self.move_on(label, back, access, cursor)
             }
             Stub::Elsewhere { label, recipe } => self.go_elsewhere(label, recipe),
             Stub::LookUp { label, back, site } => self.look_up_after_all(label, back, site),
             Stub::Hunch { label, back, hunch } => self.renew_hunch(label, back, hunch),
-            Stub::MissNear { label, retry, access, alone, vectors, x87 } => {
-                self.asm.bind(label);
-                self.miss_near(access, alone);
-                self.load_again(vectors, x87);
-                self.asm.jmp(retry);
-            }
             Stub::Vectors { label, back, wanted } => {
                 self.asm.bind(label);
                 self.call_vectors(wanted);
@@ -434,6 +396,11 @@ impl Emitter<'_> {
                 self.asm.bind(label);
                 self.call_x87();
                 self.asm.jmp(back);
+            }
+            Stub::Stale { label } => {
+                self.asm.bind(label);
+                self.asm.mov_imm(RAX, u64::from(self.place.region));
+                self.leave(Reason::Stale);
             }
             Stub::Once { label, site } => {
                 self.asm.bind(label);
@@ -451,8 +418,9 @@ impl Emitter<'_> {
                 self.remember();
                 self.asm.jmp(to);
             }
-            Stub::Budget { label, ip, recipe } => {
+            Stub::Budget { label, ip, steps, recipe } => {
                 self.asm.bind(label);
+                self.asm.alu_imm(Alu::Add, Width::W32, LEFT, steps.cast_signed());
                 self.recipe = recipe;
                 self.remember();
                 let exit = self.place.exits + self.out.exits.len() as u32;

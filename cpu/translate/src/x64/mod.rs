@@ -1,7 +1,8 @@
 //! The backend for x86-64 hosts.
 //!
 //! Nine of the guest's general registers live in host registers all the time ([`home`]), the others
-//! in [`Core::regs`]. RBP points to the [`Core`], R15 to the first byte of RAM; RAX, RCX, RDX and R11
+//! in [`Core::regs`]. RBP points to the [`Core`], R15 counts the
+//! instructions that may still be executed; RAX, RCX, RDX and R11
 //! hold values within an instruction. The host's stack is aligned to 16 bytes.
 
 mod access;
@@ -17,7 +18,7 @@ mod x87;
 
 use std::mem::offset_of;
 
-use asm::{Gpr, Mem, R8, R9, R10, R11, R12, R13, R14, RAX, RBP, RBX, RCX, RDI, RDX, RSI, Rm};
+use asm::{Gpr, Mem, R8, R9, R10, R11, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, Rm};
 use trine_x86::{
     Core, Entry, Extent, Flags, Hunches, Insn, Seg, Segment, Segments, Tlb, Translated,
 };
@@ -69,6 +70,9 @@ impl Backend for X64 {
 
 /// Registers for values; those that are taken first come last.
 const SCRATCH: [Gpr; 4] = [RCX, RAX, RDX, R11];
+
+/// Counts down the instructions that may still be executed: [`Translated::left`] outside.
+const LEFT: Gpr = R15;
 
 /// Guest registers that live in host registers, and where.
 const HOMES: [(u8, Gpr); 9] =
@@ -157,13 +161,27 @@ fn tlb(class: trine_x86::Class, index: Gpr, part: usize) -> Mem {
     Mem::indexed(RBP, index, at as i32)
 }
 
-/// A field of the TLB's entry for a linear address that is known.
-fn tlb_entry(class: trine_x86::Class, lin: u64, part: usize) -> Mem {
-    let at = class as usize * Tlb::CLASS_BYTES + Tlb::slot(lin) * size_of::<Entry>() + part;
-    field(offset_of!(Core, tlb) + at)
+/// What added to a linear address that is known gives the offset in RAM.
+fn tlb_addend(class: trine_x86::Class, lin: u64) -> Mem {
+    let at = class as usize * Tlb::CLASS_BYTES + Tlb::slot(lin) * size_of::<Entry>();
+    field(offset_of!(Core, tlb) + at + offset_of!(Entry, addend))
+}
+
+/// The tag for instruction fetches from a linear address that is known.
+fn tlb_fetch(class: trine_x86::Class, lin: u64) -> Mem {
+    field(offset_of!(Core, tlb) + Tlb::fetch_offset(class, lin))
+}
+
+/// A part of a [`trine_x86::Cursor`].
+fn cursor(cursors: usize, n: usize, part: usize) -> Mem {
+    field(offset_of!(Core, tlb) + Tlb::cursor_offset(cursors, n) + part)
+}
+
+/// A byte of the word that says which cursors are in use.
+fn cursors_used(byte: usize) -> Mem {
+    field(offset_of!(Core, tlb) + Tlb::cursors_used_offset() + byte)
 }
 
 const TLB_READ: usize = offset_of!(Entry, read);
 const TLB_WRITE: usize = offset_of!(Entry, write);
-const TLB_FETCH: usize = offset_of!(Entry, fetch);
-const TLB_ADDEND: usize = offset_of!(Entry, addend);
+const TLB_HOST: usize = offset_of!(Entry, host);

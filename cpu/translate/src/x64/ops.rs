@@ -36,6 +36,7 @@ impl Emitter<'_> {
             Bin::Shl => self.shift(n, Shift::Shl, w, a, b),
             Bin::Shr => self.shift(n, Shift::Shr, w, a, b),
             Bin::Sar => self.shift(n, Shift::Sar, w, a, b),
+            Bin::Rol => self.rotate(n, w, a, b),
             Bin::Mul if w >= Width::W16 => self.mul(n, w, a, b),
             Bin::MulHighUnsigned | Bin::MulHighSigned if w >= Width::W32 => {
                 let signed = op == Bin::MulHighSigned;
@@ -52,7 +53,11 @@ impl Emitter<'_> {
         self.ops().iter().any(|op| match *op {
             Op::SetFlags(
                 _,
-                Setter::Add { r, .. } | Setter::Sub { r, .. } | Setter::Logic { r },
+                Setter::Add { r, .. }
+                | Setter::Sub { r, .. }
+                | Setter::Logic { r }
+                | Setter::Inc { r }
+                | Setter::Dec { r },
             ) => r.index() == n,
             _ => false,
         })
@@ -297,6 +302,18 @@ impl Emitter<'_> {
         self.defined(n, dst, w, true);
     }
 
+    /// A rotate by a constant.
+    fn rotate(&mut self, n: usize, w: Width, a: Val, by: Val) {
+        let Some(by) = self.constant(by) else { return self.evaluated(n) };
+        let dst = match self.target(n, false).filter(|_| w >= Width::W32) {
+            Some(host) => host,
+            None => self.temp(),
+        };
+        self.move_to(dst, a, w);
+        self.noisy().shift(Shift::Rol, w, dst, by as u8);
+        self.defined(n, dst, w, w >= Width::W32);
+    }
+
     /// `dst = a`, with what a shift may bring down from above the width.
     fn widened(&mut self, dst: Gpr, op: Shift, w: Width, a: Val) {
         if w >= Width::W32 || op == Shift::Shl {
@@ -327,8 +344,22 @@ impl Emitter<'_> {
 
     fn mul(&mut self, n: usize, w: Width, a: Val, b: Val) {
         let (a, b) = if self.constant(a).is_some() { (b, a) } else { (a, b) };
-        let dst = self.temp();
-        self.move_to(dst, a, w);
+        let imm = self.constant(b).map(|b| i32::try_from(w.sign_extend(b).cast_signed()));
+        if let Some(Ok(imm)) = imm
+            && w >= Width::W32
+        {
+            let Operand::Rm(from) = self.operand(a, w) else { return self.evaluated(n) };
+            let dst = self.result(n, w);
+            self.noisy().imul_imm(w, dst, from, imm);
+            return self.defined(n, dst, w, true);
+        }
+        let dst = match self.target(n, false).filter(|_| w >= Width::W32) {
+            Some(host) if !self.is_in(b, host) || self.is_in(a, host) => host,
+            _ => self.temp(),
+        };
+        if !self.stands_in(a, dst, w) {
+            self.move_to(dst, a, w);
+        }
         let rm = match self.operand(b, w) {
             Operand::Rm(rm) => rm,
             Operand::Imm(imm) => {
@@ -569,8 +600,12 @@ impl Emitter<'_> {
                 self.quiet().store(Width::W64, mem, reg);
             }
             (_, mem) => {
-                let reg = self.any_reg(v, w);
-                self.quiet().store(w, mem, reg);
+                // As a whole: a longer load would have to wait for a short store.
+                let from = self.any_reg(v, w);
+                let whole = self.temp();
+                self.quiet().load(Width::W64, whole, mem);
+                self.quiet().mov_low(w, whole, from);
+                self.quiet().store(Width::W64, mem, whole);
             }
         }
     }

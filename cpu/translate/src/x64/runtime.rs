@@ -5,7 +5,7 @@
 use trine_x86::Width;
 
 use super::{
-    HOMES,
+    HOMES, LEFT,
     asm::{
         Alu, Asm, Gpr, Label, R8, R9, R10, R11, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX,
         RSI, RSP, cc,
@@ -59,7 +59,7 @@ pub(super) fn emit(base: usize) -> (Vec<u8>, Runtime) {
     a.store(Width::W64, RBP, RDI);
     a.store(Width::W64, RAX, RSI);
     load_homes(&mut a);
-    a.load(Width::W64, R15, translated!(ram));
+    a.load(Width::W32, LEFT, translated!(left));
     a.jmp_to(RAX);
 
     let out = a.label();
@@ -75,6 +75,7 @@ pub(super) fn emit(base: usize) -> (Vec<u8>, Runtime) {
     a.bind(out);
     host.put_back(&mut a);
     store_homes(&mut a);
+    a.store(Width::W32, translated!(left), LEFT);
     let restored = a.label();
     a.bind(restored);
     a.alu(Alu::Or, Width::W64, RAX, RDX);
@@ -138,6 +139,7 @@ fn miss(a: &mut Asm, host: &Switches, once: Label) {
 fn cold(a: &mut Asm, host: &Switches, restored: Label) {
     host.put_back(a);
     store_homes(a);
+    a.store(Width::W32, translated!(left), LEFT);
     a.push(RAX);
     a.store(Width::W64, RSI, RDX);
     a.store(Width::W64, RDI, RBP);

@@ -401,6 +401,10 @@ impl Emitter<'_> {
         }
         let host = home(reg)?;
         let looks = |m: usize, op: &Op| {
+            if op.is_pure() && self.values.last[m] <= m {
+                // Nobody will do it.
+                return false;
+            }
             let mut found = false;
             let mut look = |v: Val| found |= self.stands_on(v.index(), reg);
             match *op {
