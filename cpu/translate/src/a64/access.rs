@@ -98,14 +98,15 @@ impl Emitter<'_> {
     pub(super) fn reach(&mut self, bytes: u64, at: Val, write: bool, aligned: bool) {
         let lin = self.clean_reg(at);
         let site = self.site();
-        let vectors = self.vectors;
+        let (vectors, way_back) = (self.vectors, self.way_back());
         let mask = |value: u64| LogicalImm::new(Size::X, value).expect("a run of ones");
         if aligned {
-            let bail = self.bail();
+            let bail = way_back.unwrap_or_else(|| self.bail());
             self.quiet().and_imm(Size::X, T0, lin, mask(bytes - 1));
             self.quiet().cbnz(Size::X, T0, bail);
         }
-        let (retry, miss) = (self.asm.label(), self.asm.label());
+        let retry = self.asm.label();
+        let miss = way_back.unwrap_or_else(|| self.asm.label());
         let a = self.quiet();
         a.bind(retry);
         a.ubfx(Size::X, T1, lin, 12, Tlb::ENTRIES.trailing_zeros());
@@ -123,7 +124,9 @@ impl Emitter<'_> {
         a.ldr(Size::X, T0, Address::offset(T1, TLB_ADDEND));
         a.add(Size::X, T0, T0, lin);
         let access = bytes as u32 | if write { helper::WRITE } else { 0 };
-        self.stubs.push(Stub::Miss { label: miss, retry, lin, access, site, vectors });
+        if way_back.is_none() {
+            self.stubs.push(Stub::Miss { label: miss, retry, lin, access, site, vectors });
+        }
     }
 
     /// [`Op::Load`].

@@ -27,6 +27,8 @@ pub(super) enum Stub {
     Vectors { label: Label, back: Label, wanted: u32 },
     /// The host does an instruction otherwise than the guest.
     Redo { label: Label, back: Label, redo: simd::Redo },
+    /// So does one of several.
+    Run { run: simd::Run, back: Label },
     /// Stops before an instruction.
     Once { label: Label, site: u32 },
     /// Goes to a place outside of the region.
@@ -74,6 +76,8 @@ pub(super) struct Emitter<'a> {
     pub(super) stubs: Vec<Stub>,
     /// What the host's vector registers are known to hold.
     pub(super) vectors: u32,
+    /// Vector instructions of which it is not known whether they were right.
+    pub(super) run: Option<simd::Run>,
     /// RIP of the present block, and the present step.
     pub(super) block_ip: u64,
     pub(super) step: usize,
@@ -109,6 +113,7 @@ pub(super) fn region(region: &Region, place: &Place, backend: &A64) -> Emitted {
         carry_in_memory: false,
         stubs: Vec::new(),
         vectors: simd::IN_CORE,
+        run: None,
         block_ip: 0,
         step: 0,
         left: 0,
@@ -211,6 +216,7 @@ impl Emitter<'_> {
         self.step_site = None;
         self.next_recipe = None;
         self.made = None;
+        self.settle_run(step);
         let last = self.left == 1;
         if let Work::Cold { cold, ends } = step.work {
             self.cold(step, block, cold, ends);
@@ -241,6 +247,7 @@ impl Emitter<'_> {
             self.recipe = recipe;
         }
         if last {
+            self.close_run();
             self.goes_on(block, n);
         }
         self.values.locs.clear();
@@ -626,6 +633,10 @@ impl Emitter<'_> {
             Stub::Redo { label, back, ref redo } => {
                 self.asm.bind(label);
                 self.redo(redo);
+                self.asm.b(back);
+            }
+            Stub::Run { ref run, back } => {
+                self.give_up(run);
                 self.asm.b(back);
             }
             Stub::Once { label, site } => {

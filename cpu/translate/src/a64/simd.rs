@@ -15,6 +15,7 @@ mod arrange;
 mod float;
 mod integer;
 mod moves;
+mod run;
 
 use std::mem::offset_of;
 
@@ -28,10 +29,11 @@ use super::{
         X8, X9, ZR,
     },
     emit::{Emitter, Stub},
-    far_bl, load as load_word, translated,
+    far_bl, load as load_word, spill, translated,
 };
 use float::Number;
 pub(super) use float::Redo;
+pub(super) use run::Run;
 
 use crate::{
     ir::{Block, Op, Step, Val},
@@ -55,6 +57,9 @@ const FPCR_RMODE: u32 = 22;
 /// FPSR.IXC, which is MXCSR.PE: what makes results inexact.
 const FPSR_IXC: u32 = 4;
 const MXCSR_PE: u64 = 1 << 5;
+
+/// The word of [`trine_x86::Translated::spill`] with FPSR as it was when it was last looked at.
+const FPSR_SPILL: u8 = 27;
 
 /// The host register of a guest register.
 const fn xmm(n: u8) -> VReg {
@@ -133,6 +138,7 @@ pub(super) fn load(a: &mut Asm, wanted: u32) {
         a.orr_imm(Size::W, T1, T1, LogicalImm::new(Size::W, FPCR_FZ).expect("one bit"));
         a.msr(SystemRegister::Fpcr, T1);
         a.msr(SystemRegister::Fpsr, ZR);
+        a.str(Size::W, ZR, spill(FPSR_SPILL));
     }
     a.mov_imm(Size::W, T0, u64::from(wanted));
     a.str(Size::W, T0, translated!(vectors));
@@ -272,7 +278,10 @@ impl Emitter<'_> {
         }
         let memory = Address::index(RAM, T0);
         match way {
-            Way::Load => self.load_vector(shape, operands.d),
+            Way::Load => {
+                self.run_on(&insn, way, wanted);
+                self.load_vector(shape, operands.d);
+            }
             Way::Store => {
                 self.quiet().dmb(Barrier::IshSt);
                 self.quiet().str_v(part(shape.bytes), operands.s, memory);
@@ -286,6 +295,7 @@ impl Emitter<'_> {
                 if at.is_some() {
                     self.load_vector(shape, operands.s);
                 }
+                self.run_on(&insn, way, wanted);
                 put(self.quiet(), operands);
             }
             Way::From(put) => {
@@ -297,6 +307,7 @@ impl Emitter<'_> {
                         T0
                     }
                 };
+                self.run_on(&insn, way, wanted);
                 put(self.quiet(), operands, from);
             }
             Way::To(put) => {
@@ -321,6 +332,9 @@ impl Emitter<'_> {
             Way::Number(number) => {
                 if at.is_some() {
                     self.load_vector(shape, operands.s);
+                }
+                if number.is_vector() {
+                    self.run_on(&insn, way, wanted);
                 }
                 self.number(n, number, operands);
             }

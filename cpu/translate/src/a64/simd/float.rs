@@ -16,10 +16,10 @@ use trine_x86::{Insn, Width, rflags};
 
 use super::{
     super::{
-        T0, T1, T2,
+        T0, T1,
         asm::{
             Arrangement::{self, D2, S2, S4},
-            Asm, Cond, Lane, LogicalImm,
+            Asm, Cond, Label, Lane, LogicalImm,
             Precision::{self, D, S},
             Reg, Rounding, Shift, Size, SystemRegister, VReg, X0,
         },
@@ -30,27 +30,36 @@ use super::{
     },
     NUMBERS, Operands, V, Way,
 };
-use crate::{code::ColdCall, flags::Recipe, helper, ir::Work};
+#[cfg(doc)]
+use crate::code::ColdCall;
+use crate::{flags::Recipe, helper};
 
 /// Where a result is until it is known to be right.
 const RESULT: VReg = V[2];
 
 /// FPSR: IOC, DZC, OFC, UFC and IDC.
-const ODD: u64 = 0x8f;
+pub(super) const ODD: u64 = 0x8f;
 /// The same and QC, of those that narrow integers.
-const ODD_OR_SATURATED: u64 = ODD | 1 << 27;
+pub(super) const ODD_OR_SATURATED: u64 = ODD | 1 << 27;
 
 /// An instruction on numbers.
 #[derive(Clone, Copy)]
 pub(super) enum Number {
     /// The result in [`RESULT`], of which so much is the destination's.
     Vector(fn(&mut Asm, Operands), Part),
-    /// The same in two steps, of which the first may say IXC when the second finds no integer.
-    Steps(fn(&mut Asm, Operands)),
-    /// An integer to a general register; the flag says whether it takes such steps.
-    Integer(bool, fn(&mut Asm, Reg, Operands)),
+    /// The same of all of it, narrowed by saturation.
+    Narrow(fn(&mut Asm, Operands)),
+    /// An integer to a general register.
+    Integer(fn(&mut Asm, Reg, Operands)),
     /// FCMP or FCMPE.
     Compare(fn(&mut Asm, Operands)),
+}
+
+impl Number {
+    /// Whether it changes a vector register, and nothing else.
+    pub(super) fn is_vector(self) -> bool {
+        matches!(self, Self::Vector(..) | Self::Narrow(_))
+    }
 }
 
 /// What of a result is the destination's.
@@ -65,8 +74,6 @@ pub(super) enum Part {
 /// What a stub has to bring in order when the interpreter has done an instruction.
 #[derive(Clone, Copy)]
 pub(super) enum After {
-    /// Nothing: it is in the core.
-    Vector,
     /// A value that is wanted in a register, of this guest register.
     General(Reg, u8),
     /// What LAHF would load, and the host's flags as FCMP would make them.
@@ -80,9 +87,7 @@ pub(in super::super) struct Redo {
     call: u64,
     site: u32,
     recipe: Recipe,
-    /// X17 is FPSR as it was before.
-    kept: bool,
-    result: After,
+    after: After,
 }
 
 /// Two operands of lanes.
@@ -227,30 +232,33 @@ fn conversion(mnemonic: M) -> Option<Number> {
         M::Cvtss2sd => Number::Vector(|a, o| a.fcvt(D, RESULT, S, o.s), Part::Low(Lane::D(0))),
         M::Cvtsd2ss => Number::Vector(|a, o| a.fcvt(S, RESULT, D, o.s), Part::Low(Lane::S(0))),
         M::Cvttps2dq => single!(fcvtzs_v packed S4),
-        M::Cvtps2dq => Number::Steps(|a, o| {
-            a.frintx_v(S4, RESULT, o.s);
-            a.fcvtzs_v(S4, RESULT, RESULT);
-        }),
-        M::Cvttpd2dq => Number::Steps(|a, o| {
+        M::Cvtps2dq => Number::Vector(
+            |a, o| {
+                a.frintx_v(S4, RESULT, o.s);
+                a.fcvtzs_v(S4, RESULT, RESULT);
+            },
+            Part::Whole,
+        ),
+        M::Cvttpd2dq => Number::Narrow(|a, o| {
             a.fcvtzs_v(D2, RESULT, o.s);
             a.sqxtn(S2, RESULT, RESULT);
         }),
-        M::Cvtpd2dq => Number::Steps(|a, o| {
+        M::Cvtpd2dq => Number::Narrow(|a, o| {
             a.frintx_v(D2, RESULT, o.s);
             a.fcvtzs_v(D2, RESULT, RESULT);
             a.sqxtn(S2, RESULT, RESULT);
         }),
         M::Cvttss2si => {
-            Number::Integer(false, |a, to, o| a.fcvts(Rounding::Zero, o.size, to, S, o.s))
+            Number::Integer(|a, to, o| a.fcvts(Rounding::Zero, o.size, to, S, o.s))
         }
         M::Cvttsd2si => {
-            Number::Integer(false, |a, to, o| a.fcvts(Rounding::Zero, o.size, to, D, o.s))
+            Number::Integer(|a, to, o| a.fcvts(Rounding::Zero, o.size, to, D, o.s))
         }
-        M::Cvtss2si => Number::Integer(true, |a, to, o| {
+        M::Cvtss2si => Number::Integer(|a, to, o| {
             a.frintx(S, RESULT, o.s);
             a.fcvts(Rounding::Zero, o.size, to, S, RESULT);
         }),
-        M::Cvtsd2si => Number::Integer(true, |a, to, o| {
+        M::Cvtsd2si => Number::Integer(|a, to, o| {
             a.frintx(D, RESULT, o.s);
             a.fcvts(Rounding::Zero, o.size, to, D, RESULT);
         }),
@@ -305,49 +313,34 @@ fn integers(mnemonic: M) -> Option<Way> {
 impl Emitter<'_> {
     /// An instruction on numbers whose operands are in registers.
     pub(super) fn number(&mut self, n: usize, number: Number, o: Operands) {
-        // Whatever happens out of line destroys the host's flags.
-        self.noisy();
         match number {
             Number::Vector(put, part) => {
                 put(self.quiet(), o);
-                let back = self.redo_if(ODD, false, After::Vector);
                 match part {
                     Part::Whole => self.quiet().mov_v(o.d, RESULT),
                     Part::Low(lane) => self.quiet().ins_lane(o.d, lane, RESULT, lane),
                 }
-                self.asm.bind(back);
             }
-            Number::Steps(put) => {
-                self.quiet().mrs(T1, SystemRegister::Fpsr);
+            Number::Narrow(put) => {
                 put(self.quiet(), o);
-                let back = self.redo_if(ODD_OR_SATURATED, true, After::Vector);
                 self.quiet().mov_v(o.d, RESULT);
-                self.asm.bind(back);
             }
-            Number::Integer(steps, put) => {
+            Number::Integer(put) => {
                 let insn = self.region.steps[self.step].insn;
                 // Not yet where it goes: that may be a part of the address.
                 let to = self.temp();
-                if steps {
-                    self.quiet().mrs(T1, SystemRegister::Fpsr);
-                }
-                put(self.quiet(), to, o);
-                let back = self.redo_if(ODD, steps, After::General(to, insn.ops[0]));
+                // Whatever happens out of line destroys the host's flags.
+                put(self.noisy(), to, o);
+                let back = self.redo_if_odd(After::General(to, insn.ops[0]));
                 self.asm.bind(back);
                 self.defined(n, to, Width::W64, true);
             }
             Number::Compare(put) => {
-                put(self.quiet(), o);
+                put(self.noisy(), o);
                 let to = self.temp();
-                let back = self.redo_if(ODD, false, After::Flags(to));
+                let back = self.redo_if_odd(After::Flags(to));
                 if self.values.last[n] > n {
-                    let a = self.quiet();
-                    a.cset(Size::W, to, Cond::Lt);
-                    a.cset(Size::W, T0, Cond::Vs);
-                    a.cset(Size::W, T1, Cond::Eq);
-                    a.orr(Size::W, T1, T1, T0);
-                    a.orr_shifted(Size::W, to, to, T0, place(rflags::PF));
-                    a.orr_shifted(Size::W, to, to, T1, place(rflags::ZF));
+                    self.flags_of_comparison(to);
                 }
                 self.asm.bind(back);
                 self.made = Some(n);
@@ -357,35 +350,35 @@ impl Emitter<'_> {
         }
     }
 
-    /// If FPSR has one of these, the interpreter does this instruction, and code goes on where the
-    /// label will be bound.
-    fn redo_if(&mut self, odd: u64, kept: bool, result: After) -> super::Label {
-        let site = self.site();
-        let step = &self.region.steps[self.step];
-        let Work::Vector(cold) = step.work else { unreachable!("its step is a vector's") };
-        let at = self.site_at(site);
-        let call = self.keep(ColdCall::new(cold, step.insn, self.block_ip, &at, false));
-        let (label, back) = (self.asm.label(), self.asm.label());
+    /// What LAHF would load, from what FCMP has left.
+    fn flags_of_comparison(&mut self, to: Reg) {
         let a = self.quiet();
-        a.mov_imm(Size::W, T2, odd);
-        a.mrs(T0, SystemRegister::Fpsr);
-        a.and(Size::W, T0, T0, T2);
-        a.cbnz(Size::W, T0, label);
-        let redo = Redo { call, site, recipe: self.recipe, kept, result };
+        a.cset(Size::W, to, Cond::Lt);
+        a.cset(Size::W, T0, Cond::Vs);
+        a.cset(Size::W, T1, Cond::Eq);
+        a.orr(Size::W, T1, T1, T0);
+        a.orr_shifted(Size::W, to, to, T0, place(rflags::PF));
+        a.orr_shifted(Size::W, to, to, T1, place(rflags::ZF));
+    }
+
+    /// If FPSR is odd, the interpreter does this instruction, and code goes on where the label will
+    /// be bound.
+    fn redo_if_odd(&mut self, after: After) -> Label {
+        let (site, call) = (self.site(), self.cold_call());
+        let (label, back) = (self.asm.label(), self.asm.label());
+        self.look(ODD, label);
+        let redo = Redo { call, site, recipe: self.recipe, after };
         self.stubs.push(Stub::Redo { label, back, redo });
         back
     }
 
     /// In a stub: has the interpreter do an instruction.
     pub(in super::super) fn redo(&mut self, redo: &Redo) {
-        if redo.kept {
-            self.asm.msr(SystemRegister::Fpsr, T1);
-        }
+        self.forget_fpsr();
         self.recipe = redo.recipe;
         self.remember();
         self.call_cold(redo.call, redo.site);
-        match redo.result {
-            After::Vector => {}
+        match redo.after {
             After::General(to, reg) => self.asm.mov(Size::X, to, home(reg)),
             After::Flags(to) => self.flags_again(to),
         }
