@@ -7,7 +7,8 @@
 //! leaves puts them back into the core.
 //!
 //! What instructions are made of is in tables: for each mnemonic how the result follows from
-//! operands that are in registers. What no table has is the interpreter's.
+//! operands that are in registers. What no table has is the interpreter's. Integers are exact by
+//! nature; of numbers `float` says why they are, and `run` how that is found out.
 //!
 //! Source: Procedure Call Standard for the Arm 64-bit Architecture (AAPCS64), 6.1.2.
 

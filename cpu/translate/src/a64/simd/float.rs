@@ -248,12 +248,8 @@ fn conversion(mnemonic: M) -> Option<Number> {
             a.fcvtzs_v(D2, RESULT, RESULT);
             a.sqxtn(S2, RESULT, RESULT);
         }),
-        M::Cvttss2si => {
-            Number::Integer(|a, to, o| a.fcvts(Rounding::Zero, o.size, to, S, o.s))
-        }
-        M::Cvttsd2si => {
-            Number::Integer(|a, to, o| a.fcvts(Rounding::Zero, o.size, to, D, o.s))
-        }
+        M::Cvttss2si => Number::Integer(|a, to, o| a.fcvts(Rounding::Zero, o.size, to, S, o.s)),
+        M::Cvttsd2si => Number::Integer(|a, to, o| a.fcvts(Rounding::Zero, o.size, to, D, o.s)),
         M::Cvtss2si => Number::Integer(|a, to, o| {
             a.frintx(S, RESULT, o.s);
             a.fcvts(Rounding::Zero, o.size, to, S, RESULT);
