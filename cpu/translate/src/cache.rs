@@ -14,7 +14,7 @@ use std::{
 };
 
 use trine_guest::{PAGE_SIZE, Ram};
-use trine_x86::{Class, Core, Decoder, Mode, Seg};
+use trine_x86::{Class, Core, Decoder, Mode, Seg, rflags};
 
 use crate::{
     code::{Backend, Exit, Kept, Place, Reason, Runtime, Site},
@@ -33,6 +33,7 @@ pub struct State {
     limit: u32,
     linear_bits: u32,
     vectors: Usable,
+    backwards: bool,
 }
 
 impl State {
@@ -46,6 +47,7 @@ impl State {
             limit: if core.mode.is_64() { u32::MAX } else { limit },
             linear_bits: core.linear_bits(),
             vectors: Usable::of(core),
+            backwards: core.system_flags & rflags::DF != 0,
         }
     }
 }
@@ -231,6 +233,7 @@ impl Cache {
             mode: core.mode,
             limit: u64::from(state.limit),
             linear_bits: state.linear_bits,
+            backwards: state.backwards,
             decoder,
             is_vector: &|insn| self.backend.is_vector(insn, state.vectors),
             is_x87: &|insn| self.backend.is_x87(insn, state.vectors),

@@ -94,9 +94,7 @@ impl Family {
             Op::Address { .. } | Op::Linear { .. } => Self::Address,
             Op::Load(..) | Op::Store(..) | Op::Open(..) | Op::Commit(..) => Self::Memory,
             Op::Update(..) | Op::CompareExchange(..) => Self::Atomic,
-            Op::SetFlags(..) | Op::Flag(_) | Op::Flags | Op::Condition(_) | Op::Direction => {
-                Self::Flags
-            }
+            Op::SetFlags(..) | Op::Flag(_) | Op::Flags | Op::Condition(_) => Self::Flags,
             _ => return None,
         })
     }

@@ -3,7 +3,7 @@
 //! They get the vCPU's [`Core`] as the pointer with which the code was entered. While the code runs
 //! nobody else has a reference to it.
 
-use trine_x86::{Core, Intent, Pure, Width};
+use trine_x86::{Core, Intent, Pure, Width, rflags};
 
 use crate::{
     code::{ColdCall, Reason},
@@ -141,13 +141,14 @@ pub(crate) fn call_cold(core: &mut Core, call: &ColdCall) -> Option<Reason> {
     core.regs[usize::from(trine_x86::slot::BLOCK_IP)] = call.block_ip;
     core.rip = call.next;
     core.leave_block = false;
-    let before = (core.class, Usable::of(core));
+    let state = |core: &Core| (core.class, Usable::of(core), core.system_flags & rflags::DF);
+    let before = state(core);
     if (call.run)(core, &call.insn).is_err() {
         core.rip = call.ip;
         return Some(Reason::Faulted);
     }
-    // STAC, CLAC and LDMXCSR change what the code was made for.
-    let leaves = core.leave_block || (core.class, Usable::of(core)) != before;
+    // STAC, CLAC, LDMXCSR and STD change what the code was made for.
+    let leaves = core.leave_block || state(core) != before;
     if !call.ends && !leaves {
         return None;
     }

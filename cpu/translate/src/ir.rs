@@ -167,8 +167,6 @@ pub enum Op {
     Flags,
     /// A condition, 0 or 1.
     Condition(u8),
-    /// +1 or -1 by the direction flag.
-    Direction,
     /// Goes where the value says when the instruction ends. Stops if no code is known there.
     Jump(Val),
     /// Goes to [`Block::taken`] when the instruction ends, if the value is not 0 (`None`: always).
@@ -376,7 +374,6 @@ impl Op {
                 | Self::Flag(_)
                 | Self::Flags
                 | Self::Condition(_)
-                | Self::Direction
         )
     }
 }

@@ -35,6 +35,8 @@ pub struct Source<'a> {
     pub limit: u64,
     /// Bits of a linear address.
     pub linear_bits: u32,
+    /// String instructions go down.
+    pub backwards: bool,
     /// Decodes for the vCPU's model.
     pub decoder: &'a Decoder,
     /// Whether the backend does an instruction as [`Op::Vector`].
@@ -254,12 +256,23 @@ impl Lifter<'_> {
             (Some(x), Some(y)) => self.op(Op::Imm(op.eval(w, x, y))),
             (None, Some(0)) if matches!(op, Bin::Add | Bin::Sub | Bin::Or | Bin::Xor) => a,
             (None, Some(0)) if matches!(op, Bin::Shl | Bin::Shr | Bin::Sar) => a,
-            (None, None) if a == b && matches!(op, Bin::And | Bin::Or) => a,
+            (None, None) if matches!(op, Bin::And | Bin::Or) && self.is_same(a, b) => a,
             (None, Some(n)) if matches!(op, Bin::Shl | Bin::Shr) && n >= u64::from(w.bits()) => {
                 self.op(Op::Imm(0))
             }
             _ => self.op(Op::Bin(op, w, a, b)),
         }
+    }
+
+    /// Whether two values are known to be one.
+    fn is_same(&self, a: Val, b: Val) -> bool {
+        let ops = &self.ops[self.start..];
+        let sets = || ops[a.index().min(b.index())..].iter().any(|op| matches!(op, Op::Set(..)));
+        a == b
+            || match (ops[a.index()], ops[b.index()]) {
+                (Op::Get(w, reg), Op::Get(v, of)) => (w, reg) == (v, of) && !sets(),
+                _ => false,
+            }
     }
 
     fn un(&mut self, op: Un, w: Width, a: Val) -> Val {
@@ -646,7 +659,8 @@ impl Sem for Lifter<'_> {
     }
 
     fn direction(&mut self) -> Val {
-        self.op(Op::Direction)
+        let step = if self.source.backwards { u64::MAX } else { 1 };
+        self.op(Op::Imm(step))
     }
 
     fn next_ip(&mut self, w: Width, i: &Insn) -> Val {

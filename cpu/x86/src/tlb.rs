@@ -76,12 +76,16 @@ pub struct Cursor {
     pub host: u64,
     /// What takes linear addresses to the host's.
     pub addend: u64,
+    /// How many instructions were left when it moved last.
+    pub left: u32,
+    /// How often it may still move so soon; if it is negative, it stays where it is.
+    pub patience: i32,
 }
 
 impl Cursor {
-    const NONE: Self = Self { page: 0, room: 0, host: 0, addend: 0 };
+    const NONE: Self = Self { page: 0, room: 0, host: 0, addend: 0, left: 0, patience: 0 };
     /// Cursors for accesses of one class, of one kind and of as many bytes; places share them.
-    pub const COUNT: usize = 16;
+    pub const COUNT: usize = 32;
     /// Numbers of bytes: powers of two, up to 512.
     pub const SIZES: usize = 10;
 }

@@ -385,7 +385,6 @@ impl Emitter<'_> {
                 self.defined(n, X0, Width::W16, true);
             }
             Op::Condition(code) => self.define(n, Loc::Condition(code)),
-            Op::Direction => self.direction(n),
             Op::Jump(v) => self.look_up(v),
             Op::When(condition, end) => self.when(condition, usize::from(end)),
             Op::Stop => {

@@ -1,13 +1,12 @@
 //! Arithmetic and the other operations that make values.
 
-use trine_x86::{Width, rflags, slot};
+use trine_x86::{Width, slot};
 
 use super::{
     T0, T1,
-    asm::{ArithmeticImm, Asm, Cond, LogicalImm, Reg, Shift, Size, X0, X1, X2, ZR},
+    asm::{ArithmeticImm, Asm, Cond, LogicalImm, Reg, Size, X0, X1, X2, ZR},
     core_pointer,
     emit::Emitter,
-    field,
     flags::Carry,
     home, sign_extend, simd, size, spill,
     values::Loc,
@@ -406,18 +405,6 @@ impl Emitter<'_> {
         let dst = self.result(n, w);
         self.quiet().csel(size(w), dst, yes, no, condition);
         self.defined(n, dst, w, true);
-    }
-
-    /// [`Op::Direction`]: 1 - 2 * DF.
-    pub(super) fn direction(&mut self, n: usize) {
-        let to = self.temp();
-        let flags = field(std::mem::offset_of!(trine_x86::Core, system_flags));
-        let a = self.quiet();
-        a.ldr(Size::X, T0, flags);
-        a.ubfx(Size::X, T0, T0, rflags::DF.trailing_zeros(), 1);
-        a.mov_imm(Size::X, to, 1);
-        a.sub_shifted(Size::X, to, to, T0, Shift::Lsl(1));
-        self.defined(n, to, Width::W64, true);
     }
 
     /// [`Op::Set`].

@@ -28,6 +28,7 @@ fn emit(backend: &A64, runtime: Runtime, mode: Mode, page: &[u8]) -> Option<Emit
         mode,
         limit: 0xffff_ffff,
         linear_bits: 48,
+        backwards: false,
         decoder: &Decoder::new(&model),
         is_vector: &|insn| backend.is_vector(insn, USABLE),
         is_x87: &|_| false,

@@ -50,8 +50,6 @@ pub(crate) fn evaluate(core: &mut Core, op: &Op, [a, b, c]: [u64; 3]) -> Option<
             settle(core);
             u64::from(core.flags.condition(cc))
         }
-        Op::Direction if core.system_flags & rflags::DF != 0 => u64::MAX,
-        Op::Direction => 1,
         Op::Nop | Op::Imm(_) | Op::Get(..) | Op::Set(..) => unreachable!("every engine does them"),
         Op::Jump(_) | Op::Branch(_) | Op::When(..) | Op::Vector(..) | Op::X87(_) | Op::Stop => {
             unreachable!("it takes more than values")

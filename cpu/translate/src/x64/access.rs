@@ -4,10 +4,10 @@
 
 use std::mem::offset_of;
 
-use trine_x86::{Extent, Rmw, Seg, Tlb, Width};
+use trine_x86::{Class, Extent, Rmw, Seg, Tlb, Width};
 
 use super::{
-    TLB_HOST, TLB_READ, TLB_WRITE,
+    LEFT, TLB_HOST, TLB_READ, TLB_WRITE,
     asm::{Alu, Gpr, Label, Mem, R11, RAX, RCX, RDX, Rm, Unary, cc},
     base,
     emit::{Emitter, Stub},
@@ -75,6 +75,14 @@ impl Cursor {
 
     fn addend(self) -> Mem {
         super::cursor(self.cursors, self.n, offset_of!(trine_x86::Cursor, addend))
+    }
+
+    fn left(self) -> Mem {
+        super::cursor(self.cursors, self.n, offset_of!(trine_x86::Cursor, left))
+    }
+
+    fn patience(self) -> Mem {
+        super::cursor(self.cursors, self.n, offset_of!(trine_x86::Cursor, patience))
     }
 }
 
@@ -149,6 +157,7 @@ impl Emitter<'_> {
         let place = self.reach(w.bytes() as u32, at, write, false);
         if place != Self::found() {
             self.quiet().lea(Width::W64, RCX, place);
+            self.unlock(RDX);
             self.near = None;
         }
     }
@@ -182,21 +191,26 @@ impl Emitter<'_> {
         self.claim(RAX);
         self.claim(RDX);
         let site = self.site();
-        let access = self.access(bytes, write, site);
+        let (access, class) = (self.access(bytes, write, site), self.place.class);
         if aligned {
             self.stop_unless_aligned(RCX, bytes);
         }
         if walk::walks(self.ops(), at, self.steady[self.block]) {
-            let cursor = self.walk(access);
+            // The others are for registers.
+            self.cursors += 1;
+            let cursor = Self::cursor(access, class, 16 + self.cursors % 16);
+            let behind = self.asm.label();
+            self.walk(access, cursor, Some(behind));
             self.noisy().alu_from(Alu::Add, Width::W64, RCX, cursor.host());
+            self.asm.bind(behind);
         } else {
             self.look(access);
             if self.is_late(at) {
                 self.have_hunch(site);
-            } else {
-                let class = self.place.class;
-                self.noisy().alu_from(Alu::Add, Width::W64, RCX, tlb(class, RAX, TLB_HOST));
+                self.unlock(RAX);
+                return Mem::indexed(RDX, RCX, 0);
             }
+            self.noisy().alu_from(Alu::Add, Width::W64, RCX, tlb(class, RAX, TLB_HOST));
         }
         self.unlock(RAX);
         self.unlock(RDX);
@@ -221,7 +235,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// Adds what the TLB has for RCX to it, but does not wait for that: pointers that are followed,
+    /// RDX = what the TLB has to be added to RCX, but does not wait for that: pointers that are followed,
     /// and tables that are looked up by what was loaded, would wait for two loads each time. RAX is
     /// where the entry is.
     fn have_hunch(&mut self, site: u32) {
@@ -232,7 +246,6 @@ impl Emitter<'_> {
         a.alu_from(Alu::Cmp, Width::W64, RDX, tlb(class, RAX, TLB_HOST));
         a.jcc(cc::NE, wrong);
         a.bind(back);
-        a.alu(Alu::Add, Width::W64, RCX, RDX);
         self.stubs.push(Stub::Hunch { label: wrong, back, hunch });
     }
 
@@ -256,34 +269,46 @@ impl Emitter<'_> {
         self.stubs.push(Stub::Miss { label: miss, retry, access });
     }
 
-    /// RCX = the distance of what RCX points to from the page of a cursor.
-    fn walk(&mut self, access: Access) -> Cursor {
-        let cursor = self.cursor(access);
+    /// RCX = the distance of what RCX points to from the page of a cursor. Or it goes on behind
+    /// what makes the host's address of that.
+    fn walk(&mut self, access: Access, cursor: Cursor, behind: Option<Label>) {
         let (moved, back) = (self.asm.label(), self.asm.label());
         let a = self.noisy();
         a.alu_from(Alu::Sub, Width::W64, RCX, cursor.page());
         a.alu_from(Alu::Cmp, Width::W64, RCX, cursor.room());
         a.jcc(cc::AE, moved);
         a.bind(back);
-        self.stubs.push(Stub::Moved { label: moved, back, access, cursor });
-        cursor
+        self.stubs.push(Stub::Moved { label: moved, back, behind, access, cursor });
     }
 
     /// A cursor for an access.
-    fn cursor(&mut self, access: Access) -> Cursor {
+    fn cursor(access: Access, class: Class, n: usize) -> Cursor {
         let size = access.bytes.next_power_of_two().trailing_zeros() as usize;
-        let cursors = Tlb::cursors(self.place.class, access.write, size);
-        self.cursors += 1;
-        Cursor { cursors, n: self.cursors % trine_x86::Cursor::COUNT }
+        const { assert!(trine_x86::Cursor::COUNT == 32) };
+        Cursor { cursors: Tlb::cursors(class, access.write, size), n }
     }
 
     /// Out of line: RCX, the distance from the cursor's page, is no place in it. Takes it to another
-    /// page.
-    pub(super) fn move_on(&mut self, label: Label, back: Label, access: Access, cursor: Cursor) {
+    /// page; but if it moves all the time, that costs more than it saves.
+    pub(super) fn move_on(
+        &mut self,
+        (label, back, behind): (Label, Label, Option<Label>),
+        access: Access,
+        cursor: Cursor,
+    ) {
         self.asm.bind(label);
         self.asm.alu_from(Alu::Add, Width::W64, RCX, cursor.page());
+        if behind.is_some() {
+            self.lose_patience(cursor);
+        }
         self.look(access);
         self.asm.load(Width::W64, RAX, tlb(self.place.class, RAX, TLB_HOST));
+        if let Some(behind) = behind {
+            let stays = self.asm.label();
+            self.asm.alu_imm(Alu::Cmp, Width::W32, cursor.patience(), 0);
+            self.asm.jcc(cc::L, stays);
+            self.stubs.push(Stub::Stays { label: stays, behind });
+        }
         self.asm.store(Width::W64, cursor.addend(), RAX);
         self.asm.alu(Alu::Add, Width::W64, RAX, RDX);
         self.asm.store(Width::W64, cursor.host(), RAX);
@@ -294,6 +319,34 @@ impl Emitter<'_> {
         self.asm.alu_imm(Alu::Or, Width::W8, used, 1 << (cursor.cursors % 8));
         self.asm.alu(Alu::Sub, Width::W64, RCX, RDX);
         self.asm.jmp(back);
+    }
+
+    /// A cursor that moves soon after it moved has less patience, until it has none; then it stays
+    /// for a while.
+    fn lose_patience(&mut self, cursor: Cursor) {
+        const SOON: i32 = 256;
+        const PATIENCE: i32 = 16;
+        const WHILE: i32 = 4096;
+        let (calm, decided) = (self.asm.label(), self.asm.label());
+        let a = &mut self.asm;
+        a.load(Width::W32, RAX, cursor.left());
+        a.store(Width::W32, cursor.left(), LEFT);
+        a.alu(Alu::Sub, Width::W32, RAX, LEFT);
+        a.alu_imm(Alu::Cmp, Width::W32, RAX, SOON);
+        a.jcc(cc::AE, calm);
+        a.alu_imm(Alu::Sub, Width::W32, cursor.patience(), 1);
+        a.alu_imm(Alu::Cmp, Width::W32, cursor.patience(), -WHILE);
+        a.jcc(cc::GE, decided);
+        a.bind(calm);
+        a.store_imm(Width::W32, cursor.patience(), PATIENCE);
+        a.bind(decided);
+    }
+
+    /// Out of line: RCX is where the host has what it points to, by RAX.
+    pub(super) fn stay(&mut self, label: Label, behind: Label) {
+        self.asm.bind(label);
+        self.asm.alu(Alu::Add, Width::W64, RCX, RAX);
+        self.asm.jmp(behind);
     }
 
     /// Out of line: asks for an entry for RCX, or stops. RDX is the page of the last byte.
@@ -350,7 +403,8 @@ impl Emitter<'_> {
         if let Some(span) = look {
             self.look_near(base, span, long);
         } else if !is_there {
-            self.quiet().load(Width::W64, RCX, near(base));
+            let addend = self.nears[usize::from(base)];
+            self.quiet().load(Width::W64, RCX, addend);
         }
         match super::home(base) {
             Some(home) if long => {
@@ -378,14 +432,19 @@ impl Emitter<'_> {
         self.quiet().lea(w, RCX, Mem::at(from, span.start));
         let alone = Some(self.alone());
         let access = Access { later: span.later, alone, ..self.access(span.bytes, span.write, 0) };
-        let addend = if self.steady[self.block] >> base & 1 != 0 {
-            self.walk(access).addend()
+        let class = self.place.class;
+        let kept = if self.steady[self.block] >> base & 1 != 0 {
+            let cursor = Self::cursor(access, class, base.into());
+            self.walk(access, cursor, None);
+            self.quiet().load(Width::W64, RCX, cursor.addend());
+            cursor.addend()
         } else {
             self.look(access);
-            tlb(self.place.class, RAX, TLB_HOST)
+            self.quiet().load(Width::W64, RCX, tlb(class, RAX, TLB_HOST));
+            self.quiet().store(Width::W64, near(base), RCX);
+            near(base)
         };
-        self.quiet().load(Width::W64, RCX, addend);
-        self.quiet().store(Width::W64, near(base), RCX);
+        self.nears[usize::from(base)] = kept;
         self.unlock(RAX);
         self.unlock(RDX);
     }

@@ -117,6 +117,7 @@ pub(crate) mod cc {
     pub(crate) const NS: u8 = 9;
     pub(crate) const P: u8 = 10;
     pub(crate) const L: u8 = 12;
+    pub(crate) const GE: u8 = 13;
 }
 
 /// Emits code.

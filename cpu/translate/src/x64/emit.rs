@@ -8,7 +8,7 @@ use super::{
     access::{Access, Cursor},
     asm::{Alu, Asm, Gpr, Label, Mem, R11, RAX, RCX, RDX, Rm, Shift, cc},
     flow::Version,
-    home, place, simd, spill, tlb_addend, tlb_fetch, translated,
+    home, near, place, simd, spill, tlb_addend, tlb_fetch, translated,
     values::{Loc, Values},
     x87,
 };
@@ -28,7 +28,9 @@ pub(super) enum Stub {
     /// A TLB miss.
     Miss { label: Label, retry: Label, access: Access },
     /// An access that has left its cursor's page.
-    Moved { label: Label, back: Label, access: Access, cursor: Cursor },
+    Moved { label: Label, back: Label, behind: Option<Label>, access: Access, cursor: Cursor },
+    /// It stays where it is.
+    Stays { label: Label, behind: Label },
     /// A RET that goes elsewhere than was expected; RAX has the code there.
     Elsewhere { label: Label, recipe: Recipe },
     /// The same: RAX is to be found for RCX.
@@ -108,8 +110,10 @@ pub(super) struct Emitter<'a> {
     pub(super) late: u32,
     /// For each block, the registers of which addresses that walk are made.
     pub(super) steady: Vec<u32>,
-    /// How many accesses that walk there were.
+    /// How many accesses that walk on their own there were.
     pub(super) cursors: usize,
+    /// For each register, where to find what takes addresses near it to the host's.
+    pub(super) nears: [Mem; 16],
     /// The accesses that share a look into the TLB, by their operations, in the present block.
     pub(super) shared: Vec<(usize, Shared)>,
     /// For which register RCX holds what takes addresses near it to the host's.
@@ -126,7 +130,6 @@ pub(super) fn region(region: &Region, place: &Place, without: Families) -> Emitt
     let mut asm = Asm::default();
     let call = asm.label();
     asm.bind_at(call, distance(place, place.runtime.call));
-    let late = passes::loaded(region);
     let mut e = Emitter {
         asm,
         region,
@@ -156,8 +159,9 @@ pub(super) fn region(region: &Region, place: &Place, without: Families) -> Emitt
         left: 0,
         step_site: None,
         versions: Vec::new(),
-        late,
-        steady: walk::steady(region, late),
+        late: passes::loaded(region),
+        steady: walk::steady(region),
+        nears: std::array::from_fn(|reg| near(reg as u8)),
         cursors: (place.region as usize).wrapping_mul(7),
         shared: Vec::new(),
         near: None,
@@ -431,7 +435,6 @@ impl Emitter<'_> {
                 self.defined(n, RAX, Width::W16, true);
             }
             Op::Condition(code) => self.define(n, Loc::Condition(code)),
-            Op::Direction => self.direction(n),
             Op::Jump(v) => self.look_up(v),
             Op::When(condition, end) => self.when(condition, usize::from(end)),
             Op::Vector(shape, at, general) => self.vector(n, shape, at, general),

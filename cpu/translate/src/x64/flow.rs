@@ -381,9 +381,10 @@ impl Emitter<'_> {
                 self.miss(access);
                 self.asm.jmp(retry);
             }
-            Stub::Moved { label, back, access, cursor } => {
-                self.move_on(label, back, access, cursor)
+            Stub::Moved { label, back, behind, access, cursor } => {
+                self.move_on((label, back, behind), access, cursor);
             }
+            Stub::Stays { label, behind } => self.stay(label, behind),
             Stub::Elsewhere { label, recipe } => self.go_elsewhere(label, recipe),
             Stub::LookUp { label, back, site } => self.look_up_after_all(label, back, site),
             Stub::Hunch { label, back, hunch } => self.renew_hunch(label, back, hunch),

@@ -5,7 +5,7 @@ use trine_x86::{Width, rflags};
 use super::{
     asm::{Alu, Gpr, Mem, R11, RAX, RBP, RCX, RDX, Rm, Shift, Unary, cc},
     emit::Emitter,
-    field, spill,
+    spill,
     values::{Loc, Operand},
 };
 use crate::{
@@ -560,22 +560,6 @@ impl Emitter<'_> {
         }
         self.quiet().cmov(code, w, dst, yes);
         self.defined(n, dst, w, true);
-    }
-
-    /// [`Op::Direction`]: 1 - 2 * DF.
-    pub(super) fn direction(&mut self, n: usize) {
-        let to = self.temp();
-        self.quiet().load(
-            Width::W64,
-            to,
-            field(std::mem::offset_of!(trine_x86::Core, system_flags)),
-        );
-        let a = self.noisy();
-        a.shift(Shift::Shr, Width::W32, to, rflags::DF.trailing_zeros() as u8 - 1);
-        a.alu_imm(Alu::And, Width::W32, to, 2);
-        a.unary(Unary::Neg, Width::W64, to);
-        a.alu_imm(Alu::Add, Width::W64, to, 1);
-        self.defined(n, to, Width::W64, true);
     }
 
     /// [`Op::Set`].
