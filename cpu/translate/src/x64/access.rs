@@ -179,6 +179,7 @@ impl Emitter<'_> {
                 self.quiet().lea(Width::W32, RDX, Mem::at(low, shared.disp));
                 self.stop_unless_aligned(RDX, bytes);
                 self.unlock(RDX);
+                self.unlock(low);
             }
             return self.reach_near(shared);
         }
