@@ -300,14 +300,7 @@ impl Emitter<'_> {
                 put(self.quiet(), operands);
             }
             Way::From(put) => {
-                let from = match (at, general, shape.reads) {
-                    (_, Some(v), Some((w, _))) => self.any_reg(v, w),
-                    _ => {
-                        load_word(self.quiet(), width(shape.bytes), T0, memory);
-                        self.quiet().dmb(Barrier::IshLd);
-                        T0
-                    }
-                };
+                let from = self.word(shape, general);
                 self.run_on(&insn, way, wanted);
                 put(self.quiet(), operands, from);
             }
@@ -340,6 +333,16 @@ impl Emitter<'_> {
                 self.number(n, number, operands);
             }
         }
+    }
+
+    /// The word that an instruction reads: of a general register, or what [`Self::reach`] found.
+    fn word(&mut self, shape: Shape, general: Option<Val>) -> Reg {
+        if let (Some(v), Some((w, _))) = (general, shape.reads) {
+            return self.any_reg(v, w);
+        }
+        load_word(self.quiet(), width(shape.bytes), T0, Address::index(RAM, T0));
+        self.quiet().dmb(Barrier::IshLd);
+        T0
     }
 
     /// What [`Self::reach`] found.
