@@ -126,8 +126,8 @@ pub struct Runtime {
     pub cold: usize,
     /// Calls a function of up to three words, keeping the guest's registers.
     pub call: usize,
-    /// Gives the host's vector registers the guest's values: the lower halves, or all.
-    #[cfg(target_arch = "x86_64")]
+    /// Gives the host's vector registers the guest's values, as far as the backend's two levels
+    /// say.
     pub vectors: [usize; 2],
     /// Gives the host's FPU the guest's state.
     #[cfg(target_arch = "x86_64")]

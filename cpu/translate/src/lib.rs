@@ -72,6 +72,10 @@
 //! backend's module of that name). The host's registers are switched lazily. While an exception is
 //! unmasked, and for approximations, the interpreter's functions are called as for everything cold.
 //!
+//! A host of another kind has instructions of the same effect, mostly. Code for AArch64 ([`a64`]) does
+//! the legacy ones with what NEON has, takes from FPSR whether that might have gone otherwise than in
+//! the guest (a denormal, a NaN that was made, no integer), and then has the interpreter do it again.
+//!
 //! # The x87
 //!
 //! The same goes for the host's FPU, whose stack, status and control word become the guest's while

@@ -1,8 +1,9 @@
-//! Instructions on vector registers that a backend may leave to the host's own of the same name.
+//! Instructions on vector registers that a backend may leave to the host's own of the same name, or
+//! of the same effect.
 //!
 //! What such an instruction does to vector registers is not lifted: its operation is
 //! [`crate::ir::Op::Vector`], with a [`Shape`] that says what goes on besides. Two things make this
-//! exact. While none of the floating-point exceptions is unmasked, the host's MXCSR can be the
+//! exact on a host of the same kind. While none of the floating-point exceptions is unmasked, the host's MXCSR can be the
 //! guest's, with its rounding, its denormals and its flags; and [`Usable`], a part of the state for
 //! which code is made, says whether the control registers would raise #UD or #NM.
 

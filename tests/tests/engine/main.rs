@@ -5,6 +5,7 @@
 
 mod debug;
 mod granules;
+mod mixture;
 mod order;
 mod paging;
 mod simd;

@@ -90,17 +90,30 @@ impl Emitter<'_> {
 
     /// X16 = offset in RAM of `w` at linear address `at`, or the step stops.
     fn find(&mut self, w: Width, at: Val, write: bool) {
+        self.reach(w.bytes(), at, write, false);
+    }
+
+    /// X16 = offset in RAM of so many bytes at linear address `at`, which, `aligned`, must be a
+    /// multiple of them; or the step stops.
+    pub(super) fn reach(&mut self, bytes: u64, at: Val, write: bool, aligned: bool) {
         let lin = self.clean_reg(at);
         let site = self.site();
-        let (found, miss) = (self.asm.label(), self.asm.label());
+        let (vectors, way_back) = (self.vectors, self.way_back());
         let mask = |value: u64| LogicalImm::new(Size::X, value).expect("a run of ones");
+        if aligned {
+            let bail = way_back.unwrap_or_else(|| self.bail());
+            self.quiet().and_imm(Size::X, T0, lin, mask(bytes - 1));
+            self.quiet().cbnz(Size::X, T0, bail);
+        }
+        let found = self.asm.label();
+        let miss = way_back.unwrap_or_else(|| self.asm.label());
         self.entry_of(lin);
         let a = self.quiet();
         let tag = if write { TLB_WRITE } else { TLB_READ };
         a.ldr(Size::X, T2, Address::offset(T1, tag));
         let mut last = lin;
-        if w != Width::W8 {
-            a.add_imm(Size::X, T0, lin, super::twelve(w.bytes() - 1));
+        if bytes != 1 && !aligned {
+            a.add_imm(Size::X, T0, lin, super::twelve(bytes - 1));
             last = T0;
         }
         a.and_imm(Size::X, T0, last, mask(!0xfff));
@@ -109,8 +122,10 @@ impl Emitter<'_> {
         a.bind(found);
         a.ldr(Size::X, T0, Address::offset(T1, TLB_ADDEND));
         a.add(Size::X, T0, T0, lin);
-        let access = w.bytes() as u32 | if write { helper::WRITE } else { 0 };
-        self.stubs.push(Stub::Miss { label: miss, found, lin, access, site });
+        let access = bytes as u32 | if write { helper::WRITE } else { 0 };
+        if way_back.is_none() {
+            self.stubs.push(Stub::Miss { label: miss, found, lin, access, site, vectors });
+        }
     }
 
     /// X17 = the TLB's entry for a linear address.

@@ -9,7 +9,7 @@ use super::{
     asm::{Address, Asm, Cond, Label, Reg, Shift, Size, X0, X1},
     far_b, far_bl,
     flags::Held,
-    home, spill, translated,
+    home, simd, spill, translated,
     values::{Loc, Values},
 };
 use crate::{
@@ -22,7 +22,13 @@ use crate::{
 /// What is emitted behind the region.
 pub(super) enum Stub {
     /// A TLB miss.
-    Miss { label: Label, found: Label, lin: Reg, access: u32, site: u32 },
+    Miss { label: Label, found: Label, lin: Reg, access: u32, site: u32, vectors: u32 },
+    /// The host's vector registers do not hold the guest's.
+    Vectors { label: Label, back: Label, wanted: u32 },
+    /// The host does an instruction otherwise than the guest.
+    Redo { label: Label, back: Label, redo: simd::Redo },
+    /// So does one of several.
+    Run { run: simd::Run, back: Label },
     /// Stops before an instruction.
     Once { label: Label, site: u32 },
     /// Goes to a place outside of the region.
@@ -68,9 +74,13 @@ pub(super) struct Emitter<'a> {
     /// For the recipe of INC or DEC to come, CF stays where memory says.
     pub(super) carry_in_memory: bool,
     pub(super) stubs: Vec<Stub>,
+    /// What the host's vector registers are known to hold.
+    pub(super) vectors: u32,
+    /// Vector instructions of which it is not known whether they were right.
+    pub(super) run: Option<simd::Run>,
     /// RIP of the present block, and the present step.
-    block_ip: u64,
-    step: usize,
+    pub(super) block_ip: u64,
+    pub(super) step: usize,
     /// Steps of the block from this one on.
     left: u32,
     step_site: Option<u32>,
@@ -102,6 +112,8 @@ pub(super) fn region(region: &Region, place: &Place, backend: &A64) -> Emitted {
         early: false,
         carry_in_memory: false,
         stubs: Vec::new(),
+        vectors: simd::IN_CORE,
+        run: None,
         block_ip: 0,
         step: 0,
         left: 0,
@@ -135,7 +147,7 @@ impl Emitter<'_> {
         far_b(&mut self.asm, self.place.code, to);
     }
 
-    fn number(&mut self, to: Reg, number: u32) {
+    fn put_number(&mut self, to: Reg, number: u32) {
         self.asm.mov_imm(Size::W, to, u64::from(number));
     }
 
@@ -190,6 +202,7 @@ impl Emitter<'_> {
             self.recipe = self.recipes[n];
             self.charge(n);
         }
+        self.load_vectors_of(block);
         for (k, s) in block.steps.clone().enumerate() {
             self.step = s;
             self.left = steps - k as u32;
@@ -203,6 +216,7 @@ impl Emitter<'_> {
         self.step_site = None;
         self.next_recipe = None;
         self.made = None;
+        self.settle_run(step);
         let last = self.left == 1;
         if let Work::Cold { cold, ends } = step.work {
             self.cold(step, block, cold, ends);
@@ -233,6 +247,7 @@ impl Emitter<'_> {
             self.recipe = recipe;
         }
         if last {
+            self.close_run();
             self.goes_on(block, n);
         }
         self.values.locs.clear();
@@ -340,9 +355,8 @@ impl Emitter<'_> {
         }
         match op {
             Op::Nop | Op::Branch(_) => {}
-            Op::Vector(..) | Op::X87(_) => {
-                unreachable!("this backend has no vector or x87 operations")
-            }
+            Op::Vector(shape, at, general) => self.vector(n, shape, at, general),
+            Op::X87(_) => unreachable!("this backend has no x87 operations"),
             Op::Imm(value) => self.define(n, Loc::Imm(value)),
             Op::Get(w, reg) => self.define(n, Loc::Guest(w, reg)),
             Op::Set(w, reg, v) => self.set(n, w, reg, v),
@@ -443,13 +457,24 @@ impl Emitter<'_> {
         self.remember();
         self.recipe = Recipe::MEMORY;
         let site = self.site();
-        let at = self.out.sites[(site - self.place.sites) as usize];
+        let at = self.site_at(site);
         let call = self.keep(ColdCall::new(cold, step.insn, block.ip, &at, ends));
-        self.asm.mov_imm(Size::X, T0, call);
-        self.number(T1, site);
-        far_bl(&mut self.asm, self.place.code, self.place.runtime.cold);
+        self.call_cold(call, site);
         self.stored = true;
         self.host.flags = 0;
+        self.vectors = simd::IN_CORE;
+    }
+
+    /// A site of this region.
+    pub(super) fn site_at(&self, number: u32) -> Site {
+        self.out.sites[(number - self.place.sites) as usize]
+    }
+
+    /// Calls a [`ColdCall`] by its address.
+    pub(super) fn call_cold(&mut self, call: u64, site: u32) {
+        self.asm.mov_imm(Size::X, T0, call);
+        self.put_number(T1, site);
+        far_bl(&mut self.asm, self.place.code, self.place.runtime.cold);
     }
 
     /// [`Op::Jump`]: the step stops unless code is known for the target, and notes where it is.
@@ -551,14 +576,14 @@ impl Emitter<'_> {
         let exit = self.place.exits + self.out.exits.len() as u32;
         if self.without.has(Family::Chain) {
             self.out.exits.push(Exit { ip, cell: None });
-            self.number(X0, exit);
+            self.put_number(X0, exit);
             return self.leave(Reason::Exit);
         }
         if ip.wrapping_sub(self.place.page_ip) < 0x1000 {
             let cell = self.out.cells;
             self.out.cells += 1;
             self.out.exits.push(Exit { ip, cell: Some(self.place.cells + cell) });
-            self.number(X0, exit);
+            self.put_number(X0, exit);
             self.load_cell(Size::X, T0, cell);
             self.asm.br(T0);
             return;
@@ -586,22 +611,37 @@ impl Emitter<'_> {
     fn stub(&mut self, stub: &Stub) {
         (self.stored, self.host) = (false, Held::default());
         match *stub {
-            Stub::Miss { label, found, lin, access, site } => {
-                let failed = self.asm.label();
+            Stub::Miss { label, found, lin, access, site, vectors } => {
                 self.asm.bind(label);
                 self.asm.mov(Size::X, T0, lin);
-                self.number(T1, access);
+                self.put_number(T1, access);
                 far_bl(&mut self.asm, self.place.code, self.place.runtime.miss);
-                self.asm.cbz(Size::W, T1, failed);
+                let fails = self.asm.label();
+                self.asm.cbz(Size::W, T1, fails);
+                self.call_vectors(vectors);
                 self.entry_of(lin);
                 self.asm.b(found);
-                self.asm.bind(failed);
-                self.number(X0, site);
+                self.asm.bind(fails);
+                self.put_number(X0, site);
                 self.leave(Reason::Once);
+            }
+            Stub::Vectors { label, back, wanted } => {
+                self.asm.bind(label);
+                self.call_vectors(wanted);
+                self.asm.b(back);
+            }
+            Stub::Redo { label, back, ref redo } => {
+                self.asm.bind(label);
+                self.redo(redo);
+                self.asm.b(back);
+            }
+            Stub::Run { ref run, back } => {
+                self.give_up(run);
+                self.asm.b(back);
             }
             Stub::Once { label, site } => {
                 self.asm.bind(label);
-                self.number(X0, site);
+                self.put_number(X0, site);
                 self.leave(Reason::Once);
             }
             Stub::Out { label, ip, recipe } => {
@@ -616,17 +656,17 @@ impl Emitter<'_> {
                 self.remember();
                 let exit = self.place.exits + self.out.exits.len() as u32;
                 self.out.exits.push(Exit { ip, cell: None });
-                self.number(X0, exit);
+                self.put_number(X0, exit);
                 self.leave(Reason::Budget);
             }
             Stub::Unknown { label, exit } => {
                 self.asm.bind(label);
-                self.number(X0, exit);
+                self.put_number(X0, exit);
                 self.leave(Reason::Exit);
             }
             Stub::Stale { label } => {
                 self.asm.bind(label);
-                self.number(X0, self.place.region);
+                self.put_number(X0, self.place.region);
                 self.leave(Reason::Stale);
             }
         }

@@ -41,6 +41,8 @@ pub(super) enum Carry {
     Inverted,
     /// Both are 0.
     Clear,
+    /// All flags are FCMP's: CF is LT, CF or ZF is LE, PF is VS. ZF alone cannot be told.
+    Float,
 }
 
 /// What the host's flags hold.
@@ -74,7 +76,8 @@ impl Emitter<'_> {
 
     /// Makes the host's flags hold these of the guest's.
     pub(super) fn ensure(&mut self, wanted: u64) {
-        if self.host.flags & wanted == wanted {
+        let untold = self.host.carry == Carry::Float && wanted == rflags::ZF;
+        if self.host.flags & wanted == wanted && !untold {
             return;
         }
         let recipe = self.recipe;
@@ -118,6 +121,7 @@ impl Emitter<'_> {
                 self.compare_with_zero(recipe.w, result);
                 Carry::Clear
             }
+            Kind::Compared => self.compared_again(recipe.x),
             Kind::Inc | Kind::Dec => return self.count_again(recipe, wanted),
             Kind::Add | Kind::Sum | Kind::Sub | Kind::Difference | Kind::Remainder => {
                 self.sum_again(recipe)
@@ -125,6 +129,18 @@ impl Emitter<'_> {
             _ => return self.ensure_from_memory(wanted),
         };
         self.host.flags = SHOWN;
+    }
+
+    /// NZCV of what LAHF would load after a comparison: ZF and CF.
+    fn compared_again(&mut self, x: Src) -> Carry {
+        let x = self.recipe_reg(x, T0);
+        let a = self.quiet();
+        a.ubfx(Size::X, T1, x, rflags::ZF.trailing_zeros(), 1);
+        a.and_imm(Size::X, T0, x, bits(rflags::CF));
+        a.orr_shifted(Size::X, T0, T0, T1, Shift::Lsl(1));
+        a.lsl_imm(Size::X, T0, T0, NZCV_C.trailing_zeros());
+        a.msr(SystemRegister::Nzcv, T0);
+        Carry::Direct
     }
 
     /// C = CF, which is bit 0 of an operand.
@@ -258,6 +274,13 @@ impl Emitter<'_> {
                 self.shift_again(kind, w, x, y);
                 T0
             }
+            (Kind::Compared, _) => {
+                let x = self.recipe_reg(x, T0);
+                let a = self.quiet();
+                a.eor_imm(Size::X, T0, x, bits(rflags::PF));
+                a.tst_imm(Size::X, T0, bits(rflags::PF));
+                return self.host.flags = rflags::PF;
+            }
             _ => return self.ensure_from_memory(rflags::PF),
         };
         self.parity_of(result);
@@ -351,7 +374,11 @@ impl Emitter<'_> {
 
     /// The host's condition for the guest's, of flags that the host's hold.
     pub(super) fn condition_of(&self, code: u8) -> Cond {
+        let float = self.host.carry == Carry::Float;
         let condition = match code >> 1 {
+            1 if float => Cond::Lt,
+            3 if float => Cond::Le,
+            5 if float => Cond::Vs,
             0 => Cond::Vs,
             1 if self.host.carry == Carry::Inverted => Cond::Cc,
             1 => Cond::Cs,
@@ -510,7 +537,6 @@ impl Emitter<'_> {
             return;
         }
         match setter {
-            Setter::Compare { .. } => unreachable!("this backend has no vector operations"),
             Setter::Add { a, b, r } => self.carry_flags(w, [a, b, r], false),
             Setter::Sub { a, b, r } => self.carry_flags(w, [a, b, r], true),
             Setter::Inc { r } | Setter::Dec { r } if self.body == 0 => {
@@ -531,7 +557,7 @@ impl Emitter<'_> {
                 self.quiet().str(Size::X, ZR, flags_carries());
                 self.flags_are_stored();
             }
-            Setter::Inc { .. } | Setter::Dec { .. } => {
+            Setter::Inc { .. } | Setter::Dec { .. } | Setter::Compare { .. } => {
                 unreachable!("conditional bodies have no such setters")
             }
         }
@@ -545,6 +571,9 @@ impl Emitter<'_> {
                 if self.made == Some(r.index()) =>
             {
                 SHOWN
+            }
+            Setter::Compare { bits } if self.made == Some(bits.index()) => {
+                rflags::CF | rflags::ZF | rflags::PF
             }
             Setter::Inc { r } | Setter::Dec { r } if self.made == Some(r.index()) => ZSO,
             _ => 0,

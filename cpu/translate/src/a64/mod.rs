@@ -3,7 +3,7 @@
 //! All of the guest's general registers live in host registers ([`HOMES`]). [`CORE`] points to
 //! [`Core::regs`], [`TLB`] to the TLB's entries of the class of data accesses, [`RAM`] to the first
 //! byte of RAM; [`LEFT`] counts. X0 to X6 hold values within an instruction, X16, X17 and X30 within
-//! an operation. X18 belongs to the platform.
+//! an operation. X18 belongs to the platform. Where the guest's vector registers are, `simd` tells.
 //!
 //! x86 promises that loads are not reordered with loads, nor stores with stores, nor a load with a
 //! later store. Plain loads followed by DMB ISHLD and plain stores that follow a DMB ISHST keep
@@ -17,6 +17,7 @@ mod emit;
 mod flags;
 mod ops;
 mod runtime;
+mod simd;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -27,12 +28,13 @@ use asm::{
     Access, Address, ArithmeticImm, Asm, Reg, Size, X0, X1, X2, X3, X4, X5, X6, X7, X8, X9, X10,
     X11, X12, X13, X14, X15, X16, X17, X19, X20, X21, X22, X23, X24, X25, X26, X27, X28, X29, X30,
 };
-use trine_x86::{Core, Entry, Extent, Flags, Seg, Segment, Segments, Translated, Width};
+use trine_x86::{Core, Entry, Extent, Flags, Insn, Seg, Segment, Segments, Translated, Width};
 
 use crate::{
     code::{Backend, Emitted, Place, Runtime},
-    family::Families,
+    family::{Families, Family},
     ir::Region,
+    simd::Usable,
 };
 
 /// The backend.
@@ -54,6 +56,11 @@ impl A64 {
 impl Backend for A64 {
     fn runtime(&self, base: usize) -> (Vec<u8>, Runtime) {
         runtime::emit(base)
+    }
+
+    fn is_vector(&self, insn: &Insn, usable: Usable) -> bool {
+        let memory = insn.has_memory() && self.without.has(Family::Memory);
+        usable.sse && !memory && !self.without.has(Family::Sse) && simd::is_lowered(insn)
     }
 
     fn emit(&self, region: &Region, place: &Place) -> Emitted {

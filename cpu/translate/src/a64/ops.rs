@@ -8,7 +8,7 @@ use super::{
     core_pointer,
     emit::Emitter,
     flags::Carry,
-    home, sign_extend, size, spill,
+    home, sign_extend, simd, size, spill,
     values::Loc,
     zero_extend,
 };
@@ -378,6 +378,7 @@ impl Emitter<'_> {
         let a: &mut Asm = self.noisy();
         a.mov_imm(Size::X, T0, function as u64);
         super::far_bl(a, base, to);
+        self.vectors = simd::IN_CORE;
     }
 
     /// [`Op::Truncate`].

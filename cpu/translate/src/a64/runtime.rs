@@ -12,7 +12,9 @@ use super::{
         Address, Asm, LR, Label, Reg, SP, Shift, Size, SystemRegister, X0, X1, X2, X8, X19, X20,
         X21, X22, X23, X24, X25, X26, X27, X28, X29, X30,
     },
-    core_pointer, field, finish, slot, translated,
+    core_pointer, field, finish,
+    simd::{self, Switch},
+    slot, translated,
 };
 use crate::{
     code::{Reason, Runtime},
@@ -28,6 +30,12 @@ pub(super) fn emit(base: usize) -> (Vec<u8>, Runtime) {
     let mut a = Asm::new();
     let mut at = Runtime::default();
     let here = |a: &Asm| base + 4 * a.here();
+    let vectors = Switch::emit(&mut a);
+    at.vectors = simd::LEVELS.map(|wanted| {
+        let at = here(&a);
+        simd::load(&mut a, wanted);
+        at
+    });
 
     at.enter = here(&a);
     enter(&mut a);
@@ -41,6 +49,7 @@ pub(super) fn emit(base: usize) -> (Vec<u8>, Runtime) {
     a.bind(out);
     a.str(Size::W, LEFT, translated!(left));
     store_homes(&mut a);
+    vectors.put_back(&mut a);
     let restored = a.bound();
     a.orr(Size::X, X0, X0, X1);
     for (n, (first, second)) in SAVED.into_iter().enumerate() {
@@ -50,11 +59,11 @@ pub(super) fn emit(base: usize) -> (Vec<u8>, Runtime) {
     a.ret(LR);
 
     at.miss = here(&a);
-    miss(&mut a);
+    miss(&mut a, &vectors);
     at.cold = here(&a);
-    cold(&mut a, restored);
+    cold(&mut a, &vectors, restored);
     at.call = here(&a);
-    call(&mut a);
+    call(&mut a, &vectors);
     (finish(a), at)
 }
 
@@ -102,13 +111,14 @@ fn pairs(a: &mut Asm, load: bool, first: u8, count: u8) {
 
 /// X16: linear address, W17: the access. W17 = 0 if the interpreter has to do it. Keeps everything
 /// else, the flags too.
-fn miss(a: &mut Asm) {
+fn miss(a: &mut Asm, vectors: &Switch) {
     const FRAME: u64 = 160;
     a.sub_imm(Size::X, SP, SP, super::twelve(FRAME));
     pairs(a, false, 0, 16);
     a.stp(Size::X, T0, T2, Address::offset(SP, 128));
     a.mrs(X0, SystemRegister::Nzcv);
     a.str(Size::X, X0, Address::offset(SP, 144));
+    vectors.put_back(a);
     core_pointer(a, X0);
     a.mov(Size::X, X1, T0);
     a.mov(Size::X, X2, T1);
@@ -124,11 +134,12 @@ fn miss(a: &mut Asm) {
 }
 
 /// X16: the [`crate::code::ColdCall`], W17: the site.
-fn cold(a: &mut Asm, restored: Label) {
+fn cold(a: &mut Asm, vectors: &Switch, restored: Label) {
     store_homes(a);
     a.str(Size::W, LEFT, translated!(left));
     a.stp(Size::X, T1, LR, Address::PreIndex(SP, -16));
     a.mov(Size::X, X1, T0);
+    vectors.put_back(a);
     core_pointer(a, X0);
     a.mov_imm(Size::X, T0, helper::cold as *const () as u64);
     a.blr(T0);
@@ -146,11 +157,12 @@ fn cold(a: &mut Asm, restored: Label) {
 }
 
 /// X16: the function; X0, X1 and X2: its arguments. Keeps nothing but guest registers.
-fn call(a: &mut Asm) {
+fn call(a: &mut Asm, vectors: &Switch) {
     const FRAME: u64 = 80;
     a.sub_imm(Size::X, SP, SP, super::twelve(FRAME));
     pairs(a, false, X8.number(), 8);
     a.stp(Size::X, LEFT, LR, Address::offset(SP, 64));
+    vectors.put_back(a);
     a.blr(T0);
     a.ldp(Size::X, LEFT, LR, Address::offset(SP, 64));
     pairs(a, true, X8.number(), 8);

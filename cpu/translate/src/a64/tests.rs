@@ -7,12 +7,15 @@ use crate::{
     code::{Backend, Emitted, Place, Runtime},
     family::{Families, Family},
     lift, passes,
+    simd::Usable,
 };
 
 const BASE: usize = 0x7000_0000;
 const CODE: usize = BASE + 0x10_0000;
 const CELLS: usize = BASE + 0x200_0000;
 const IP: u64 = 0xffff_8000_1234_5000;
+
+const USABLE: Usable = Usable { sse: true, avx: true, x87: true };
 
 fn emit(backend: &A64, runtime: Runtime, mode: Mode, page: &[u8]) -> Option<Emitted> {
     let ip = if mode.is_64() { IP } else { 0x5000 };
@@ -27,7 +30,7 @@ fn emit(backend: &A64, runtime: Runtime, mode: Mode, page: &[u8]) -> Option<Emit
         linear_bits: 48,
         backwards: false,
         decoder: &Decoder::new(&model),
-        is_vector: &|_| false,
+        is_vector: &|insn| backend.is_vector(insn, USABLE),
         is_x87: &|_| false,
         steps: BLOCK_INSNS,
     };
@@ -56,6 +59,7 @@ fn target(word: u32, at: usize) -> Option<usize> {
     let words = match word >> 24 {
         _ if word >> 26 & 0x1f == 0b00101 => signed(word & 0x3ff_ffff, 26),
         0x54 | 0x34 | 0x35 | 0xb4 | 0xb5 => signed(word >> 5 & 0x7_ffff, 19),
+        0x36 | 0x37 | 0xb6 | 0xb7 => signed(word >> 5 & 0x3fff, 14),
         _ => return None,
     };
     Some(at.wrapping_add_signed(4 * words as isize))
@@ -65,7 +69,8 @@ fn check(emitted: &Emitted, runtime: &Runtime) {
     let (words, rest) = emitted.code.as_chunks::<4>();
     assert!(rest.is_empty());
     let known = |to| {
-        [runtime.miss, runtime.cold, runtime.call].contains(&to) || runtime.leave.contains(&to)
+        [runtime.miss, runtime.cold, runtime.call].contains(&to)
+            || [&runtime.leave[..], &runtime.vectors].concat().contains(&to)
     };
     let inside = CODE..CODE + emitted.code.len();
     for (n, word) in words.iter().enumerate() {

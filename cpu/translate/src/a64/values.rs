@@ -6,6 +6,7 @@ use super::{
     HOMES, SCRATCH, STEP_SPILLS,
     asm::{Asm, Cond, Label, OrZero, Reg, Size, ZR},
     emit::Emitter,
+    flags::Held,
     home, size, spill, zero_extend,
 };
 use crate::ir::{Op, Setter, Val, width_of};
@@ -328,7 +329,7 @@ impl Emitter<'_> {
 
     /// `Asm`, for those who change the host's flags.
     pub(super) fn noisy(&mut self) -> &mut Asm {
-        self.host.flags = 0;
+        self.host = Held::default();
         self.made = None;
         &mut self.asm
     }

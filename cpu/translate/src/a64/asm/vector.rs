@@ -217,6 +217,11 @@ two! { float:
     fcvtns_v, "FCVTNS (vector): to the nearest, ties to even", 0x0e21_a800;
     fcvtzs_v, "FCVTZS (vector, integer): towards zero", 0x0ea1_b800;
     frinti_v, "FRINTI (vector): to integers as FPCR says", 0x2ea1_9800;
+    frintx_v, "FRINTX (vector): to integers as FPCR says, inexact if one was none", 0x2e21_9800;
+    frintn_v, "FRINTN (vector): to the nearest integers, ties to even", 0x0e21_8800;
+    frintp_v, "FRINTP (vector): to integers towards plus infinity", 0x0ea1_8800;
+    frintm_v, "FRINTM (vector): to integers towards minus infinity", 0x0e21_9800;
+    frintz_v, "FRINTZ (vector): to integers towards zero", 0x0ea1_9800;
 }
 
 /// Methods from lanes to lanes half as wide; the arrangement is that of the narrow lanes, and the
