@@ -22,8 +22,10 @@ use crate::{
     stats::ExitCounts,
 };
 
-/// A vCPU gets so many instructions at a turn.
+/// A vCPU gets so many instructions at a turn, ...
 const TURN: u64 = 10_000;
+/// ... and the only one so many: nobody waits for it but who types.
+const LONE_TURN: u64 = 250_000;
 /// How often the caller's condition on serial output is looked at, by the host's clock.
 const CONDITION_PERIOD: Duration = Duration::from_millis(5);
 /// How long an idle machine that nothing will wake sleeps before it looks for input again.
@@ -213,7 +215,7 @@ fn turn(board: &Board, cpus: &mut [Cpu], next: &mut usize, until: &Until<'_>) {
         return;
     };
     *next = (id + 1) % count;
-    let mut left = TURN;
+    let mut left = if count == 1 { LONE_TURN } else { TURN };
     for end in [due, until.guest].into_iter().flatten() {
         left = left.min(end.since(now));
     }

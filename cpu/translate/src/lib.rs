@@ -29,8 +29,8 @@
 //! 3. A `code::Backend` makes bytes. `cache` gives them a place; they never change again.
 //! 4. A vCPU enters with its [`trine_x86::Core`] and a number of instructions. Each block takes its
 //!    length from that number before it begins, so the count is exact at every block; if it does not
-//!    suffice, the interpreter does the rest one by one. A vCPU comes out after a few thousand
-//!    instructions in any case: so nobody has to interrupt it.
+//!    suffice, the interpreter does the rest one by one. A vCPU comes out after some ten
+//!    thousand instructions in any case: so nobody has to interrupt it.
 //! 5. Code goes from region to region by cells (within a page) and by tables of jump targets that
 //!    each vCPU has, one for each of its last states (between pages, indirectly). What is not known
 //!    there comes out and is looked up.
@@ -55,15 +55,18 @@
 //! left the recipe in memory. Within a block, accesses near the same register share a look into the
 //! TLB (`share`); if what they span is not in one page that is at hand, the rest of the block is there
 //! once more, where each looks for itself. Where an address follows from a load, code goes on with what
-//! the TLB gave there last time, and compares ([`trine_x86::Hunches`]).
+//! the TLB gave there last time, and compares ([`trine_x86::Hunches`]). And where a loop changes an
+//! address by additions only (`walk`), the access keeps to the page in which it was
+//! ([`trine_x86::Cursor`]) and looks again when it leaves that.
 //!
 //! # The state key
 //!
 //! Bytes are decoded for a mode. Accesses are compiled for a class (who is allowed what, see the
-//! TLB), legal targets depend on the limit of CS and on the width of addresses, and whether vector
-//! instructions fault on control registers and on MXCSR's masks. All that is a state, which has a number; a region is known by where it lies in RAM, by RIP and by that number.
-//! RIP is a part of it because it is a constant in the code. What else an instruction may depend on
-//! it looks up when it is executed.
+//! TLB), legal targets depend on the limit of CS and on the width of addresses, whether vector
+//! instructions fault on control registers and on MXCSR's masks, and where string instructions go on
+//! DF. All that is a state, which has a number; a region is known by where it lies in RAM, by RIP and
+//! by that number. RIP is a part of it because it is a constant in the code. What else an instruction
+//! may depend on it looks up when it is executed.
 //!
 //! # Vectors
 //!

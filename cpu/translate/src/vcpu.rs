@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Instructions after which a vCPU comes out to look whether somebody calls: microseconds.
-const SLICE: u64 = 16_384;
+const SLICE: u64 = 65_536;
 
 /// What may be chosen.
 #[derive(Clone, Copy, Debug)]
