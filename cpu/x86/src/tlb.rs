@@ -86,15 +86,21 @@ impl Cursor {
     const NONE: Self = Self { page: 0, room: 0, host: 0, addend: 0, left: 0, patience: 0 };
     /// Cursors for accesses of one class, of one kind and of as many bytes; places share them.
     pub const COUNT: usize = 32;
-    /// Numbers of bytes: powers of two, up to 512.
-    pub const SIZES: usize = 10;
+    /// The numbers of bytes for which there are cursors.
+    pub const SIZES: [u64; 4] = [1, 8, 32, 512];
+
+    /// The place in [`Cursor::SIZES`] of the least number that is enough.
+    #[must_use]
+    pub fn size(bytes: u64) -> usize {
+        Self::SIZES.iter().position(|size| bytes <= *size).unwrap_or(Self::SIZES.len() - 1)
+    }
 }
 
 /// The cursors of all classes, for reads and for writes.
 #[repr(C)]
 struct Cursors {
-    /// By class, whether they are for writes, and logarithm of the number of bytes.
-    all: [[[[Cursor; Cursor::COUNT]; Cursor::SIZES]; 2]; CLASSES],
+    /// By class, whether they are for writes, and number of bytes.
+    all: [[[[Cursor; Cursor::COUNT]; Cursor::SIZES.len()]; 2]; CLASSES],
     /// A bit for each innermost array: some of it may be in use.
     used: u64,
 }
@@ -169,11 +175,11 @@ impl Tlb {
         offset_of!(Self, fetch) + size_of::<u64>() * Self::index(class, lin)
     }
 
-    /// The number of the cursors for accesses of `1 << size` bytes: their bit in the word that says
+    /// The number of the cursors for accesses of a [`Cursor::size`]: their bit in the word that says
     /// which are in use.
     #[must_use]
     pub fn cursors(class: Class, write: bool, size: usize) -> usize {
-        (class as usize * 2 + usize::from(write)) * Cursor::SIZES + size
+        (class as usize * 2 + usize::from(write)) * Cursor::SIZES.len() + size
     }
 
     /// Where one of the cursors of that number lies in the structure.
@@ -194,7 +200,7 @@ impl Tlb {
             entries: [EMPTY; ENTRIES * CLASSES],
             fetch: [NONE; ENTRIES * CLASSES],
             cursors: Cursors {
-                all: [[[[Cursor::NONE; Cursor::COUNT]; Cursor::SIZES]; 2]; CLASSES],
+                all: [[[[Cursor::NONE; Cursor::COUNT]; Cursor::SIZES.len()]; 2]; CLASSES],
                 used: 0,
             },
             global: [0; ENTRIES * CLASSES / 64],

@@ -292,7 +292,7 @@ impl Emitter<'_> {
 
     /// A cursor for an access.
     fn cursor(access: Access, class: Class, n: usize) -> Cursor {
-        let size = access.bytes.next_power_of_two().trailing_zeros() as usize;
+        let size = trine_x86::Cursor::size(access.bytes.into());
         const { assert!(trine_x86::Cursor::COUNT == 32) };
         Cursor { cursors: Tlb::cursors(class, access.write, size), n }
     }
@@ -319,7 +319,8 @@ impl Emitter<'_> {
             self.stubs.push(Stub::Stays { label: stays, behind });
         }
         let class = self.place.class;
-        let room = 0x1001 - access.bytes.next_power_of_two() as i32;
+        let size = trine_x86::Cursor::size(access.bytes.into());
+        let room = 0x1001 - trine_x86::Cursor::SIZES[size] as i32;
         self.asm.store_imm(Width::W64, cursor.room(), room);
         if access.write {
             let quiet = self.asm.label();
