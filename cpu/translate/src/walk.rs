@@ -1,4 +1,5 @@
-//! Accesses that walk: in a loop (or where a jump may come back, whose target is not known), from addresses that only additions change.
+//! Accesses that walk: in a loop (or where a jump may come back, whose target is not known), from
+//! addresses that only additions change.
 //!
 //! They mostly stay in the page in which they were the last time ([`trine_x86::Cursor`]). What is
 //! found here is a guess, of which nothing depends but speed.

@@ -209,6 +209,19 @@ impl Guest {
     }
 }
 
+/// Runs a guest to its HLT on every engine: state and memory are the same everywhere.
+fn all_alike(guest: impl Fn(Make) -> Guest) {
+    let ends = ENGINES.map(|make| {
+        let mut g = guest(make);
+        assert_eq!(g.run(100_000), Exit::Halted);
+        (g.state(), g.memory())
+    });
+    for (state, memory) in &ends[1..] {
+        assert_eq!(*state, ends[0].0);
+        assert!(*memory == ends[0].1);
+    }
+}
+
 /// Programs that end in every way that a block can: branches, faults, REP, stores to themselves,
 /// devices. Mode, code, what to set.
 const PROGRAMS: [(&str, &str); 11] = [

@@ -3,7 +3,7 @@
 use trine_engine::{CpuState, Exit};
 use trine_x86::vector;
 
-use crate::{ENGINES, Guest, Make};
+use crate::{ENGINES, Guest, Make, all_alike};
 
 /// MXCSR after reset.
 const MASKED: u64 = 0x1f80;
@@ -28,15 +28,7 @@ fn a_loop_is_the_same_on_all_engines() {
                 f20f51eb 660f2fdd 761a 83d303 7a15 0f53f0 f20f2cd5 c5cc587e08 660f70d039 \
                 0fae5e40 660f2ed9 0f9ac0 01c5 660f3817c2 83d501 0f2916 c4c37d19f801 66450fd7c0 \
                 66490f7ec1 4d31ca ffc9 759e f4";
-    let ends = ENGINES.map(|make| {
-        let mut g = Guest::new(make, "64", code, numbers);
-        assert_eq!(g.run(100_000), Exit::Halted);
-        (g.state(), g.memory())
-    });
-    for (state, memory) in &ends[1..] {
-        assert_eq!(*state, ends[0].0);
-        assert!(*memory == ends[0].1);
-    }
+    all_alike(|make| Guest::new(make, "64", code, numbers));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use trine_engine::{CpuState, Exit};
 use trine_x86::vector;
 
-use crate::{ENGINES, Guest, TABLE};
+use crate::{ENGINES, Guest, TABLE, all_alike};
 
 const RAX: usize = 0;
 const RCX: usize = 1;
@@ -30,18 +30,6 @@ fn scattered(
         guest.set_word(TABLE + 8 * (0x40 + n), frame(n) << 12 | P);
     }
     guest
-}
-
-fn all_alike(guest: impl Fn(crate::Make) -> Guest) {
-    let ends = ENGINES.map(|make| {
-        let mut g = guest(make);
-        assert_eq!(g.run(100_000), Exit::Halted);
-        (g.state(), g.memory())
-    });
-    for (state, memory) in &ends[1..] {
-        assert_eq!(*state, ends[0].0);
-        assert!(*memory == ends[0].1);
-    }
 }
 
 #[test]

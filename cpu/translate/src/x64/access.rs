@@ -62,28 +62,32 @@ impl Access {
 }
 
 impl Cursor {
+    fn part(self, part: usize) -> Mem {
+        super::cursor(self.cursors, self.n, part)
+    }
+
     fn page(self) -> Mem {
-        super::cursor(self.cursors, self.n, offset_of!(trine_x86::Cursor, page))
+        self.part(offset_of!(trine_x86::Cursor, page))
     }
 
     fn room(self) -> Mem {
-        super::cursor(self.cursors, self.n, offset_of!(trine_x86::Cursor, room))
+        self.part(offset_of!(trine_x86::Cursor, room))
     }
 
     fn host(self) -> Mem {
-        super::cursor(self.cursors, self.n, offset_of!(trine_x86::Cursor, host))
+        self.part(offset_of!(trine_x86::Cursor, host))
     }
 
     fn addend(self) -> Mem {
-        super::cursor(self.cursors, self.n, offset_of!(trine_x86::Cursor, addend))
+        self.part(offset_of!(trine_x86::Cursor, addend))
     }
 
     fn left(self) -> Mem {
-        super::cursor(self.cursors, self.n, offset_of!(trine_x86::Cursor, left))
+        self.part(offset_of!(trine_x86::Cursor, left))
     }
 
     fn patience(self) -> Mem {
-        super::cursor(self.cursors, self.n, offset_of!(trine_x86::Cursor, patience))
+        self.part(offset_of!(trine_x86::Cursor, patience))
     }
 }
 

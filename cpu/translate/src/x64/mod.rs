@@ -1,9 +1,9 @@
 //! The backend for x86-64 hosts.
 //!
 //! Nine of the guest's general registers live in host registers all the time ([`home`]), the others
-//! in [`Core::regs`]. RBP points to the [`Core`], R15 counts the
-//! instructions that may still be executed; RAX, RCX, RDX and R11
-//! hold values within an instruction. The host's stack is aligned to 16 bytes.
+//! in [`Core::regs`]. RBP points to the [`Core`], R15 counts the instructions that
+//! may still be executed; RAX, RCX, RDX and R11 hold values within an instruction. The host's stack
+//! is aligned to 16 bytes.
 
 mod access;
 pub(crate) mod asm;

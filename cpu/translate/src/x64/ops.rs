@@ -305,10 +305,7 @@ impl Emitter<'_> {
     /// A rotate by a constant.
     fn rotate(&mut self, n: usize, w: Width, a: Val, by: Val) {
         let Some(by) = self.constant(by) else { return self.evaluated(n) };
-        let dst = match self.target(n, false).filter(|_| w >= Width::W32) {
-            Some(host) => host,
-            None => self.temp(),
-        };
+        let dst = self.result(n, w);
         self.move_to(dst, a, w);
         self.noisy().shift(Shift::Rol, w, dst, by as u8);
         self.defined(n, dst, w, w >= Width::W32);
