@@ -24,7 +24,8 @@
 //! 1. The interpreter counts how often each of its blocks is entered. Now and then it asks its
 //!    tier, which is here (`vcpu`), to translate.
 //! 2. `lift` decodes from there on, along both ways of every branch that stays in the page, and
-//!    runs the semantics with values that are numbers of operations. `passes` finds which flags
+//!    runs the semantics with values that are numbers of operations. A constant that the block has
+//!    put into a register is not read from there again (`known`). `passes` finds which flags
 //!    anybody may look at.
 //! 3. A `code::Backend` makes bytes. `cache` gives them a place; they never change again.
 //! 4. A vCPU enters with its [`trine_x86::Core`] and a number of instructions. Each block takes its
@@ -146,6 +147,7 @@ mod family;
 mod flags;
 mod helper;
 mod ir;
+mod known;
 mod lift;
 mod memory;
 mod passes;

@@ -1,6 +1,7 @@
 //! From guest code to IR: the semantics of `trine-x86`, with values that are numbers of operations.
 //!
-//! Constants are folded on the way. What is known of the place (RIP, the mode) is a constant, too.
+//! Constants are folded on the way. What is known of the place (RIP, the mode) is a constant, too,
+//! and so is what the block has put into a register before ([`Known`]).
 
 use std::convert::Infallible;
 
@@ -11,6 +12,7 @@ use trine_x86::{
 
 use crate::{
     ir::{Bin, Block, End, Op, Region, Setter, Step, Un, Val, Work, width_of},
+    known::Known,
     simd::Shape,
     x87::{self, Part},
 };
@@ -140,6 +142,7 @@ fn block(source: &Source, ip: u64, region: &mut Region) -> Option<Block> {
         &bytes[..bytes.len().min(BLOCK_BYTES).min(usize::try_from(room).unwrap_or(BLOCK_BYTES))];
     let first = region.steps.len();
     let (mut len, mut end, mut taken) = (0, End::Next, 0);
+    let mut known = Known::default();
     while region.steps.len() - first < source.steps.min(BLOCK_INSNS) && len < bytes.len() {
         let decoded = match source.decoder.decode(&bytes[len..], source.mode, ip, len) {
             Decoded::Incomplete if start + bytes.len() == source.page.len() => {
@@ -153,7 +156,12 @@ fn block(source: &Source, ip: u64, region: &mut Region) -> Option<Block> {
             break;
         };
         insn.number = (region.steps.len() - first) as u8;
-        let lifted = pick(&insn, Lift { insn: &insn, source, ip, ops: &mut region.ops });
+        let lift = Lift { insn: &insn, source, ip, known: &known, ops: &mut region.ops };
+        let lifted = pick(&insn, lift);
+        known = match lifted.step.work {
+            Work::Cold { .. } => Known::default(),
+            Work::Hot | Work::Vector(_) => known.behind(&region.ops[lifted.step.ops.clone()]),
+        };
         len += usize::from(insn.len);
         let straddles = len > bytes.len();
         let stops = lifted.step.stops || straddles;
@@ -187,6 +195,7 @@ struct Lift<'a> {
     insn: &'a Insn,
     source: &'a Source<'a>,
     ip: u64,
+    known: &'a Known,
     ops: &'a mut Vec<Op>,
 }
 
@@ -199,6 +208,7 @@ impl Pick for Lift<'_> {
             ops: self.ops,
             start,
             ip: self.ip,
+            known: self.known,
             source: self.source,
             end: None,
             taken: 0,
@@ -232,6 +242,8 @@ struct Lifter<'a> {
     start: usize,
     /// The block's first instruction.
     ip: u64,
+    /// What the instructions before it left.
+    known: &'a Known,
     source: &'a Source<'a>,
     end: Option<End>,
     taken: u64,
@@ -245,10 +257,7 @@ impl Lifter<'_> {
     }
 
     fn constant(&self, v: Val) -> Option<u64> {
-        match self.ops[self.start + v.index()] {
-            Op::Imm(value) => Some(value),
-            _ => None,
-        }
+        self.known.constant(&self.ops[self.start..], v)
     }
 
     fn bin(&mut self, op: Bin, w: Width, a: Val, b: Val) -> Val {
@@ -259,6 +268,10 @@ impl Lifter<'_> {
             (None, None) if matches!(op, Bin::And | Bin::Or) && self.is_same(a, b) => a,
             (None, Some(n)) if matches!(op, Bin::Shl | Bin::Shr) && n >= u64::from(w.bits()) => {
                 self.op(Op::Imm(0))
+            }
+            (None, Some(n)) if matches!(op, Bin::Shl | Bin::Shr | Bin::Sar) => {
+                let n = self.op(Op::Imm(n));
+                self.op(Op::Bin(op, w, a, n))
             }
             _ => self.op(Op::Bin(op, w, a, b)),
         }

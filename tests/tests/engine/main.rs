@@ -224,7 +224,7 @@ fn all_alike(guest: impl Fn(Make) -> Guest) {
 
 /// Programs that end in every way that a block can: branches, faults, REP, stores to themselves,
 /// devices. Mode, code, what to set.
-const PROGRAMS: [(&str, &str); 11] = [
+const PROGRAMS: [(&str, &str); 12] = [
     // inc eax; add ebx, eax; dec ecx; jnz; hlt
     ("64", "ffc0 01c3 ffc9 75f8 f4"),
     // rep movsb over pages; inc eax; jmp back with a new count
@@ -252,6 +252,14 @@ const PROGRAMS: [(&str, &str); 11] = [
     ),
     // add; xor; shl; inc; a load that faults and shows their flags
     ("64", "01c8 31c2 c1e203 ffc1 a100000080 00000000"),
+    // constants in registers, and in parts of them, for shifts by CL, CMOV, BSF, XCHG, an index, REP:
+    // mov ecx, 4; shl ebx, cl; mov cl, 33; rol rbx, cl; mov ah, cl; sub ah, cl; setz dl; ...; jmp
+    (
+        "64",
+        "b904000000d3e3b12148d3c388cc28cc0f94c24531c94983d17f4a8db4ce08fcffff41ba000000 \
+         8041d3fa4d0f48da4500d16641b880ff450fbec04183f88075254c8986f8030000b90000000048 \
+         d3eb72140fbcc94987c84c01c14c0fafd1bf03000000f3aaeb98",
+    ),
 ];
 
 /// A block's steps call each other, at most as many as it has instructions; where the compiler does
