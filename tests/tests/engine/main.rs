@@ -5,6 +5,8 @@
 
 mod debug;
 mod granules;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod kvm;
 mod mixture;
 mod order;
 mod paging;
@@ -148,9 +150,10 @@ impl Guest {
         stage.ram.write(Gpa(0x1000), &bytes(code)).expect("in RAM");
         let board = Arc::new(board);
         let engine = make(stage.ram.clone());
-        let vcpu = engine.create_vcpu(0, &model(), board.clone());
+        let model = engine.fit(model());
+        let vcpu = engine.create_vcpu(0, &model, board.clone());
         let mut vcpu = vcpu.expect("an engine of this host");
-        let mut state = stage.state(&v, &model());
+        let mut state = stage.state(&v, &model);
         change(&mut state);
         vcpu.set_state(&state).expect("a state");
         Self { ram: stage.ram, board, engine, vcpu }

@@ -120,6 +120,39 @@ impl Stage {
         stage
     }
 
+    /// Whether a HLT behind its instruction can end a vector: it raises an exception, whose handler
+    /// halts, or it goes to another place on the stage in a mode that may halt.
+    pub(super) fn can_halt(v: &Vector) -> bool {
+        let may = matches!(
+            v.mode,
+            Mode::Real
+                | Mode::Prot16 { user: false }
+                | Mode::Prot32 { user: false }
+                | Mode::Long { user: false }
+        );
+        let code = CODE..CODE + v.code.len() as u64;
+        !v.is_on_host_stage()
+            && (v.fault.is_some() || may && !code.contains(&end(v)) && end(v) < OWN as u64)
+    }
+
+    /// Puts that HLT there; returns what was there before.
+    pub(super) fn put_halt(&self, v: &Vector) -> u8 {
+        let mut taken = [0];
+        if v.fault.is_none() {
+            self.ram.read(Gpa(end(v)), &mut taken).expect("in RAM");
+            self.ram.write(Gpa(end(v)), &[0xf4]).expect("in RAM");
+        }
+        taken[0]
+    }
+
+    /// Takes the HLT away again, unless the instruction itself has stored there.
+    pub(super) fn put_back(&self, v: &Vector, taken: u8) {
+        let mut now = [0];
+        if v.fault.is_none() && self.ram.read(Gpa(end(v)), &mut now).is_ok() && now == [0xf4] {
+            self.ram.write(Gpa(end(v)), &[taken]).expect("in RAM");
+        }
+    }
+
     fn put(&self, at: u64, value: u64) {
         self.ram.write(Gpa(at), &value.to_le_bytes()).expect("in RAM");
     }
@@ -381,6 +414,11 @@ impl Stage {
         self.compare_memory(&memory, &mut out);
         if out.is_empty() { Ok(()) } else { Err(out.join("; ")) }
     }
+}
+
+/// Where a vector's instruction goes.
+fn end(v: &Vector) -> u64 {
+    v.after_register("rip").map_or(CODE + v.code.len() as u64, |rip| rip as u64)
 }
 
 fn page_bits(n: u64) -> u64 {
