@@ -87,7 +87,7 @@ pub struct Switch {
 }
 
 /// A point in a machine's life.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum At {
     /// So many instructions are retired by all vCPUs together: exactly, if time follows them.
     Instructions(u64),
@@ -156,20 +156,21 @@ impl Schedule {
     /// All of these, in any order.
     #[must_use]
     pub fn new(switches: &[Switch]) -> Self {
-        Self(switches.to_vec())
+        let mut switches = switches.to_vec();
+        switches.sort_by_key(|switch| switch.at);
+        Self(switches)
     }
 
-    /// Takes those that are due; where there are several, in the order in which they were given.
-    pub fn take_due(&mut self, machine: &Machine) -> Vec<EngineKind> {
+    /// Takes those that are due, and says where the last of them leads.
+    pub fn take_due(&mut self, machine: &Machine) -> Option<EngineKind> {
         let (retired, now) = (machine.retired(), Duration::from_nanos(machine.now().ns()));
         let is_due = |switch: &Switch| match switch.at {
             At::Instructions(count) => count <= retired,
             At::Time(time) => time <= now,
         };
-        let (due, rest) = self.0.iter().copied().partition(is_due);
-        self.0 = rest;
-        let due: Vec<Switch> = due;
-        due.into_iter().map(|switch| switch.engine).collect()
+        let last = self.0.iter().rfind(|switch| is_due(switch)).map(|switch| switch.engine);
+        self.0.retain(|switch| !is_due(switch));
+        last
     }
 
     /// `limits` with an end at the next move, or before.

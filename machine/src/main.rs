@@ -214,7 +214,7 @@ fn run_to_end(machine: &mut Machine, args: &RunArgs) -> Result<Ending, Failure> 
     let start = Instant::now();
     let mut schedule = Schedule::new(&args.switch);
     loop {
-        for kind in schedule.take_due(machine) {
+        if let Some(kind) = schedule.take_due(machine) {
             let old = machine.engine();
             match machine.switch_engine(|ram| create_engine(kind, ram)) {
                 Ok(()) => log::info!("--switch: from {old} to {}", machine.engine()),
