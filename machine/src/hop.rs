@@ -43,6 +43,7 @@ impl Machine {
             vcpu.set_state(&cpu.vcpu.state()?)?;
             vcpus.push(vcpu);
         }
+        self.engine.collect_dirty()?;
         // From here on nothing can fail.
         self.history.leave(self.engine.name(), self.wall, self.retired());
         for ((id, cpu), vcpu) in (0_u32..).zip(&mut self.cpus).zip(vcpus) {

@@ -421,6 +421,7 @@ impl Machine {
     /// If the engine fails.
     pub fn reset(&mut self) -> Result<(), MachineError> {
         self.resets += 1;
+        self.engine.collect_dirty()?;
         let zeros = [0; trine_guest::PAGE_SIZE as usize];
         for page in self.ram.take_dirty() {
             self.ram.store_bytes(page, &zeros);

@@ -52,8 +52,8 @@ impl Engine for Hopper {
         bus: Arc<dyn Bus>,
     ) -> Result<Box<dyn Vcpu>, EngineError> {
         let bus = Arc::new(Counted { bus, before: AtomicU64::new(0) });
-        let create = |engine: &Box<dyn Engine>| engine.create_vcpu(id, model, bus.clone());
-        let vcpus = self.0.iter().map(create).collect::<Result<_, _>>()?;
+        let create = |engine: &dyn Engine| engine.create_vcpu(id, model, bus.clone());
+        let vcpus = self.0.iter().map(|e| create(e.as_ref())).collect::<Result<_, _>>()?;
         Ok(Box::new(HoppingVcpu { vcpus, bus, present: 0, hops: 0, kicker: Kicker::default() }))
     }
 }
