@@ -283,6 +283,11 @@ impl Board {
         self.awaited.store(until.ns(), Ordering::SeqCst);
     }
 
+    /// Whether that is still so, and no chip has asked for an earlier call since.
+    pub(crate) fn awaits(&self, until: VmTime) -> bool {
+        self.awaited.load(Ordering::SeqCst) == until.ns()
+    }
+
     /// Accesses by chip, and those that no chip answered.
     pub(crate) fn access_counts(&self) -> (Vec<(&'static str, u64)>, u64) {
         let mut state = self.lock();

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{ClockKind, EngineKind, conform::ConformArgs};
+use crate::{ClockKind, EngineKind, Switch, conform::ConformArgs};
 
 /// A full-system x86 emulator: one PC, several ways to run it.
 ///
@@ -45,6 +45,11 @@ pub struct RunArgs {
     /// How guest code is executed.
     #[arg(long, value_enum, default_value_t = EngineChoice::Auto)]
     pub engine: EngineChoice,
+    /// Move the running guest to another engine: after so many instructions of all vCPUs (5000000,
+    /// 300K, 5M, 2G: thousands, millions, milliards; to the instruction with --clock instructions)
+    /// or at a guest time (2.5s, 300ms, 50us). Repeatable.
+    #[arg(long, value_name = "AT=ENGINE")]
+    pub switch: Vec<Switch>,
     /// The CPU model: pentium, p6, x86-64-v1, x86-64-v2, x86-64-v3 or max.
     #[arg(long, value_name = "MODEL", default_value = "max")]
     pub cpu: String,
@@ -227,6 +232,12 @@ impl RunArgs {
         if matches!(self.debug_console, Serial::Unix(_) | Serial::Stdio) {
             return Err("--debug-console can be null or file:PATH".into());
         }
+        for switch in &self.switch {
+            let name = switch.engine.name();
+            if let Some(reason) = switch.engine.missing() {
+                return Err(format!("--switch to {name}: {reason}; see trine probe"));
+            }
+        }
         if self.time_limit.is_some_and(|seconds| !(seconds > 0.0 && seconds < 1e9)) {
             return Err("--time-limit takes a number of seconds above 0".into());
         }
@@ -264,6 +275,15 @@ mod tests {
         assert_eq!(port("0xF4"), Ok(0xf4));
         assert_eq!(port("1281"), Ok(0x501));
         assert!(port("65536").is_err());
+    }
+
+    #[test]
+    fn wrong_switches_are_refused() {
+        let parse = |at: &str| Cli::try_parse_from(["trine", "run", "--switch", at]);
+        assert!(parse("5M=interp").is_ok());
+        for wrong in ["5M", "5M=qemu", "soon=interp"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! no kick is lost between the sample and the sleep.
 
 use std::sync::{
-    Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+    Condvar, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU32, Ordering},
 };
 
@@ -28,15 +28,19 @@ const VECTOR: u32 = 0xff << VECTOR_SHIFT;
 #[derive(Default)]
 pub struct CpuWires {
     word: AtomicU32,
-    kicker: OnceLock<Kicker>,
+    /// At first one that nobody listens to.
+    kicker: Mutex<Kicker>,
     rung: Mutex<bool>,
     bell: Condvar,
 }
 
 impl CpuWires {
-    /// Connects the engine's side. Only the first call counts.
+    /// Connects the engine's side, in the place of the one before. Who kicks meanwhile has changed
+    /// the word first, and the new side is told to look at it: no kick is lost.
     pub fn connect(&self, kicker: Kicker) {
-        let _ = self.kicker.set(kicker);
+        let mut place = self.kicker();
+        *place = kicker;
+        place.kick();
     }
 
     /// Samples the pins and takes the edges.
@@ -48,8 +52,8 @@ impl CpuWires {
                 let again = if w & NMI_AGAIN != 0 { NMI } else { 0 };
                 w & !(EDGES | NMI_AGAIN | VECTOR) | again
             });
-            if let (true, Some(kicker)) = (word & NMI_AGAIN != 0, self.kicker.get()) {
-                kicker.kick();
+            if word & NMI_AGAIN != 0 {
+                self.kicker().kick();
             }
         }
         Pins {
@@ -98,17 +102,13 @@ impl CpuWires {
 
     /// Makes `run` return, and wakes the thread.
     pub fn stop(&self) {
-        if let Some(kicker) = self.kicker.get() {
-            kicker.stop();
-        }
+        self.end_turn();
         self.ring();
     }
 
     /// Makes `run` return soon.
     pub fn end_turn(&self) {
-        if let Some(kicker) = self.kicker.get() {
-            kicker.stop();
-        }
+        self.kicker().stop();
     }
 
     /// Whether the bell has rung since the last call.
@@ -136,15 +136,18 @@ impl CpuWires {
     }
 
     fn call(&self) {
-        if let Some(kicker) = self.kicker.get() {
-            kicker.kick();
-        }
+        self.kicker().kick();
         self.ring();
     }
 
     fn ring(&self) {
         *self.lock() = true;
         self.bell.notify_one();
+    }
+
+    fn kicker(&self) -> MutexGuard<'_, Kicker> {
+        // It is replaced as a whole.
+        self.kicker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, bool> {
@@ -186,6 +189,23 @@ mod tests {
         assert!(!kicker.take());
         assert!(wires.sample().nmi && !kicker.is_raised());
         assert!(!wires.sample().nmi);
+    }
+
+    #[test]
+    fn who_is_connected_last_hears_what_came_before_and_the_one_before_no_more() {
+        let wires = CpuWires::default();
+        wires.drive(CpuSignal::Nmi);
+        let (first, second) = (Kicker::default(), Kicker::default());
+        wires.connect(first.clone());
+        assert!(first.is_raised() && !first.take());
+        wires.drive(CpuSignal::Interrupt(true));
+        wires.connect(second.clone());
+        assert!(second.is_raised() && !second.take());
+        let pins = wires.sample();
+        assert!(pins.nmi && pins.interrupt);
+        assert!(!first.take());
+        wires.end_turn();
+        assert!(second.take() && !first.is_raised());
     }
 
     #[test]

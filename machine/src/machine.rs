@@ -22,8 +22,8 @@ use crate::{
     random::Random,
     serial::Nobody,
     start,
-    stats::{ChipStats, ExitCounts, VcpuStats},
-    vcpu::{self, Cpu, Until},
+    stats::{ChipStats, History, VcpuStats},
+    vcpu::{self, Cpu, Turns, Until},
 };
 
 /// What a machine is made of.
@@ -160,6 +160,7 @@ impl fmt::Display for Ending {
             Self::Breakpoint(vcpu, rip) => write!(f, "breakpoint on vCPU {vcpu} at {rip:#x}"),
             Self::Asked(Request::Quit) => write!(f, "ended by the user"),
             Self::Asked(Request::Statistics) => write!(f, "stopped for statistics"),
+            Self::Asked(Request::SwitchEngine) => write!(f, "stopped for another engine"),
             Self::Condition => write!(f, "the awaited output appeared"),
             Self::HostTime => write!(f, "the time limit is reached"),
             Self::GuestTime => write!(f, "the limit of guest time is reached"),
@@ -229,20 +230,21 @@ pub(crate) const PANIC_ADVICE: &str = "an error in Trine itself, see above. Plea
 
 /// A PC.
 pub struct Machine {
-    board: Arc<Board>,
-    ram: Arc<Ram>,
-    engine: Arc<dyn Engine>,
-    cpus: Vec<Cpu>,
-    model: CpuModel,
+    pub(crate) board: Arc<Board>,
+    pub(crate) ram: Arc<Ram>,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) cpus: Vec<Cpu>,
+    pub(crate) model: CpuModel,
     memory: u64,
     boot: Boot,
     no_reboot: bool,
     end_on_halt: bool,
     capture: Capture,
-    /// Whose turn is next, by [`ClockKind::Instructions`].
-    next: usize,
+    /// By [`ClockKind::Instructions`].
+    turns: Turns,
     resets: u64,
-    wall: Duration,
+    pub(crate) wall: Duration,
+    pub(crate) history: History,
 }
 
 impl Machine {
@@ -263,9 +265,7 @@ impl Machine {
         };
         let ram = Arc::new(Ram::new(&pc::regions(config.memory, &rom))?);
         let engine = engine(ram.clone())?;
-        if config.clock == ClockKind::Instructions && !engine.limits().counts_instructions {
-            return Err(MachineError::NoCount(engine.name()));
-        }
+        check_count(config.clock, engine.as_ref())?;
         let capture = Capture::default();
         let parts = pc::Parts {
             cpus: config.cpus,
@@ -287,7 +287,7 @@ impl Machine {
             if let Some(wires) = board.cpu(id) {
                 wires.connect(vcpu.kicker());
             }
-            cpus.push(Cpu { vcpu, exits: ExitCounts::default(), idle: false });
+            cpus.push(Cpu::new(vcpu));
         }
         let mut machine = Self {
             board,
@@ -300,9 +300,10 @@ impl Machine {
             no_reboot: config.no_reboot,
             end_on_halt: config.end_on_halt,
             capture,
-            next: 0,
+            turns: Turns::default(),
             resets: 0,
             wall: Duration::ZERO,
+            history: History::default(),
         };
         machine.start()?;
         Ok(machine)
@@ -341,6 +342,7 @@ impl Machine {
         limits: Limits,
         condition: Option<&mut dyn FnMut() -> bool>,
     ) -> Result<Ending, MachineError> {
+        self.board.control().forget_limits();
         let start = Instant::now();
         let now = self.board.clock().now();
         let in_turns = self.board.clock().kind() == ClockKind::Instructions;
@@ -361,7 +363,7 @@ impl Machine {
         loop {
             let round = Instant::now();
             if in_turns {
-                vcpu::round_in_turns(&self.board, &mut self.cpus, &mut self.next, &mut until);
+                vcpu::round_in_turns(&self.board, &mut self.cpus, &mut self.turns, &mut until);
             } else {
                 vcpu::round_on_threads(&self.board, &mut self.cpus, &mut until);
             }
@@ -419,6 +421,7 @@ impl Machine {
     /// If the engine fails.
     pub fn reset(&mut self) -> Result<(), MachineError> {
         self.resets += 1;
+        self.engine.collect_dirty()?;
         let zeros = [0; trine_guest::PAGE_SIZE as usize];
         for page in self.ram.take_dirty() {
             self.ram.store_bytes(page, &zeros);
@@ -451,7 +454,7 @@ impl Machine {
             cpu.vcpu.set_state(&state)?;
             cpu.idle = false;
         }
-        self.next = 0;
+        self.turns = Turns::default();
         Ok(())
     }
 
@@ -526,10 +529,11 @@ impl Machine {
         self.board.clock().now()
     }
 
-    /// Instructions retired by all vCPUs.
+    /// Instructions retired by all vCPUs, on all engines that count.
     #[must_use]
     pub fn retired(&self) -> u64 {
-        vcpu::retired(&self.cpus)
+        let past = self.cpus.iter().map(|cpu| cpu.past.instructions);
+        past.fold(vcpu::retired(&self.cpus), u64::saturating_add)
     }
 
     /// The architectural state of vCPU `vcpu`.
@@ -561,7 +565,7 @@ impl Machine {
     pub fn stats(&self, ending: Option<&Ending>) -> MachineStats {
         let vcpus: Vec<VcpuStats> = (0_u32..)
             .zip(&self.cpus)
-            .map(|(vcpu, cpu)| VcpuStats { vcpu, engine: cpu.vcpu.stats(), exits: cpu.exits })
+            .map(|(vcpu, cpu)| VcpuStats { vcpu, engine: cpu.stats(), exits: cpu.exits })
             .collect();
         let total = vcpus.iter().map(|v| v.engine).reduce(trine_engine::Stats::plus);
         let (chips, unclaimed) = self.board.access_counts();
@@ -582,6 +586,7 @@ impl Machine {
             mips: if wall_seconds > 0.0 { instructions as f64 / wall_seconds / 1e6 } else { 0.0 },
             resets: self.resets,
             total: total.unwrap_or_default(),
+            engines: self.history.until_now(self.engine.name(), self.wall, instructions),
             vcpus,
             chips: chips.collect(),
             unclaimed,
@@ -608,6 +613,14 @@ fn check(config: &Config) -> Result<(), MachineError> {
         return Err(MachineError::PostPort(port));
     }
     Ok(())
+}
+
+/// Whether `engine` can follow the clock.
+pub(crate) fn check_count(clock: ClockKind, engine: &dyn Engine) -> Result<(), MachineError> {
+    match clock == ClockKind::Instructions && !engine.limits().counts_instructions {
+        true => Err(MachineError::NoCount(engine.name())),
+        false => Ok(()),
+    }
 }
 
 fn boot(

@@ -15,6 +15,7 @@ use trine_engine::{Engine, EngineError};
 use trine_guest::Ram;
 use trine_machine::{
     ClockKind, Config, Ending, EngineKind, Guest, Limits, Machine, MachineError, Probe, Request,
+    Schedule,
     cli::{Cli, Command, EngineChoice, RunArgs, Serial},
     conform::conform,
     console::{self, Line, RawTerminal},
@@ -211,15 +212,38 @@ impl Drop for Socket {
 fn run_to_end(machine: &mut Machine, args: &RunArgs) -> Result<Ending, Failure> {
     let limit = args.time_limit.map(Duration::from_secs_f64);
     let start = Instant::now();
+    let mut schedule = Schedule::new(&args.switch);
     loop {
+        if let Some(kind) = schedule.take_due(machine) {
+            let old = machine.engine();
+            match machine.switch_engine(|ram| create_engine(kind, ram)) {
+                Ok(()) => log::info!("--switch: from {old} to {}", machine.engine()),
+                Err(e) => eprintln!("trine: --switch: the guest stays on the {old} engine: {e}"),
+            }
+        }
         let left = limit.map(|limit| limit.saturating_sub(start.elapsed()));
         let limits = Limits { host_time: left, ..Limits::default() };
-        match machine.run(limits).map_err(|e| e.to_string())? {
+        match machine.run(schedule.limit(machine, limits)).map_err(|e| e.to_string())? {
             Ending::Asked(Request::Statistics) => {
                 eprintln!("\n{}", machine.stats(None).summary());
             }
+            Ending::Asked(Request::SwitchEngine) => switch_to_next(machine),
+            // The next move is due, or nearer.
+            Ending::Instructions | Ending::GuestTime => {}
             ending => return Ok(ending),
         }
+    }
+}
+
+/// Ctrl-A e.
+fn switch_to_next(machine: &mut Machine) {
+    let old = machine.engine();
+    match machine.switch_to_next_engine() {
+        Ok(passed) => {
+            let why: String = passed.iter().map(|why| format!(" ({why})")).collect();
+            eprintln!("\ntrine: from the {old} engine to the {} engine{why}", machine.engine());
+        }
+        Err(passed) => eprintln!("\ntrine: still on the {old} engine: {}", passed.join("; ")),
     }
 }
 

@@ -12,14 +12,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use trine_engine::{Budget, Exit, Vcpu};
+use trine_engine::{Budget, Exit, Stats, Vcpu};
 use trine_guest::VmTime;
 use trine_x86::{Activity, rflags};
 
 use crate::{
     Board,
     control::{Cause, Reached},
-    stats::ExitCounts,
+    stats::{self, ExitCounts},
 };
 
 /// A vCPU gets so many instructions at a turn, ...
@@ -35,11 +35,22 @@ const IDLE_PERIOD: Duration = Duration::from_millis(20);
 pub(crate) struct Cpu {
     pub(crate) vcpu: Box<dyn Vcpu>,
     pub(crate) exits: ExitCounts,
+    /// What it did on earlier engines.
+    pub(crate) past: Stats,
     /// It has gone idle, and its bell has not rung since.
     pub(crate) idle: bool,
 }
 
 impl Cpu {
+    pub(crate) fn new(vcpu: Box<dyn Vcpu>) -> Self {
+        Self { vcpu, exits: ExitCounts::default(), past: Stats::default(), idle: false }
+    }
+
+    /// What it did on all engines that it ran on.
+    pub(crate) fn stats(&self) -> Stats {
+        stats::in_sequence(self.past, self.vcpu.stats())
+    }
+
     /// Whether it halted for good: with interrupts off.
     fn is_off(&mut self) -> bool {
         self.vcpu.state().is_ok_and(|state| {
@@ -170,11 +181,21 @@ fn stop_for(board: &Board, id: u32, exit: Exit) {
     }
 }
 
+/// Whose turn it is where the vCPUs run in turn.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Turns {
+    /// The vCPU that comes next.
+    next: usize,
+    /// The vCPU whose turn was cut short by somebody outside, and the instructions that it is still
+    /// to have: it goes on with them, so that no limit changes what the guest does.
+    rest: Option<(usize, u64)>,
+}
+
 /// A round in turns, on this thread.
 pub(crate) fn round_in_turns(
     board: &Board,
     cpus: &mut [Cpu],
-    next: &mut usize,
+    turns: &mut Turns,
     until: &mut Until<'_>,
 ) {
     while !board.control().is_stopping() {
@@ -187,21 +208,24 @@ pub(crate) fn round_in_turns(
         } else if until.retired.is_some_and(|end| retired(cpus) >= end) {
             Reached::Instructions
         } else {
-            contained(board, "a vCPU or a device", || turn(board, cpus, next, until));
+            contained(board, "a vCPU or a device", || turn(board, cpus, turns, until));
             continue;
         };
         board.control().push(Cause::Condition(reached));
     }
 }
 
-/// Instructions retired by all vCPUs.
+/// Instructions retired by all vCPUs, on the present engine.
 pub(crate) fn retired(cpus: &[Cpu]) -> u64 {
     cpus.iter().map(|cpu| cpu.vcpu.retired()).fold(0, u64::saturating_add)
 }
 
 /// One vCPU's turn, or a step of time if all are idle.
-fn turn(board: &Board, cpus: &mut [Cpu], next: &mut usize, until: &Until<'_>) {
-    board.poll_serial();
+fn turn(board: &Board, cpus: &mut [Cpu], turns: &mut Turns, until: &Until<'_>) {
+    let rest = turns.rest.take();
+    if rest.is_none() {
+        board.poll_serial();
+    }
     let due = board.advance();
     let now = board.clock().now();
     for (id, cpu) in (0_u32..).zip(cpus.iter_mut()) {
@@ -210,23 +234,28 @@ fn turn(board: &Board, cpus: &mut [Cpu], next: &mut usize, until: &Until<'_>) {
         }
     }
     let count = cpus.len();
-    let Some(id) = (0..count).map(|n| (*next + n) % count).find(|n| !cpus[*n].idle) else {
+    let whole = if count == 1 { LONE_TURN } else { TURN };
+    let (first, length) = rest.unwrap_or((turns.next, whole));
+    let Some(id) = (0..count).map(|n| (first + n) % count).find(|n| !cpus[*n].idle) else {
         idle(board, due, until);
         return;
     };
-    *next = (id + 1) % count;
-    let mut left = if count == 1 { LONE_TURN } else { TURN };
-    for end in [due, until.guest].into_iter().flatten() {
-        left = left.min(end.since(now));
-    }
-    if let Some(end) = until.retired {
-        left = left.min(end.saturating_sub(retired(cpus)));
-    }
+    turns.next = (id + 1) % count;
+    let length = due.map_or(length, |due| length.min(due.since(now))).max(1);
+    let end = now.after_ns(length);
+    let guest = until.guest.map(|at| at.since(now));
+    let retired = until.retired.map(|end| end.saturating_sub(retired(cpus)));
+    let left = [guest, retired].into_iter().flatten().fold(length, u64::min);
     let left = NonZeroU64::new(left).unwrap_or(NonZeroU64::MIN);
     let cpu = &mut cpus[id];
-    board.clock().begin_turn(cpu.vcpu.retired());
-    board.await_until(now.after_ns(left.get()));
+    let before = cpu.vcpu.retired();
+    board.clock().begin_turn(before);
+    board.await_until(end);
     let exit = cpu.vcpu.run(Budget::Instructions(left));
+    let rest = length.saturating_sub(cpu.vcpu.retired() - before);
+    if matches!(exit, Ok(Exit::Budget | Exit::Kicked)) && rest > 0 && board.awaits(end) {
+        turns.rest = Some((id, rest));
+    }
     // Between turns nobody has to be stopped.
     board.await_until(VmTime::ZERO);
     board.clock().end_turn(cpu.vcpu.retired());

@@ -5,6 +5,7 @@
 
 mod debug;
 mod granules;
+mod hop;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod kvm;
 mod mixture;
@@ -23,6 +24,7 @@ use std::{
 
 use trine_engine::{Access, Budget, Bus, CpuModel, CpuState, Engine, Exit, MsrFault, Pins, Vcpu};
 use trine_guest::{Gpa, Ram, VmTime};
+use trine_tests::hopper::Hopper;
 use trine_testsuites::vectors::{Stage, Vector};
 use trine_x86::{Activity, Shadow, rflags, vector};
 
@@ -37,7 +39,7 @@ type Make = fn(Arc<Ram>) -> Box<dyn Engine>;
 
 /// Every engine; the translator with whole blocks, with a block for each instruction, and without
 /// host code.
-const ENGINES: [Make; 4] = [
+const SINGLE: [Make; 4] = [
     |ram| Box::new(trine_interp::Interp::new(ram)),
     |ram| Box::new(translate(ram).eager(trine_x86::BLOCK_INSNS)),
     |ram| Box::new(translate(ram).eager(1)),
@@ -46,6 +48,11 @@ const ENGINES: [Make; 4] = [
         Box::new(engine.eager(trine_x86::BLOCK_INSNS))
     },
 ];
+
+/// The same, and a guest that moves among them all the time.
+const ENGINES: [Make; 5] = [SINGLE[0], SINGLE[1], SINGLE[2], SINGLE[3], |ram| {
+    Box::new(Hopper::new(SINGLE.iter().map(|make| make(ram.clone())).collect()))
+}];
 
 fn translate(ram: Arc<Ram>) -> trine_translate::Translate {
     trine_translate::Translate::new(ram).expect("it makes code for this host")
@@ -489,7 +496,7 @@ fn a_shorter_code_segment_ends_earlier() {
 
 #[test]
 fn code_that_another_cpu_changes() {
-    for make in ENGINES {
+    for make in SINGLE {
         const LAST: u32 = 200;
         let reader =
             "448b042500900000 31c0 0fa2 e8eb0f0000 4439c0 720a 4489042508900000 ebe0 f4 f4";
