@@ -29,6 +29,7 @@ use crate::{
     pc::{self, Chip, Chips, NETS, Sink, Wire},
     random::Random,
     serial::SerialInput,
+    stolen,
 };
 
 /// Serial input that waits for room in the UART; more is not taken.
@@ -77,6 +78,10 @@ pub struct Board {
     cpus: Vec<CpuWires>,
     control: Control,
     random: Random,
+    /// What the clock showed at guest time 0.
+    wall_clock: Duration,
+    /// What each vCPU's time-stamp counter is ahead of guest time.
+    tsc_offsets: Mutex<Vec<u64>>,
     debug_exit: Option<u16>,
     post_port: Option<u16>,
     /// The next time at which a chip wants to be woken, in nanoseconds, or [`NEVER`].
@@ -94,6 +99,7 @@ impl Board {
     pub(crate) fn new(ram: Arc<Ram>, clock: Clock, random: Random, parts: pc::Parts) -> Self {
         let backplane = Backplane::default();
         let (cpus, debug_exit, post_port) = (parts.cpus, parts.debug_exit, parts.post_port);
+        let wall_clock = Duration::from_secs(parts.unix_seconds.max(0) as u64);
         let state = State {
             chips: Chips::new(parts, &backplane),
             backplane,
@@ -114,6 +120,8 @@ impl Board {
             cpus: std::iter::repeat_with(CpuWires::default).take(cpus as usize).collect(),
             control: Control::default(),
             random,
+            wall_clock,
+            tsc_offsets: Mutex::new(vec![0; cpus as usize]),
             debug_exit,
             post_port,
             next_due: AtomicU64::new(NEVER),
@@ -631,6 +639,7 @@ impl Bus for Board {
             match number {
                 msr::APIC_BASE => Ok(apics.apic_base(by.vcpu)),
                 msr::TSC_DEADLINE => Ok(apics.read_tsc_deadline(cx)),
+                msr::KVM_PV_EOI => Ok(apics.pv_eoi(by.vcpu)),
                 _ => apics.read_msr(cx, number).map_err(|_| MsrFault),
             }
         })
@@ -652,6 +661,7 @@ impl Bus for Board {
                     apics.write_tsc_deadline(cx, value, deadline.unwrap_or(cx.now));
                     Ok(())
                 }
+                msr::KVM_PV_EOI => apics.set_pv_eoi(cx, value).map_err(|_| MsrFault),
                 _ => apics.write_msr(cx, number, value).map_err(|_| MsrFault),
             }
         })
@@ -673,9 +683,9 @@ impl Bus for Board {
     }
 
     fn acknowledge_interrupt(&self, by: Access) -> Option<u8> {
-        self.access(by, |state, _cx| {
+        self.access(by, |state, cx| {
             state.touch(Chip::LocalApics);
-            match state.chips.apics.acknowledge(by.vcpu) {
+            match state.chips.apics.acknowledge(cx) {
                 Ack::Vector(vector) => Some(vector),
                 Ack::ExtInt => {
                     state.touch(Chip::Pic);
@@ -710,5 +720,28 @@ impl Bus for Board {
 
     fn now(&self, by: Access) -> VmTime {
         self.clock.now_of(by)
+    }
+
+    fn wall_clock(&self) -> Duration {
+        self.wall_clock
+    }
+
+    fn take_stolen_ns(&self, _by: Access) -> u64 {
+        match self.clock.kind() {
+            ClockKind::Host => stolen::take_ns(),
+            ClockKind::Instructions => 0,
+        }
+    }
+
+    fn set_tsc_offset(&self, by: Access, offset: u64) {
+        // Held until all are told, so that who comes last tells of all.
+        let mut offsets = self.tsc_offsets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = offsets.get_mut(by.vcpu as usize) {
+            *place = offset;
+        }
+        let differ = offsets.windows(2).any(|pair| pair[0] != pair[1]);
+        for cpu in &self.cpus {
+            cpu.tell_tscs_differ(differ);
+        }
     }
 }

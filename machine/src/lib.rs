@@ -27,6 +27,7 @@ mod random;
 mod serial;
 mod start;
 mod stats;
+mod stolen;
 mod vcpu;
 
 pub use board::Board;
