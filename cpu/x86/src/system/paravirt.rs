@@ -2,10 +2,11 @@
 //! began, and the time that the host took from a vCPU.
 //!
 //! Guests that were moved here from KVM, or will be moved there, find the same as there. The clock
-//! is guest time, which the TSC follows exactly, so its page stays right once it is written: until
-//! the guest moves its TSC, or the vCPU comes from an engine whose TSC has another frequency. Who
-//! runs the vCPU next looks ([`Core::renew_paravirtual`]). A page that is right is left alone, so
-//! that nothing tells the guest through which engines it went.
+//! is guest time, which the TSC follows. So what is written for it is a function of the TSC's
+//! offset and frequency alone, the time at which the TSC was 0, and stays right until the guest
+//! moves its TSC; and equal TSCs have equal clocks, whenever these were written. Who runs the vCPU
+//! looks at it ([`Core::renew_paravirtual`]): RAM may come from elsewhere. What is right is left
+//! alone, so that nothing tells the guest through which engines it went.
 //!
 //! As under KVM, an address where there is no RAM is no error: nothing is written. The fourth
 //! interface, ends of interrupt by a bit in memory, is the local APIC's.
@@ -16,27 +17,22 @@ use std::sync::atomic::{Ordering, fence};
 
 use trine_guest::{Gpa, PAGE_SIZE};
 
-use crate::{Core, Feature, core::TSC_TICKS_PER_NS};
+use crate::{Core, Feature};
 
 /// Bit 0 of an MSR that gives an address: the guest wants the structure there kept up to date.
 const ENABLED: u64 = 1;
 /// MSR_KVM_STEAL_TIME: the structure is aligned to its 64 bytes.
 pub(crate) const STEAL_TIME_RESERVED: u64 = 0x3e;
 
-/// `pvclock_vcpu_time_info`: bytes, and the offsets of its fields.
+/// `pvclock_vcpu_time_info`: bytes, and where three words follow its version: a TSC, the time then,
+/// and how ticks become nanoseconds.
 const CLOCK_SIZE: u64 = 32;
-const CLOCK_TSC: u64 = 8;
-const CLOCK_TIME: u64 = 16;
-const CLOCK_MUL: u64 = 24;
-/// The shift (8 bits), the flags (8 bits), and padding.
-const CLOCK_SHIFT_AND_FLAGS: u64 = 28;
-/// Flag: the clocks of all CPUs are one.
-const CLOCK_STABLE: u32 = 1 << 8;
-
-/// Ticks become nanoseconds by a shift to the left by 1 and a multiplication by this over 2³².
-const TICKS_TO_NS: u32 = (1 << 31) / TSC_TICKS_PER_NS as u32;
-const TICKS_SHIFT: u32 = 1;
-const _: () = assert!(TSC_TICKS_PER_NS.is_power_of_two(), "a page would not stay exact");
+const CLOCK_WORDS: [u64; 3] = [8, 16, 24];
+/// In the third: the clocks of all CPUs are one.
+const CLOCK_STABLE: u64 = 1 << 40;
+/// An engine that lends the guest the host's TSC knows only to within less what it is ahead of
+/// guest time. The guest's clock then follows the TSC rather than jump.
+const NEAR_NS: u64 = 1_000_000;
 
 /// `kvm_steal_time`: bytes, and the offsets of its fields. All of them begin with, or have, a
 /// version, which is odd while the rest changes.
@@ -100,47 +96,46 @@ impl Core {
     /// WRMSR of MSR_KVM_SYSTEM_TIME.
     pub(crate) fn set_system_time(&mut self, value: u64) {
         self.msrs.kvm_system_time = value;
-        if let Some(page) = self.paravirtual(value, CLOCK_SIZE) {
-            self.write_clock(page);
+        self.set_clock();
+    }
+
+    /// Writes the clock's structure: the guest asks for it, or has moved its TSC.
+    pub(crate) fn set_clock(&mut self) {
+        if let Some(page) = self.paravirtual(self.msrs.kvm_system_time, CLOCK_SIZE) {
+            self.write_clock(page, self.clock());
         }
     }
 
     /// Writes the clock's structure if it is not right.
-    pub(crate) fn renew_clock(&mut self) {
+    fn renew_clock(&mut self) {
         let Some(page) = self.paravirtual(self.msrs.kvm_system_time, CLOCK_SIZE) else { return };
-        let (tsc, time) = self.clock_pair();
-        let since = tsc.wrapping_sub(self.ram.load::<u64>(page + CLOCK_TSC));
-        let ns = (u128::from(since) << TICKS_SHIFT) * u128::from(TICKS_TO_NS) >> 32;
-        let says = self.ram.load::<u64>(page + CLOCK_TIME).wrapping_add(ns as u64);
-        let is_right = says == time
-            && self.ram.load::<u32>(page + CLOCK_MUL) == TICKS_TO_NS
-            && self.ram.load::<u32>(page + CLOCK_SHIFT_AND_FLAGS) == self.clock_shift_and_flags();
-        if !is_right {
-            self.write_clock(page);
+        let now = CLOCK_WORDS.map(|at| self.ram.load::<u64>(page + at));
+        let mut right = self.clock();
+        let apart = right[0].wrapping_sub(now[0]) as i64;
+        let same_rate = now[1] == right[1] && (now[2] ^ right[2]) & !CLOCK_STABLE == 0;
+        if same_rate && apart.unsigned_abs() <= self.model.tsc_ticks(NEAR_NS) {
+            right[0] = now[0];
+        }
+        if now != right {
+            self.write_clock(page, right);
         }
     }
 
     /// Writes `pvclock_vcpu_time_info`.
-    fn write_clock(&mut self, page: u64) {
-        let (tsc, time) = self.clock_pair();
-        let shift_and_flags = self.clock_shift_and_flags();
+    fn write_clock(&mut self, page: u64, words: [u64; 3]) {
         self.update_versioned(page, |core| {
-            core.ram.store(page + CLOCK_TSC, tsc);
-            core.ram.store(page + CLOCK_TIME, time);
-            core.ram.store(page + CLOCK_MUL, TICKS_TO_NS);
-            core.ram.store(page + CLOCK_SHIFT_AND_FLAGS, shift_and_flags);
+            for (at, word) in CLOCK_WORDS.into_iter().zip(words) {
+                core.ram.store(page + at, word);
+            }
         });
     }
 
-    fn clock_shift_and_flags(&self) -> u32 {
-        TICKS_SHIFT | if self.tscs_differ { 0 } else { CLOCK_STABLE }
-    }
-
-    /// The TSC and guest time in nanoseconds, of one moment.
-    fn clock_pair(&self) -> (u64, u64) {
-        let time = self.now().ns();
-        let tsc = time.wrapping_mul(TSC_TICKS_PER_NS).wrapping_add(self.msrs.tsc_offset);
-        (tsc, time)
+    /// What the clock's three words have to be: the TSC at guest time 0, that time, and how ticks
+    /// become nanoseconds, with the flags.
+    fn clock(&self) -> [u64; 3] {
+        let (mul, shift) = nanoseconds_from_ticks(self.model.tsc_hz());
+        let flags = if self.tscs_differ { 0 } else { CLOCK_STABLE };
+        [self.msrs.tsc_offset, 0, u64::from(mul) | u64::from(shift as u8) << 32 | flags]
     }
 
     /// WRMSR of MSR_KVM_STEAL_TIME, whose reserved bits are 0.
@@ -190,5 +185,33 @@ impl Core {
         self.ram.store(version, odd.wrapping_add(1));
         // The guest may keep code beside it.
         self.leave_block = true;
+    }
+}
+
+/// The multiplier and the shift that make nanoseconds of the ticks of a TSC: ticks are shifted to
+/// the left (a negative shift: to the right), multiplied, and divided by 2³². Exact for 10⁹ Hz, else
+/// less by 5·10⁻¹⁰ of the time at most.
+fn nanoseconds_from_ticks(hz: u64) -> (u32, i8) {
+    // From the least shift on, for some 10 GHz: the first multiplier that fits has all its 32 bits.
+    let mul = |shift: i8| (1_000_000_000_u128 << (32 - shift)) / u128::from(hz.max(1));
+    let fits = |shift: i8| Some((u32::try_from(mul(shift)).ok()?, shift));
+    (-4..=31).find_map(fits).unwrap_or((0, 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nanoseconds_from_ticks;
+
+    #[test]
+    fn a_second_of_ticks_is_a_second() {
+        assert_eq!(nanoseconds_from_ticks(1_000_000_000), (1 << 31, 1));
+        assert_eq!(nanoseconds_from_ticks(3_000_000_000), (0xaaaa_aaaa, -1));
+        for hz in [1_000_000, 999_999_999, 1_000_000_001, 2_500_000_000, 10_000_000_000_u64] {
+            let (mul, shift) = nanoseconds_from_ticks(hz);
+            let hours = u128::from(hz) * 36_000;
+            let shifted = if shift < 0 { hours >> -shift } else { hours << shift };
+            let ns = shifted * u128::from(mul) >> 32;
+            assert!((36_000_000_000_000 - 18_000..=36_000_000_000_000).contains(&ns), "{hz}: {ns}");
+        }
     }
 }

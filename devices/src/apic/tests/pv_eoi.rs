@@ -171,7 +171,7 @@ fn an_offer_outlives_a_save() {
 #[test]
 fn bad_addresses_are_refused_and_init_forgets() {
     let mut rig = Rig::with_offers();
-    for bad in [BYTE | 2, BYTE | 3, 0xfee0_0001, u64::MAX & !2, 1 << 20 | 1] {
+    for bad in [BYTE | 2, BYTE | 3, 0xfee0_0001, !2, 1 << 20 | 1] {
         assert_eq!(rig.set_pv_eoi(bad), Err(Gp), "{bad:#x}");
         assert_eq!(rig.apics.pv_eoi(0), BYTE | 1);
     }
