@@ -30,6 +30,7 @@ use crate::{
     random::Random,
     serial::SerialInput,
     stolen,
+    tscs::Tscs,
 };
 
 /// Serial input that waits for room in the UART; more is not taken.
@@ -80,8 +81,7 @@ pub struct Board {
     random: Random,
     /// What the clock showed at guest time 0.
     wall_clock: Duration,
-    /// What each vCPU's time-stamp counter is ahead of guest time.
-    tsc_offsets: Mutex<Vec<u64>>,
+    tscs: Tscs,
     debug_exit: Option<u16>,
     post_port: Option<u16>,
     /// The next time at which a chip wants to be woken, in nanoseconds, or [`NEVER`].
@@ -121,7 +121,7 @@ impl Board {
             control: Control::default(),
             random,
             wall_clock,
-            tsc_offsets: Mutex::new(vec![0; cpus as usize]),
+            tscs: Tscs::new(cpus),
             debug_exit,
             post_port,
             next_due: AtomicU64::new(NEVER),
@@ -734,14 +734,6 @@ impl Bus for Board {
     }
 
     fn set_tsc_offset(&self, by: Access, offset: u64) {
-        // Held until all are told, so that who comes last tells of all.
-        let mut offsets = self.tsc_offsets.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = offsets.get_mut(by.vcpu as usize) {
-            *place = offset;
-        }
-        let differ = offsets.windows(2).any(|pair| pair[0] != pair[1]);
-        for cpu in &self.cpus {
-            cpu.tell_tscs_differ(differ);
-        }
+        self.tscs.set(by.vcpu, offset, &self.cpus);
     }
 }

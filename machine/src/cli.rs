@@ -45,7 +45,9 @@ pub struct RunArgs {
     /// How guest code is executed.
     #[arg(long, value_enum, default_value_t = EngineChoice::Auto)]
     pub engine: EngineChoice,
-    /// The CPU model: pentium, p6, x86-64-v1, x86-64-v2, x86-64-v3 or max.
+    /// The CPU model: pentium, p6, x86-64-v1, x86-64-v2, x86-64-v3 or max. Features are added and
+    /// taken away by name: max,-invtsc. What KVM does for guests that know of it is a feature too:
+    /// max,+kvmclock,+kvm-steal-time,+kvm-pv-eoi.
     #[arg(long, value_name = "MODEL", default_value = "max")]
     pub cpu: String,
     /// How many vCPUs.

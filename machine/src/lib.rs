@@ -28,6 +28,7 @@ mod serial;
 mod start;
 mod stats;
 mod stolen;
+mod tscs;
 mod vcpu;
 
 pub use board::Board;
