@@ -29,6 +29,8 @@ use crate::{
     pc::{self, Chip, Chips, NETS, Sink, Wire},
     random::Random,
     serial::SerialInput,
+    stolen,
+    tscs::Tscs,
 };
 
 /// Serial input that waits for room in the UART; more is not taken.
@@ -77,6 +79,9 @@ pub struct Board {
     cpus: Vec<CpuWires>,
     control: Control,
     random: Random,
+    /// What the clock showed at guest time 0.
+    wall_clock: Duration,
+    tscs: Tscs,
     debug_exit: Option<u16>,
     post_port: Option<u16>,
     /// The next time at which a chip wants to be woken, in nanoseconds, or [`NEVER`].
@@ -94,6 +99,7 @@ impl Board {
     pub(crate) fn new(ram: Arc<Ram>, clock: Clock, random: Random, parts: pc::Parts) -> Self {
         let backplane = Backplane::default();
         let (cpus, debug_exit, post_port) = (parts.cpus, parts.debug_exit, parts.post_port);
+        let wall_clock = Duration::from_secs(parts.unix_seconds.max(0) as u64);
         let state = State {
             chips: Chips::new(parts, &backplane),
             backplane,
@@ -114,6 +120,8 @@ impl Board {
             cpus: std::iter::repeat_with(CpuWires::default).take(cpus as usize).collect(),
             control: Control::default(),
             random,
+            wall_clock,
+            tscs: Tscs::new(cpus),
             debug_exit,
             post_port,
             next_due: AtomicU64::new(NEVER),
@@ -636,6 +644,7 @@ impl Bus for Board {
             match number {
                 msr::APIC_BASE => Ok(apics.apic_base(by.vcpu)),
                 msr::TSC_DEADLINE => Ok(apics.read_tsc_deadline(cx)),
+                msr::KVM_PV_EOI => Ok(apics.pv_eoi(by.vcpu)),
                 _ => apics.read_msr(cx, number).map_err(|_| MsrFault),
             }
         })
@@ -657,6 +666,7 @@ impl Bus for Board {
                     apics.write_tsc_deadline(cx, value, deadline.unwrap_or(cx.now));
                     Ok(())
                 }
+                msr::KVM_PV_EOI => apics.set_pv_eoi(cx, value).map_err(|_| MsrFault),
                 _ => apics.write_msr(cx, number, value).map_err(|_| MsrFault),
             }
         })
@@ -678,9 +688,9 @@ impl Bus for Board {
     }
 
     fn acknowledge_interrupt(&self, by: Access) -> Option<u8> {
-        self.access(by, |state, _cx| {
+        self.access(by, |state, cx| {
             state.touch(Chip::LocalApics);
-            match state.chips.apics.acknowledge(by.vcpu) {
+            match state.chips.apics.acknowledge(cx) {
                 Ack::Vector(vector) => Some(vector),
                 Ack::ExtInt => {
                     state.touch(Chip::Pic);
@@ -715,5 +725,20 @@ impl Bus for Board {
 
     fn now(&self, by: Access) -> VmTime {
         self.clock.now_of(by)
+    }
+
+    fn wall_clock(&self) -> Duration {
+        self.wall_clock
+    }
+
+    fn take_stolen_ns(&self, _by: Access) -> u64 {
+        match self.clock.kind() {
+            ClockKind::Host => stolen::take_ns(),
+            ClockKind::Instructions => 0,
+        }
+    }
+
+    fn set_tsc_offset(&self, by: Access, offset: u64) {
+        self.tscs.set(by.vcpu, offset, &self.cpus);
     }
 }

@@ -50,7 +50,9 @@ pub struct RunArgs {
     /// or at a guest time (2.5s, 300ms, 50us). Repeatable.
     #[arg(long, value_name = "AT=ENGINE")]
     pub switch: Vec<Switch>,
-    /// The CPU model: pentium, p6, x86-64-v1, x86-64-v2, x86-64-v3 or max.
+    /// The CPU model: pentium, p6, x86-64-v1, x86-64-v2, x86-64-v3 or max. Features are added and
+    /// taken away by name: max,-invtsc. What KVM does for guests that know of it is a feature too:
+    /// max,+kvmclock,+kvm-steal-time,+kvm-pv-eoi.
     #[arg(long, value_name = "MODEL", default_value = "max")]
     pub cpu: String,
     /// How many vCPUs.

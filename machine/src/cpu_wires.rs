@@ -20,6 +20,7 @@ const A20_MASKED: u32 = 1 << 4;
 /// A second NMI came before the first was taken. On a CPU, which looks after every instruction,
 /// it would have found the first one being served, and would wait for its end.
 const NMI_AGAIN: u32 = 1 << 5;
+const TSCS_DIFFER: u32 = 1 << 6;
 const EDGES: u32 = NMI | INIT | STARTUP;
 const VECTOR_SHIFT: u32 = 8;
 const VECTOR: u32 = 0xff << VECTOR_SHIFT;
@@ -62,6 +63,7 @@ impl CpuWires {
             init: word & INIT != 0,
             startup: (word & STARTUP != 0).then_some((word >> VECTOR_SHIFT) as u8),
             a20_masked: word & A20_MASKED != 0,
+            tscs_differ: word & TSCS_DIFFER != 0,
         }
     }
 
@@ -93,6 +95,14 @@ impl CpuWires {
         let bit = if masked { A20_MASKED } else { 0 };
         self.change(|w| w & !A20_MASKED | bit);
         self.call();
+    }
+
+    /// Whether the vCPUs' time-stamp counters differ.
+    pub fn tell_tscs_differ(&self, differ: bool) {
+        let bit = if differ { TSCS_DIFFER } else { 0 };
+        if self.change(|w| w & !TSCS_DIFFER | bit) & TSCS_DIFFER != bit {
+            self.call();
+        }
     }
 
     /// After a reset of the machine: no edge waits.

@@ -29,6 +29,8 @@ mod random;
 mod serial;
 mod start;
 mod stats;
+mod stolen;
+mod tscs;
 mod vcpu;
 
 pub use board::Board;

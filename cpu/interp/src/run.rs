@@ -88,6 +88,7 @@ impl<T: Tier> InterpVcpu<T> {
     /// Runs until `end` instructions are retired in total.
     fn run_to(&mut self, end: u64) -> Result<Exit, TripleFault> {
         self.sample_pins();
+        self.exec.core.renew_paravirtual();
         loop {
             // A task switch that faulted in the new task, whose instruction has begun nowhere: no
             // state can say that.
@@ -314,6 +315,8 @@ impl<T: Tier> InterpVcpu<T> {
                 Some(vector) => core.deliver_interrupt(vector),
                 None => Ok(()),
             };
+            // A guest that is never idle hears of stolen time at its ticks, where it asks.
+            core.count_stolen();
             // The whole of the pins: a look at them takes their edges.
             self.sample_pins();
             return delivered;
@@ -326,6 +329,7 @@ impl<T: Tier> InterpVcpu<T> {
         let core = &mut self.exec.core;
         let pins = core.bus.pins(core.access());
         core.set_a20_masked(pins.a20_masked);
+        core.set_tscs_differ(pins.tscs_differ);
         if pins.init {
             core.init();
         }
