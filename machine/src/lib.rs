@@ -25,6 +25,7 @@ pub mod pc;
 mod probe;
 mod random;
 mod serial;
+mod snapshot;
 mod start;
 mod stats;
 mod vcpu;
@@ -36,4 +37,5 @@ pub use engines::{EngineKind, create as create_engine, create_best as create_bes
 pub use machine::{Config, Ending, Guest, Limits, Machine, MachineError};
 pub use probe::Probe;
 pub use serial::{Capture, Output, SerialInput};
+pub use snapshot::{Difference, Snapshot, SnapshotError};
 pub use stats::{ChipStats, ExitCounts, MachineStats, VcpuStats};

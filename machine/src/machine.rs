@@ -12,7 +12,7 @@ use trine_engine::{Engine, EngineError, TripleFault};
 use trine_firmware::{
     Boot, BootError, Entry, EntryMode, demo, linux, rom, rom_windows, waking_vector,
 };
-use trine_guest::{Gpa, Ram, RamError, VmTime};
+use trine_guest::{Gpa, Ram, RamError, RamImage, VmTime};
 use trine_x86::{Activity, CpuModel, CpuState, Feature};
 
 use crate::{
@@ -21,9 +21,10 @@ use crate::{
     pc,
     random::Random,
     serial::Nobody,
+    snapshot::SnapshotError,
     start,
     stats::{ChipStats, ExitCounts, VcpuStats},
-    vcpu::{self, Cpu, Until},
+    vcpu::{self, Cpu, Turns, Until},
 };
 
 /// What a machine is made of.
@@ -215,6 +216,9 @@ pub enum MachineError {
     /// The engine fails.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// A snapshot does not fit the machine.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// The host fails.
     #[error("{0}")]
     Host(String),
@@ -229,18 +233,23 @@ pub(crate) const PANIC_ADVICE: &str = "an error in Trine itself, see above. Plea
 
 /// A PC.
 pub struct Machine {
-    board: Arc<Board>,
-    ram: Arc<Ram>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) ram: Arc<Ram>,
     engine: Arc<dyn Engine>,
-    cpus: Vec<Cpu>,
-    model: CpuModel,
+    pub(crate) cpus: Vec<Cpu>,
+    pub(crate) model: CpuModel,
     memory: u64,
     boot: Boot,
     no_reboot: bool,
     end_on_halt: bool,
     capture: Capture,
-    /// Whose turn is next, by [`ClockKind::Instructions`].
-    next: usize,
+    /// By [`ClockKind::Instructions`].
+    pub(crate) turns: Turns,
+    /// What RAM held when its dirty marks were last taken, which is nobody else's to do.
+    pub(crate) image: RamImage,
+    /// What its vCPUs have retired more than the engine has counted (it wraps): in another machine,
+    /// or a second time.
+    pub(crate) retired_before: u64,
     resets: u64,
     wall: Duration,
 }
@@ -262,6 +271,7 @@ impl Machine {
             _ => Vec::new(),
         };
         let ram = Arc::new(Ram::new(&pc::regions(config.memory, &rom))?);
+        let image = RamImage::new(&ram);
         let engine = engine(ram.clone())?;
         if config.clock == ClockKind::Instructions && !engine.limits().counts_instructions {
             return Err(MachineError::NoCount(engine.name()));
@@ -300,7 +310,9 @@ impl Machine {
             no_reboot: config.no_reboot,
             end_on_halt: config.end_on_halt,
             capture,
-            next: 0,
+            turns: Turns::default(),
+            image,
+            retired_before: 0,
             resets: 0,
             wall: Duration::ZERO,
         };
@@ -361,7 +373,7 @@ impl Machine {
         loop {
             let round = Instant::now();
             if in_turns {
-                vcpu::round_in_turns(&self.board, &mut self.cpus, &mut self.next, &mut until);
+                vcpu::round_in_turns(&self.board, &mut self.cpus, &mut self.turns, &mut until);
             } else {
                 vcpu::round_on_threads(&self.board, &mut self.cpus, &mut until);
             }
@@ -419,10 +431,7 @@ impl Machine {
     /// If the engine fails.
     pub fn reset(&mut self) -> Result<(), MachineError> {
         self.resets += 1;
-        let zeros = [0; trine_guest::PAGE_SIZE as usize];
-        for page in self.ram.take_dirty() {
-            self.ram.store_bytes(page, &zeros);
-        }
+        self.image.go_to(&RamImage::new(&self.ram), &self.ram);
         self.start()
     }
 
@@ -451,7 +460,7 @@ impl Machine {
             cpu.vcpu.set_state(&state)?;
             cpu.idle = false;
         }
-        self.next = 0;
+        self.turns = Turns::default();
         Ok(())
     }
 
@@ -529,7 +538,13 @@ impl Machine {
     /// Instructions retired by all vCPUs.
     #[must_use]
     pub fn retired(&self) -> u64 {
-        vcpu::retired(&self.cpus)
+        vcpu::retired(&self.cpus).wrapping_add(self.retired_before)
+    }
+
+    /// Instructions that vCPU `vcpu` has retired in this machine.
+    #[must_use]
+    pub fn retired_here(&self, vcpu: u32) -> Option<u64> {
+        self.cpus.get(vcpu as usize).map(|cpu| cpu.vcpu.retired())
     }
 
     /// The architectural state of vCPU `vcpu`.

@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::{Deserialize, Serialize};
 use trine_engine::{Budget, Exit, Vcpu};
 use trine_guest::VmTime;
 use trine_x86::{Activity, rflags};
@@ -46,6 +47,16 @@ impl Cpu {
             state.rflags & rflags::IF == 0 && state.events.activity != Activity::WaitForStartup
         })
     }
+}
+
+/// Whose turn it is, by [`crate::ClockKind::Instructions`]. It is a part of the machine's state: a
+/// run that a caller's limit cuts in two is the same run.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub(crate) struct Turns {
+    /// The vCPU that is next, if it is not idle.
+    pub(crate) next: usize,
+    /// Instructions that are left of its turn, which a limit has cut; 0: its turn begins.
+    pub(crate) left: u64,
 }
 
 /// Until when a round goes on, if nothing else ends it.
@@ -174,7 +185,7 @@ fn stop_for(board: &Board, id: u32, exit: Exit) {
 pub(crate) fn round_in_turns(
     board: &Board,
     cpus: &mut [Cpu],
-    next: &mut usize,
+    turns: &mut Turns,
     until: &mut Until<'_>,
 ) {
     while !board.control().is_stopping() {
@@ -187,7 +198,7 @@ pub(crate) fn round_in_turns(
         } else if until.retired.is_some_and(|end| retired(cpus) >= end) {
             Reached::Instructions
         } else {
-            contained(board, "a vCPU or a device", || turn(board, cpus, next, until));
+            contained(board, "a vCPU or a device", || turn(board, cpus, turns, until));
             continue;
         };
         board.control().push(Cause::Condition(reached));
@@ -199,8 +210,8 @@ pub(crate) fn retired(cpus: &[Cpu]) -> u64 {
     cpus.iter().map(|cpu| cpu.vcpu.retired()).fold(0, u64::saturating_add)
 }
 
-/// One vCPU's turn, or a step of time if all are idle.
-fn turn(board: &Board, cpus: &mut [Cpu], next: &mut usize, until: &Until<'_>) {
+/// One vCPU's turn, or what is left of it, or a step of time if all are idle.
+fn turn(board: &Board, cpus: &mut [Cpu], turns: &mut Turns, until: &Until<'_>) {
     board.poll_serial();
     let due = board.advance();
     let now = board.clock().now();
@@ -210,26 +221,43 @@ fn turn(board: &Board, cpus: &mut [Cpu], next: &mut usize, until: &Until<'_>) {
         }
     }
     let count = cpus.len();
-    let Some(id) = (0..count).map(|n| (*next + n) % count).find(|n| !cpus[*n].idle) else {
+    let Some(id) = (0..count).map(|n| (turns.next + n) % count).find(|n| !cpus[*n].idle) else {
         idle(board, due, until);
         return;
     };
-    *next = (id + 1) % count;
-    let mut left = if count == 1 { LONE_TURN } else { TURN };
-    for end in [due, until.guest].into_iter().flatten() {
-        left = left.min(end.since(now));
+    let mut whole = if count == 1 { LONE_TURN } else { TURN };
+    if turns.left != 0 && id == turns.next {
+        whole = turns.left;
     }
-    if let Some(end) = until.retired {
-        left = left.min(end.saturating_sub(retired(cpus)));
+    if let Some(due) = due {
+        whole = whole.min(due.since(now));
     }
-    let left = NonZeroU64::new(left).unwrap_or(NonZeroU64::MIN);
+    let whole = NonZeroU64::new(whole).unwrap_or(NonZeroU64::MIN);
+    let limits = [
+        until.guest.map(|end| end.since(now)),
+        until.retired.map(|end| end.saturating_sub(retired(cpus))),
+    ];
+    let left =
+        limits.into_iter().flatten().filter_map(NonZeroU64::new).fold(whole, NonZeroU64::min);
     let cpu = &mut cpus[id];
-    board.clock().begin_turn(cpu.vcpu.retired());
+    if let Some(wires) = board.cpu(id as u32) {
+        wires.begin_turn();
+    }
+    if board.control().is_stopping() {
+        return;
+    }
+    let before = cpu.vcpu.retired();
+    board.clock().begin_turn(before);
     board.await_until(now.after_ns(left.get()));
     let exit = cpu.vcpu.run(Budget::Instructions(left));
     // Between turns nobody has to be stopped.
     board.await_until(VmTime::ZERO);
     board.clock().end_turn(cpu.vcpu.retired());
+    let rest = whole.get().saturating_sub(cpu.vcpu.retired().wrapping_sub(before));
+    *turns = match exit {
+        Ok(Exit::Budget) if rest != 0 => Turns { next: id, left: rest },
+        _ => Turns { next: (id + 1) % count, left: 0 },
+    };
     match exit {
         Ok(exit) => {
             cpu.exits.count(&exit);

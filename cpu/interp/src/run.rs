@@ -84,6 +84,9 @@ impl<T: Tier> InterpVcpu<T> {
     fn run_to(&mut self, end: u64) -> Result<Exit, TripleFault> {
         self.sample_pins();
         loop {
+            // A task switch that faulted in the new task, whose instruction has begun nowhere: it is
+            // no part of a state, so no exit leaves it behind.
+            self.exec.core.deliver_raised()?;
             if self.kicker.is_raised() {
                 if self.kicker.take() {
                     return Ok(Exit::Kicked);
@@ -283,9 +286,6 @@ impl<T: Tier> InterpVcpu<T> {
 
     /// Debug traps, NMIs and interrupts that are due at this boundary.
     fn take_events(&mut self) -> Result<(), TripleFault> {
-        let core = &mut self.exec.core;
-        // A task switch that faulted in the new task, whose instruction has begun nowhere.
-        core.deliver_raised()?;
         if self.debug_trap_is_due() {
             let core = &mut self.exec.core;
             let bits = std::mem::take(&mut core.events.pending_debug);
