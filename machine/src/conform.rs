@@ -230,6 +230,11 @@ fn tried(kind: EngineKind) -> Vec<Candidate> {
     }
 }
 
+/// How an engine is tried, if only one way is.
+pub(crate) fn one_of(kind: EngineKind) -> Candidate {
+    tried(kind).swap_remove(0)
+}
+
 /// Tells apart who is wrong, where the translator is.
 fn evaluator() -> Candidate {
     Candidate::new(EVALUATE, |ram| Ok(Arc::new(Translate::evaluated(ram)?.eager(BLOCK_INSNS))))

@@ -9,6 +9,7 @@
 //! - [`pc`] is the board as a schematic, [`Board`] carries accesses and signals along it;
 //! - [`Clock`] is guest time, from the host's clock or from executed instructions;
 //! - `vcpu` runs the vCPUs, each on its thread or all in turn;
+//! - a [`Snapshot`] is a machine at one time, [`lockstep`] two machines that are compared;
 //! - [`console`] and [`cli`] are the `trine` command's terminal and command line.
 #![forbid(unsafe_code)]
 
@@ -20,6 +21,7 @@ pub mod console;
 mod control;
 mod cpu_wires;
 mod engines;
+pub mod lockstep;
 mod machine;
 pub mod pc;
 mod probe;

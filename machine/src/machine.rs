@@ -87,6 +87,7 @@ impl Default for Config {
 const UNIX_2026: i64 = 1_767_225_600;
 
 /// What a machine boots.
+#[derive(Clone)]
 pub enum Guest {
     /// The guest that is built in.
     Demonstration,
@@ -247,9 +248,6 @@ pub struct Machine {
     pub(crate) turns: Turns,
     /// What RAM held when its dirty marks were last taken, which is nobody else's to do.
     pub(crate) image: RamImage,
-    /// What its vCPUs have retired more than the engine has counted (it wraps): in another machine,
-    /// or a second time.
-    pub(crate) retired_before: u64,
     resets: u64,
     wall: Duration,
 }
@@ -297,7 +295,7 @@ impl Machine {
             if let Some(wires) = board.cpu(id) {
                 wires.connect(vcpu.kicker());
             }
-            cpus.push(Cpu { vcpu, exits: ExitCounts::default(), idle: false });
+            cpus.push(Cpu { vcpu, exits: ExitCounts::default(), idle: false, retired_before: 0 });
         }
         let mut machine = Self {
             board,
@@ -312,7 +310,6 @@ impl Machine {
             capture,
             turns: Turns::default(),
             image,
-            retired_before: 0,
             resets: 0,
             wall: Duration::ZERO,
         };
@@ -538,13 +535,7 @@ impl Machine {
     /// Instructions retired by all vCPUs.
     #[must_use]
     pub fn retired(&self) -> u64 {
-        vcpu::retired(&self.cpus).wrapping_add(self.retired_before)
-    }
-
-    /// Instructions that vCPU `vcpu` has retired in this machine.
-    #[must_use]
-    pub fn retired_here(&self, vcpu: u32) -> Option<u64> {
-        self.cpus.get(vcpu as usize).map(|cpu| cpu.vcpu.retired())
+        vcpu::retired(&self.cpus)
     }
 
     /// The architectural state of vCPU `vcpu`.

@@ -18,11 +18,7 @@ use trine_devices::{LoadError, Saved};
 use trine_guest::{PAGE_SIZE, Ram, RamImage, VmTime};
 use trine_x86::CpuState;
 
-use crate::{
-    ClockKind, Machine, MachineError,
-    cpu_wires::CpuWires,
-    vcpu::{self, Turns},
-};
+use crate::{ClockKind, Machine, MachineError, cpu_wires::CpuWires, vcpu::Turns};
 
 /// How a machine is built, as far as another has to be built alike.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -55,6 +51,8 @@ pub(crate) struct CpuSaved {
     pub(crate) idle: bool,
     /// Its pins with the edges that it has not seen yet, and whether its bell has rung.
     pub(crate) wires: (u32, bool),
+    /// Instructions that it has retired.
+    pub(crate) retired: u64,
 }
 
 /// Something that came in at the serial port.
@@ -84,7 +82,6 @@ pub(crate) struct Parts {
     pub(crate) cpus: Vec<CpuSaved>,
     pub(crate) board: BoardSaved,
     pub(crate) turns: Turns,
-    pub(crate) retired: u64,
 }
 
 /// A machine at one time, see [`crate::Machine::save`]. Clones share their memory.
@@ -123,7 +120,12 @@ impl Snapshot {
     /// Instructions that all vCPUs had retired.
     #[must_use]
     pub fn retired(&self) -> u64 {
-        self.parts.retired
+        self.retired_by_cpu().fold(0, u64::saturating_add)
+    }
+
+    /// Instructions that each vCPU had retired.
+    pub fn retired_by_cpu(&self) -> impl Iterator<Item = u64> {
+        self.parts.cpus.iter().map(|cpu| cpu.retired)
     }
 
     /// Guest time.
@@ -198,16 +200,12 @@ impl Machine {
             let state = cpu.vcpu.state()?;
             cpu.vcpu.set_state(&state)?;
             let wires = self.board.cpu(id).map(CpuWires::save).unwrap_or_default();
-            cpus.push(CpuSaved { state, idle: cpu.idle, wires });
+            let retired = cpu.retired();
+            cpus.push(CpuSaved { state, idle: cpu.idle, wires, retired });
         }
         self.image.follow(&self.ram, other.map(Snapshot::ram));
-        let parts = Parts {
-            build: self.build(),
-            cpus,
-            board: self.board.save(),
-            turns: self.turns,
-            retired: self.retired(),
-        };
+        let parts =
+            Parts { build: self.build(), cpus, board: self.board.save(), turns: self.turns };
         Ok(Snapshot { parts, ram: self.image.clone() })
     }
 
@@ -232,12 +230,12 @@ impl Machine {
             // Who holds decoded code sees by its page's version what has changed, as after a DMA.
             cpu.vcpu.set_state(&saved.state)?;
             cpu.idle = saved.idle;
+            cpu.retired_before = saved.retired.wrapping_sub(cpu.vcpu.retired());
             if let Some(wires) = self.board.cpu(id) {
                 wires.load(saved.wires);
             }
         }
         self.turns = parts.turns;
-        self.retired_before = parts.retired.wrapping_sub(vcpu::retired(&self.cpus));
         Ok(())
     }
 
@@ -350,7 +348,6 @@ fn name(path: &[Step<'_>], parts: &Parts) -> String {
         }
         [Field("board"), rest @ ..] => ("the board's".to_owned(), rest),
         [Field("turns"), rest @ ..] => ("the turns'".to_owned(), rest),
-        [Field("retired")] => ("instructions retired".to_owned(), &[][..]),
         path => (String::new(), path),
     };
     let mut is_first = true;

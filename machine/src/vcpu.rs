@@ -38,9 +38,17 @@ pub(crate) struct Cpu {
     pub(crate) exits: ExitCounts,
     /// It has gone idle, and its bell has not rung since.
     pub(crate) idle: bool,
+    /// What it has retired more than the engine has counted (it wraps): in another machine, or when
+    /// it went here before.
+    pub(crate) retired_before: u64,
 }
 
 impl Cpu {
+    /// Instructions retired.
+    pub(crate) fn retired(&self) -> u64 {
+        self.vcpu.retired().wrapping_add(self.retired_before)
+    }
+
     /// Whether it halted for good: with interrupts off.
     fn is_off(&mut self) -> bool {
         self.vcpu.state().is_ok_and(|state| {
@@ -207,7 +215,7 @@ pub(crate) fn round_in_turns(
 
 /// Instructions retired by all vCPUs.
 pub(crate) fn retired(cpus: &[Cpu]) -> u64 {
-    cpus.iter().map(|cpu| cpu.vcpu.retired()).fold(0, u64::saturating_add)
+    cpus.iter().map(Cpu::retired).fold(0, u64::saturating_add)
 }
 
 /// One vCPU's turn, or what is left of it, or a step of time if all are idle.
