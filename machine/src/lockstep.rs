@@ -20,7 +20,7 @@ use std::{
 
 use crate::{Difference, Ending, Limits, Machine, MachineError, Snapshot};
 
-pub use command::{LockstepArgs, lockstep};
+pub use command::{LockstepArgs, lockstep, report};
 pub use reproduce::{Line, Reproducer};
 
 /// How long a machine runs before it is asked whether anything can still happen in it.

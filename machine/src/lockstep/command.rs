@@ -36,7 +36,7 @@ pub struct LockstepArgs {
     #[arg(long, value_name = "A,B", value_parser = engines)]
     pub engines: [EngineKind; 2],
     /// Compare every so many instructions.
-    #[arg(long, value_name = "N", default_value = "1000000")]
+    #[arg(long, value_name = "N", default_value = "4000000")]
     pub every: NonZeroU64,
     /// End after so many instructions.
     #[arg(long, value_name = "N")]
@@ -138,7 +138,7 @@ pub fn lockstep(
             let candidates = kinds.map(conform::one_of);
             let explained =
                 both.reproduce(&divergence, [&candidates[0], &candidates[1]]).map_err(failed)?;
-            print(&different(kinds.map(EngineKind::name), &divergence, &explained))?;
+            print(&report(kinds.map(EngineKind::name), &divergence, &explained))?;
             Ok(DIFFERENT)
         }
     }
@@ -228,8 +228,9 @@ fn same(engines: [EngineKind; 2], count: u64, ns: u64, stop: &Stop) -> String {
     format!("{a} and {b} are equal after {count} instructions, {seconds:.6} s: {end}\n")
 }
 
-/// What is said of a difference.
-fn different(engines: [&str; 2], divergence: &Divergence, explained: &Reproducer) -> String {
+/// A difference between two engines, for a person to read.
+#[must_use]
+pub fn report(engines: [&str; 2], divergence: &Divergence, explained: &Reproducer) -> String {
     let ([a, b], mut out) = (engines, String::new());
     let Divergence { before, piece, .. } = divergence;
     let (count, seconds) = (before.retired(), before.now().ns() as f64 / 1e9);

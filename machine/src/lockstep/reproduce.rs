@@ -42,7 +42,8 @@ pub struct Reproducer {
     pub code: Vec<Line>,
     /// An interrupt comes first, so the instruction that is executed is its handler's.
     pub interrupts: bool,
-    /// A vector with the first engine's result, and one with the second's; or why there are none.
+    /// Of the first instruction that the two engines do differently on a vector's stage: a vector
+    /// with the first one's result, and one with the second's; or why there are none.
     pub vectors: Result<[String; 2], String>,
 }
 
@@ -76,16 +77,18 @@ impl Lockstep {
                 None => (Vec::new(), "(no instruction that could be read)".to_owned()),
             };
             code.push(Line { vcpu: id, rip: state.rip, bytes, text });
-            if n == 0 {
-                vectors = lines(&scene, &model, candidates);
-            }
+            // One of a block may be wrong by itself, and was not translated alone.
+            let line = lines(&scene, &model, candidates);
             run(machine, 1)?;
             interrupted |= n == 0 && interrupts(machine) != before;
+            if vectors.is_err() {
+                vectors = line;
+            }
         }
-        if interrupted {
+        if interrupted && divergence.piece == 1 {
             vectors = Err("an interrupt comes first".to_owned());
-        } else if divergence.piece > 1 {
-            vectors = Err("it takes more than one instruction".to_owned());
+        } else if divergence.piece > 1 && vectors.is_err() {
+            vectors = Err("each instruction alone is right on a vector's stage".to_owned());
         }
         Ok(Reproducer { code, interrupts: interrupted, vectors })
     }
