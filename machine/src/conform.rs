@@ -230,9 +230,10 @@ fn tried(kind: EngineKind) -> Vec<Candidate> {
     }
 }
 
-/// How an engine is tried, if only one way is.
-pub(crate) fn one_of(kind: EngineKind) -> Candidate {
-    tried(kind).swap_remove(0)
+/// How an engine is tried with one instruction.
+pub(crate) fn alone(kind: EngineKind) -> Candidate {
+    let mut ways = tried(kind);
+    ways.swap_remove(ways.len() - 1)
 }
 
 /// Tells apart who is wrong, where the translator is.

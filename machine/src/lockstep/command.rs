@@ -135,7 +135,7 @@ pub fn lockstep(
             Ok(0)
         }
         Outcome::Different(divergence) => {
-            let candidates = kinds.map(conform::one_of);
+            let candidates = kinds.map(conform::alone);
             let explained =
                 both.reproduce(&divergence, [&candidates[0], &candidates[1]]).map_err(failed)?;
             print(&report(kinds.map(EngineKind::name), &divergence, &explained))?;
@@ -255,8 +255,9 @@ pub fn report(engines: [&str; 2], divergence: &Divergence, explained: &Reproduce
     if explained.interrupts {
         out += "  (an interrupt comes first)\n";
     }
-    for line in &explained.code {
-        let _ = writeln!(out, "  {line}");
+    for (n, line) in explained.code.iter().enumerate() {
+        let mark = if *piece > 1 && explained.wrong == Some(n) { '>' } else { ' ' };
+        let _ = writeln!(out, "{mark} {line}");
     }
     if explained.code.len() as u64 != *piece {
         let _ = writeln!(out, "  … {} more", piece - explained.code.len() as u64);

@@ -42,14 +42,16 @@ pub struct Reproducer {
     pub code: Vec<Line>,
     /// An interrupt comes first, so the instruction that is executed is its handler's.
     pub interrupts: bool,
-    /// Of the first instruction that the two engines do differently on a vector's stage: a vector
-    /// with the first one's result, and one with the second's; or why there are none.
+    /// The first of them that the two engines do differently on a vector's stage, by its number here.
+    pub wrong: Option<usize>,
+    /// A vector of it with the first engine's result, and one with the second's; or why there are
+    /// none.
     pub vectors: Result<[String; 2], String>,
 }
 
 impl Lockstep {
     /// Explains a difference that [`Lockstep::run`] found. `candidates` make engines as those of the
-    /// two machines, which translate, if they do, at once.
+    /// two machines; one that translates does so at once, and each instruction alone.
     ///
     /// # Errors
     /// If an engine or the host fails.
@@ -66,7 +68,8 @@ impl Lockstep {
             machine.cpus.iter().map(|cpu| cpu.vcpu.stats().interrupts).sum::<u64>()
         };
         let before = interrupts(machine);
-        let (mut code, mut vectors, mut interrupted) = (Vec::new(), Err(String::new()), false);
+        let (mut code, mut interrupted) = (Vec::new(), false);
+        let (mut vectors, mut wrong) = (Err(String::new()), None);
         for n in 0..divergence.piece.min(LISTED) {
             let id = vcpu(machine.turns.next);
             let state = machine.cpu_state(id)?;
@@ -83,14 +86,16 @@ impl Lockstep {
             interrupted |= n == 0 && interrupts(machine) != before;
             if vectors.is_err() {
                 vectors = line;
+                wrong = vectors.is_ok().then_some(code.len() - 1);
             }
         }
         if interrupted && divergence.piece == 1 {
+            wrong = None;
             vectors = Err("an interrupt comes first".to_owned());
         } else if divergence.piece > 1 && vectors.is_err() {
             vectors = Err("each instruction alone is right on a vector's stage".to_owned());
         }
-        Ok(Reproducer { code, interrupts: interrupted, vectors })
+        Ok(Reproducer { code, interrupts: interrupted, wrong, vectors })
     }
 }
 
