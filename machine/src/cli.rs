@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{ClockKind, EngineKind, Switch, conform::ConformArgs};
+use crate::{ClockKind, EngineKind, Switch, conform::ConformArgs, lockstep::LockstepArgs};
 
 /// A full-system x86 emulator: one PC, several ways to run it.
 ///
@@ -35,6 +35,8 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<String>,
     },
+    /// Run a guest on two engines in step, and find the first instruction at which they differ.
+    Lockstep(Box<LockstepArgs>),
     /// Run a conformance suite: prove that the CPU is right.
     Conform(Box<ConformArgs>),
 }

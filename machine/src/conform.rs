@@ -237,6 +237,12 @@ fn tried(kind: EngineKind) -> Vec<Candidate> {
     }
 }
 
+/// How an engine is tried with one instruction.
+pub(crate) fn alone(kind: EngineKind) -> Candidate {
+    let mut ways = tried(kind);
+    ways.swap_remove(ways.len() - 1)
+}
+
 /// Tells apart who is wrong, where the translator is.
 fn evaluator() -> Candidate {
     Candidate::new(EVALUATE, |ram| Ok(Arc::new(Translate::evaluated(ram)?.eager(BLOCK_INSNS))))

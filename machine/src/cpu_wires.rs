@@ -110,6 +110,28 @@ impl CpuWires {
         self.change(|w| w & !(EDGES | NMI_AGAIN | VECTOR));
     }
 
+    /// Its vCPU gets its turn, and looks at its pins: what was to end an earlier turn is void.
+    pub fn begin_turn(&self) {
+        let _ = self.kicker().take();
+    }
+
+    /// The pins with the edges that nobody has taken, and whether the bell has rung.
+    pub fn save(&self) -> (u32, bool) {
+        (self.word.load(Ordering::SeqCst), *self.lock())
+    }
+
+    /// Whether pins can be like that.
+    pub fn are_pins(word: u32) -> bool {
+        word & !(INTERRUPT | EDGES | A20_MASKED | NMI_AGAIN | TSCS_DIFFER | VECTOR) == 0
+    }
+
+    /// Replaces what [`CpuWires::save`] gave.
+    pub fn load(&self, (word, rung): (u32, bool)) {
+        self.word.store(word, Ordering::SeqCst);
+        self.begin_turn();
+        *self.lock() = rung;
+    }
+
     /// Makes `run` return, and wakes the thread.
     pub fn stop(&self) {
         self.end_turn();

@@ -10,6 +10,7 @@
 //! - [`Clock`] is guest time, from the host's clock or from executed instructions;
 //! - `vcpu` runs the vCPUs, each on its thread or all in turn;
 //! - `hop` moves a running machine to another engine;
+//! - a [`Snapshot`] is a machine at one time, [`lockstep`] two machines that are compared;
 //! - [`console`] and [`cli`] are the `trine` command's terminal and command line.
 #![forbid(unsafe_code)]
 
@@ -22,11 +23,13 @@ mod control;
 mod cpu_wires;
 mod engines;
 mod hop;
+pub mod lockstep;
 mod machine;
 pub mod pc;
 mod probe;
 mod random;
 mod serial;
+mod snapshot;
 mod start;
 mod stats;
 mod stolen;
@@ -41,4 +44,5 @@ pub use hop::{At, Schedule, Switch};
 pub use machine::{Config, Ending, Guest, Limits, Machine, MachineError};
 pub use probe::Probe;
 pub use serial::{Capture, Output, SerialInput};
+pub use snapshot::{Difference, Snapshot, SnapshotError};
 pub use stats::{ChipStats, EngineStats, ExitCounts, MachineStats, VcpuStats};

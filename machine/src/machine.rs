@@ -12,7 +12,7 @@ use trine_engine::{Engine, EngineError, TripleFault};
 use trine_firmware::{
     Boot, BootError, Entry, EntryMode, demo, linux, rom, rom_windows, waking_vector,
 };
-use trine_guest::{Gpa, Ram, RamError, VmTime};
+use trine_guest::{Gpa, Ram, RamError, RamImage, VmTime};
 use trine_x86::{Activity, CpuModel, CpuState, Feature};
 
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
     pc,
     random::Random,
     serial::Nobody,
+    snapshot::SnapshotError,
     start,
     stats::{ChipStats, History, VcpuStats},
     vcpu::{self, Cpu, Turns, Until},
@@ -86,6 +87,7 @@ impl Default for Config {
 const UNIX_2026: i64 = 1_767_225_600;
 
 /// What a machine boots.
+#[derive(Clone)]
 pub enum Guest {
     /// The guest that is built in.
     Demonstration,
@@ -216,6 +218,9 @@ pub enum MachineError {
     /// The engine fails.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// A snapshot does not fit the machine.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// The host fails.
     #[error("{0}")]
     Host(String),
@@ -241,7 +246,9 @@ pub struct Machine {
     end_on_halt: bool,
     capture: Capture,
     /// By [`ClockKind::Instructions`].
-    turns: Turns,
+    pub(crate) turns: Turns,
+    /// What RAM held when its dirty marks were last taken, which is nobody else's to do.
+    pub(crate) image: RamImage,
     resets: u64,
     pub(crate) wall: Duration,
     pub(crate) history: History,
@@ -264,6 +271,7 @@ impl Machine {
             _ => Vec::new(),
         };
         let ram = Arc::new(Ram::new(&pc::regions(config.memory, &rom))?);
+        let image = RamImage::new(&ram);
         let engine = engine(ram.clone())?;
         check_count(config.clock, engine.as_ref())?;
         let capture = Capture::default();
@@ -301,6 +309,7 @@ impl Machine {
             end_on_halt: config.end_on_halt,
             capture,
             turns: Turns::default(),
+            image,
             resets: 0,
             wall: Duration::ZERO,
             history: History::default(),
@@ -422,10 +431,7 @@ impl Machine {
     pub fn reset(&mut self) -> Result<(), MachineError> {
         self.resets += 1;
         self.engine.collect_dirty()?;
-        let zeros = [0; trine_guest::PAGE_SIZE as usize];
-        for page in self.ram.take_dirty() {
-            self.ram.store_bytes(page, &zeros);
-        }
+        self.image.go_to(&RamImage::new(&self.ram), &self.ram);
         self.start()
     }
 

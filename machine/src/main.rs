@@ -20,6 +20,7 @@ use trine_machine::{
     conform::conform,
     console::{self, Line, RawTerminal},
     create_best_engine, create_engine,
+    lockstep::lockstep,
 };
 use trine_x86::CpuModel;
 
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         }
         Some(Command::Probe { json }) => probe(json),
         Some(Command::Compare { .. }) => Err("trine compare is not available yet".into()),
+        Some(Command::Lockstep(args)) => lockstep(&args, guest, print),
         Some(Command::Conform(args)) => {
             conform(&args, print).map(|good| if good { 0 } else { BAD })
         }

@@ -57,7 +57,7 @@ mod tests {
             tscs.set(vcpu, ticks, &cpus);
             assert!(cpus.iter().all(|cpu| differ(cpu) == expected), "{vcpu} {ticks}");
             assert_eq!(kicker.is_raised(), before != expected, "{vcpu} {ticks}");
-            kicker.take();
+            let _ = kicker.take();
         }
     }
 }

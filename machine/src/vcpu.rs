@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::{Deserialize, Serialize};
 use trine_engine::{Budget, Exit, Stats, Vcpu};
 use trine_guest::VmTime;
 use trine_x86::{Activity, rflags};
@@ -39,16 +40,30 @@ pub(crate) struct Cpu {
     pub(crate) past: Stats,
     /// It has gone idle, and its bell has not rung since.
     pub(crate) idle: bool,
+    /// What it has retired more than the engine has counted (it wraps): in another machine, or when
+    /// it went here before.
+    pub(crate) retired_before: u64,
 }
 
 impl Cpu {
     pub(crate) fn new(vcpu: Box<dyn Vcpu>) -> Self {
-        Self { vcpu, exits: ExitCounts::default(), past: Stats::default(), idle: false }
+        Self {
+            vcpu,
+            exits: ExitCounts::default(),
+            past: Stats::default(),
+            idle: false,
+            retired_before: 0,
+        }
     }
 
     /// What it did on all engines that it ran on.
     pub(crate) fn stats(&self) -> Stats {
         stats::in_sequence(self.past, self.vcpu.stats())
+    }
+
+    /// Instructions retired, on the present engine.
+    pub(crate) fn retired(&self) -> u64 {
+        self.vcpu.retired().wrapping_add(self.retired_before)
     }
 
     /// Whether it halted for good: with interrupts off.
@@ -57,6 +72,16 @@ impl Cpu {
             state.rflags & rflags::IF == 0 && state.events.activity != Activity::WaitForStartup
         })
     }
+}
+
+/// Whose turn it is, by [`crate::ClockKind::Instructions`]. It is a part of the machine's state: a
+/// run that a caller's limit cuts in two is the same run.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub(crate) struct Turns {
+    /// The vCPU that is next, if it is not idle.
+    pub(crate) next: usize,
+    /// Instructions that are left of its turn, which a limit has cut; 0: its turn begins.
+    pub(crate) left: u64,
 }
 
 /// Until when a round goes on, if nothing else ends it.
@@ -181,16 +206,6 @@ fn stop_for(board: &Board, id: u32, exit: Exit) {
     }
 }
 
-/// Whose turn it is where the vCPUs run in turn.
-#[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Turns {
-    /// The vCPU that comes next.
-    next: usize,
-    /// The vCPU whose turn was cut short by somebody outside, and the instructions that it is still
-    /// to have: it goes on with them, so that no limit changes what the guest does.
-    rest: Option<(usize, u64)>,
-}
-
 /// A round in turns, on this thread.
 pub(crate) fn round_in_turns(
     board: &Board,
@@ -217,13 +232,12 @@ pub(crate) fn round_in_turns(
 
 /// Instructions retired by all vCPUs, on the present engine.
 pub(crate) fn retired(cpus: &[Cpu]) -> u64 {
-    cpus.iter().map(|cpu| cpu.vcpu.retired()).fold(0, u64::saturating_add)
+    cpus.iter().map(Cpu::retired).fold(0, u64::saturating_add)
 }
 
-/// One vCPU's turn, or a step of time if all are idle.
+/// One vCPU's turn, or what is left of it, or a step of time if all are idle.
 fn turn(board: &Board, cpus: &mut [Cpu], turns: &mut Turns, until: &Until<'_>) {
-    let rest = turns.rest.take();
-    if rest.is_none() {
+    if turns.left == 0 {
         board.poll_serial();
     }
     let due = board.advance();
@@ -234,28 +248,38 @@ fn turn(board: &Board, cpus: &mut [Cpu], turns: &mut Turns, until: &Until<'_>) {
         }
     }
     let count = cpus.len();
-    let whole = if count == 1 { LONE_TURN } else { TURN };
-    let (first, length) = rest.unwrap_or((turns.next, whole));
-    let Some(id) = (0..count).map(|n| (first + n) % count).find(|n| !cpus[*n].idle) else {
+    let Some(id) = (0..count).map(|n| (turns.next + n) % count).find(|n| !cpus[*n].idle) else {
         idle(board, due, until);
         return;
     };
-    turns.next = (id + 1) % count;
-    let length = due.map_or(length, |due| length.min(due.since(now))).max(1);
-    let end = now.after_ns(length);
+    let mut whole = if count == 1 { LONE_TURN } else { TURN };
+    if turns.left != 0 && id == turns.next {
+        whole = turns.left;
+    }
+    let whole = due.map_or(whole, |due| whole.min(due.since(now))).max(1);
+    let end = now.after_ns(whole);
     let guest = until.guest.map(|at| at.since(now));
     let retired = until.retired.map(|end| end.saturating_sub(retired(cpus)));
-    let left = [guest, retired].into_iter().flatten().fold(length, u64::min);
+    let left = [guest, retired].into_iter().flatten().fold(whole, u64::min);
     let left = NonZeroU64::new(left).unwrap_or(NonZeroU64::MIN);
     let cpu = &mut cpus[id];
+    if let Some(wires) = board.cpu(id as u32) {
+        wires.begin_turn();
+    }
+    if board.control().is_stopping() {
+        return;
+    }
     let before = cpu.vcpu.retired();
     board.clock().begin_turn(before);
     board.await_until(end);
     let exit = cpu.vcpu.run(Budget::Instructions(left));
-    let rest = length.saturating_sub(cpu.vcpu.retired() - before);
-    if matches!(exit, Ok(Exit::Budget | Exit::Kicked)) && rest > 0 && board.awaits(end) {
-        turns.rest = Some((id, rest));
-    }
+    // A limit, or somebody outside, may cut it; a chip that calls ends it.
+    let rest = whole.saturating_sub(cpu.vcpu.retired() - before);
+    let is_cut = matches!(exit, Ok(Exit::Budget | Exit::Kicked)) && board.awaits(end);
+    *turns = match rest {
+        rest if is_cut && rest > 0 => Turns { next: id, left: rest },
+        _ => Turns { next: (id + 1) % count, left: 0 },
+    };
     // Between turns nobody has to be stopped.
     board.await_until(VmTime::ZERO);
     board.clock().end_turn(cpu.vcpu.retired());

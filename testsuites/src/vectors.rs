@@ -29,6 +29,7 @@
 
 mod stage;
 pub(crate) mod text;
+mod transplant;
 pub(crate) mod window;
 
 use std::{
@@ -48,6 +49,7 @@ use crate::{Candidate, Suite, Tally};
 pub use stage::{NoBus, Stage};
 pub(crate) use text::GPR_NAMES;
 pub use text::{Fault, Mode, ParseError, Vector};
+pub use transplant::{Scene, record};
 
 /// Runs one vector; `Err` says what differs.
 ///

@@ -90,8 +90,8 @@ impl<T: Tier> InterpVcpu<T> {
         self.sample_pins();
         self.exec.core.renew_paravirtual();
         loop {
-            // A task switch that faulted in the new task, whose instruction has begun nowhere: no
-            // state can say that.
+            // A task switch that faulted in the new task, whose instruction has begun nowhere: it is
+            // no part of a state, so no exit leaves it behind.
             self.exec.core.deliver_raised()?;
             if self.kicker.is_raised() {
                 if self.kicker.take() {
