@@ -61,7 +61,7 @@ impl Core {
     }
 
     /// Tells the other vCPUs' clocks, through the bus, what this one's TSC is.
-    pub(crate) fn tell_tsc_offset(&self) {
+    pub fn tell_tsc_offset(&self) {
         if self.model.has(Feature::Kvmclock) {
             self.bus.set_tsc_offset(self.access(), self.msrs.tsc_offset);
         }
