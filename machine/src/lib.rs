@@ -15,6 +15,7 @@
 mod board;
 pub mod cli;
 mod clock;
+pub mod compare;
 pub mod conform;
 pub mod console;
 mod control;
@@ -27,6 +28,7 @@ mod random;
 mod serial;
 mod start;
 mod stats;
+mod stopwatch;
 mod vcpu;
 
 pub use board::Board;
@@ -36,4 +38,4 @@ pub use engines::{EngineKind, create as create_engine, create_best as create_bes
 pub use machine::{Config, Ending, Guest, Limits, Machine, MachineError};
 pub use probe::Probe;
 pub use serial::{Capture, Output, SerialInput};
-pub use stats::{ChipStats, ExitCounts, MachineStats, VcpuStats};
+pub use stats::{ChipStats, ExitCounts, MachineStats, Times, VcpuStats};

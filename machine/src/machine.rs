@@ -8,9 +8,9 @@ use std::{
 
 use thiserror::Error;
 use trine_devices::{Power, SerialPeer};
-use trine_engine::{Engine, EngineError, TripleFault};
+use trine_engine::{Engine, EngineError, EventCount, TripleFault};
 use trine_firmware::{
-    Boot, BootError, Entry, EntryMode, demo, linux, rom, rom_windows, waking_vector,
+    Boot, BootError, Entry, EntryMode, demo, linux, measure, rom, rom_windows, waking_vector,
 };
 use trine_guest::{Gpa, Ram, RamError, VmTime};
 use trine_x86::{Activity, CpuModel, CpuState, Feature};
@@ -22,8 +22,9 @@ use crate::{
     random::Random,
     serial::Nobody,
     start,
-    stats::{ChipStats, ExitCounts, VcpuStats},
-    vcpu::{self, Cpu, Until},
+    stats::{ChipStats, ExitCounts, Times, VcpuStats},
+    stopwatch,
+    vcpu::{self, Cpu, CpuTime, Until},
 };
 
 /// What a machine is made of.
@@ -54,6 +55,9 @@ pub struct Config {
     pub no_reboot: bool,
     /// What the clock shows at power-on, in seconds of Unix time.
     pub unix_seconds: i64,
+    /// Counts events by the instructions that cause them, and time by what it is spent on, for
+    /// [`MachineStats`]: each event then costs a little more.
+    pub count_events: bool,
     /// The seed of RDRAND by [`ClockKind::Instructions`].
     pub seed: u64,
 }
@@ -77,6 +81,7 @@ impl Default for Config {
             test_device: false,
             no_reboot: false,
             unix_seconds: UNIX_2026,
+            count_events: false,
             seed: 0,
         }
     }
@@ -89,6 +94,8 @@ const UNIX_2026: i64 = 1_767_225_600;
 pub enum Guest {
     /// The guest that is built in.
     Demonstration,
+    /// The built-in guest that measures what sensitive instructions cost.
+    Measurement,
     /// A kernel, of Linux or of the Multiboot kind, as files.
     Linux {
         /// The kernel.
@@ -280,14 +287,21 @@ impl Machine {
         let random = Random::new(config.clock, config.seed);
         let board = Arc::new(Board::new(ram.clone(), Clock::new(config.clock), random, parts));
         let model = config.cpu.with_cpus(config.cpus);
+        if config.count_events {
+            board.measure_time();
+        }
         let boot = boot(config.guest, &board, config.memory, config.cpus, &model)?;
         let mut cpus = Vec::new();
         for id in 0..config.cpus {
-            let vcpu = engine.create_vcpu(id, &model, board.clone())?;
+            let mut vcpu = engine.create_vcpu(id, &model, board.clone())?;
+            if config.count_events {
+                vcpu.count_events(stopwatch::host_ns);
+            }
             if let Some(wires) = board.cpu(id) {
                 wires.connect(vcpu.kicker());
             }
-            cpus.push(Cpu { vcpu, exits: ExitCounts::default(), idle: false });
+            let (exits, time) = (ExitCounts::default(), CpuTime::default());
+            cpus.push(Cpu { vcpu, exits, time, idle: false });
         }
         let mut machine = Self {
             board,
@@ -561,8 +575,16 @@ impl Machine {
     pub fn stats(&self, ending: Option<&Ending>) -> MachineStats {
         let vcpus: Vec<VcpuStats> = (0_u32..)
             .zip(&self.cpus)
-            .map(|(vcpu, cpu)| VcpuStats { vcpu, engine: cpu.vcpu.stats(), exits: cpu.exits })
+            .map(|(vcpu, cpu)| {
+                let (engine, devices) = (cpu.vcpu.stats(), self.board.device_time(vcpu));
+                let times = Times::of_vcpu(cpu.time, engine.making_ns, devices);
+                VcpuStats { vcpu, engine, exits: cpu.exits, times }
+            })
             .collect();
+        let mut times = vcpus.iter().fold(Times::default(), |sum, v| sum.plus(v.times));
+        times.devices += self.board.timer_time().as_secs_f64();
+        let events = self.cpus.iter().map(|cpu| cpu.vcpu.events());
+        let events = events.fold(Vec::new(), EventCount::merge);
         let total = vcpus.iter().map(|v| v.engine).reduce(trine_engine::Stats::plus);
         let (chips, unclaimed) = self.board.access_counts();
         let chips = chips.into_iter().map(|(chip, accesses)| ChipStats { chip, accesses });
@@ -581,7 +603,9 @@ impl Machine {
             instructions,
             mips: if wall_seconds > 0.0 { instructions as f64 / wall_seconds / 1e6 } else { 0.0 },
             resets: self.resets,
+            times,
             total: total.unwrap_or_default(),
+            events,
             vcpus,
             chips: chips.collect(),
             unclaimed,
@@ -621,6 +645,7 @@ fn boot(
     let mode = if model.has(Feature::Lm) { EntryMode::Long64 } else { EntryMode::Protected32 };
     Ok(match guest {
         Guest::Demonstration => demo::boot(&description)?,
+        Guest::Measurement => measure::boot(&description)?,
         Guest::Linux { kernel, initrd, append } => {
             linux(&kernel, initrd.as_deref(), &append, &description, mode)?
         }

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use trine_engine::{Budget, Exit, Vcpu};
+use trine_engine::{Budget, EngineError, Exit, Vcpu};
 use trine_guest::VmTime;
 use trine_x86::{Activity, rflags};
 
@@ -31,15 +31,32 @@ const CONDITION_PERIOD: Duration = Duration::from_millis(5);
 /// How long an idle machine that nothing will wake sleeps before it looks for input again.
 const IDLE_PERIOD: Duration = Duration::from_millis(20);
 
+/// Host time of a vCPU.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct CpuTime {
+    /// Inside of its engine.
+    pub(crate) running: Duration,
+    /// Asleep.
+    pub(crate) idle: Duration,
+}
+
 /// A vCPU with its exits counted.
 pub(crate) struct Cpu {
     pub(crate) vcpu: Box<dyn Vcpu>,
+    pub(crate) time: CpuTime,
     pub(crate) exits: ExitCounts,
     /// It has gone idle, and its bell has not rung since.
     pub(crate) idle: bool,
 }
 
 impl Cpu {
+    fn run(&mut self, budget: Budget) -> Result<Exit, EngineError> {
+        let start = Instant::now();
+        let exit = self.vcpu.run(budget);
+        self.time.running += start.elapsed();
+        exit
+    }
+
     /// Whether it halted for good: with interrupts off.
     fn is_off(&mut self) -> bool {
         self.vcpu.state().is_ok_and(|state| {
@@ -145,7 +162,7 @@ fn run_thread(board: &Board, id: u32, cpu: &mut Cpu, retired: Option<u64>, halt:
                 None => return board.stop(Cause::Condition(Reached::Instructions)),
             },
         };
-        match cpu.vcpu.run(budget) {
+        match cpu.run(budget) {
             Ok(exit) => {
                 cpu.exits.count(&exit);
                 match exit {
@@ -153,7 +170,11 @@ fn run_thread(board: &Board, id: u32, cpu: &mut Cpu, retired: Option<u64>, halt:
                     Exit::Halted if halt && cpu.is_off() => {
                         board.stop(Cause::Condition(Reached::Halt));
                     }
-                    Exit::Halted => wires.sleep(),
+                    Exit::Halted => {
+                        let start = Instant::now();
+                        wires.sleep();
+                        cpu.time.idle += start.elapsed();
+                    }
                     other => stop_for(board, id, other),
                 }
             }
@@ -211,7 +232,10 @@ fn turn(board: &Board, cpus: &mut [Cpu], next: &mut usize, until: &Until<'_>) {
     }
     let count = cpus.len();
     let Some(id) = (0..count).map(|n| (*next + n) % count).find(|n| !cpus[*n].idle) else {
+        let start = Instant::now();
         idle(board, due, until);
+        let slept = start.elapsed();
+        cpus.iter_mut().for_each(|cpu| cpu.time.idle += slept);
         return;
     };
     *next = (id + 1) % count;
@@ -226,7 +250,7 @@ fn turn(board: &Board, cpus: &mut [Cpu], next: &mut usize, until: &Until<'_>) {
     let cpu = &mut cpus[id];
     board.clock().begin_turn(cpu.vcpu.retired());
     board.await_until(now.after_ns(left.get()));
-    let exit = cpu.vcpu.run(Budget::Instructions(left));
+    let exit = cpu.run(Budget::Instructions(left));
     // Between turns nobody has to be stopped.
     board.await_until(VmTime::ZERO);
     board.clock().end_turn(cpu.vcpu.retired());
