@@ -144,7 +144,7 @@ fn milestones(comparison: &Comparison) -> Markup {
             "axis is logarithmic: the same distance is the same factor."
         }
         div.card {
-            (plot::timeline("milestones by engine", &lanes, words::seconds))
+            (plot::timeline("milestones by engine", &lanes))
             ol.marks { @for name in &names { li { (name) } } }
         }
     }

@@ -161,7 +161,7 @@ pub struct Lane<'a> {
 }
 
 /// Lanes with points over one logarithmic axis of time.
-pub fn timeline(label: &str, lanes: &[Lane<'_>], words: impl Fn(f64) -> String) -> Markup {
+pub fn timeline(label: &str, lanes: &[Lane<'_>]) -> Markup {
     const LANE: f64 = 56.0;
     let seconds = lanes.iter().flat_map(|lane| lane.points.iter().map(|point| point.2));
     let scale = Scale::decades(seconds, NAMES + 14.0, WIDE - NAMES - 44.0);
@@ -174,7 +174,7 @@ pub fn timeline(label: &str, lanes: &[Lane<'_>], words: impl Fn(f64) -> String) 
             @for tick in scale.ticks() {
                 @let x = px(scale.at(tick));
                 line.grid x1=(x) x2=(x) y1="0" y2=(px(bottom)) {}
-                text.tick x=(x) y=(px(bottom + 18.0)) text-anchor="middle" { (words(tick)) }
+                text.tick x=(x) y=(px(bottom + 18.0)) text-anchor="middle" { (short(tick * 1e9)) }
             }
             @for (n, lane) in lanes.iter().enumerate() {
                 @let y = LANE * (n as f64 + 0.5);
@@ -240,6 +240,7 @@ pub fn points(scale: &Scale, row: Option<&[(&str, &str, f64, String)]>, width: f
 /// A power of ten of nanoseconds.
 fn short(ns: f64) -> String {
     match ns {
+        _ if ns >= 1e9 => format!("{:.0} s", ns / 1e9),
         _ if ns >= 1e6 => format!("{:.0} ms", ns / 1e6),
         _ if ns >= 1e3 => format!("{:.0} \u{b5}s", ns / 1e3),
         _ if ns >= 1.0 => format!("{ns:.0} ns"),
