@@ -41,7 +41,7 @@ impl EngineKind {
             Self::Interp => None,
             Self::Translate if cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) => None,
             Self::Translate => Some("it makes no code for this host yet"),
-            Self::Kvm => Some("it is not built yet"),
+            Self::Kvm => kvm_missing(),
         }
     }
 
@@ -52,16 +52,41 @@ impl EngineKind {
     }
 }
 
+/// Why this host's KVM cannot run a PC. It is asked once.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn kvm_missing() -> Option<&'static str> {
+    static MISSING: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    MISSING.get_or_init(trine_kvm::missing).as_deref()
+}
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+fn kvm_missing() -> Option<&'static str> {
+    Some("it takes Linux on an x86-64 host")
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn kvm(ram: Arc<Ram>) -> Result<Arc<dyn Engine>, EngineError> {
+    Ok(Arc::new(trine_kvm::Kvm::new(ram)?))
+}
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+fn kvm(_: Arc<Ram>) -> Result<Arc<dyn Engine>, EngineError> {
+    unreachable!("it is missing on such a host")
+}
+
 /// An engine for the guest in `ram`.
 ///
 /// # Errors
 /// If this host does not have it.
 pub fn create(kind: EngineKind, ram: Arc<Ram>) -> Result<Arc<dyn Engine>, EngineError> {
     match kind.missing() {
-        None if kind == EngineKind::Translate => Ok(Arc::new(Translate::new(ram)?)),
-        None => Ok(Arc::new(Interp::new(ram))),
+        None => match kind {
+            EngineKind::Interp => Ok(Arc::new(Interp::new(ram))),
+            EngineKind::Translate => Ok(Arc::new(Translate::new(ram)?)),
+            EngineKind::Kvm => kvm(ram),
+        },
         Some(reason) => {
-            let reason = format!("{reason}; use --engine interp");
+            let reason = format!("{reason}; use --engine {}", EngineKind::best().name());
             Err(EngineError::Unavailable { engine: kind.name(), reason })
         }
     }

@@ -286,10 +286,10 @@ impl Machine {
         };
         let random = Random::new(config.clock, config.seed);
         let board = Arc::new(Board::new(ram.clone(), Clock::new(config.clock), random, parts));
-        let model = config.cpu.with_cpus(config.cpus);
         if config.count_events {
             board.measure_time();
         }
+        let model = engine.fit(config.cpu.with_cpus(config.cpus));
         let boot = boot(config.guest, &board, config.memory, config.cpus, &model)?;
         let mut cpus = Vec::new();
         for id in 0..config.cpus {

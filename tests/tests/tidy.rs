@@ -9,20 +9,31 @@ use std::{
 use syn::{spanned::Spanned, visit::Visit};
 
 /// Which of our crates each of our crates may depend on, tests apart.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("guest", &[]),
     ("softfloat", &[]),
     ("x86", &["softfloat", "guest"]),
     ("engine", &["x86", "guest"]),
     ("interp", &["engine", "x86", "guest"]),
     ("translate", &["interp", "engine", "x86", "guest"]),
+    ("kvm", &["interp", "engine", "x86", "guest"]),
     ("devices", &["guest"]),
     ("firmware", &["guest"]),
     ("native", &[]),
     ("testsuites", &["guest", "softfloat", "x86", "engine", "native"]),
     (
         "machine",
-        &["guest", "x86", "engine", "interp", "translate", "devices", "firmware", "testsuites"],
+        &[
+            "guest",
+            "x86",
+            "engine",
+            "interp",
+            "translate",
+            "kvm",
+            "devices",
+            "firmware",
+            "testsuites",
+        ],
     ),
     ("benches", &[]),
     (
@@ -34,6 +45,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
             "engine",
             "interp",
             "translate",
+            "kvm",
             "devices",
             "firmware",
             "testsuites",
@@ -43,7 +55,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
 ];
 
 /// Folders of crates that may contain `unsafe`; all others forbid it.
-const UNSAFE: [&str; 3] = ["guest", "cpu/translate", "testsuites/native"];
+const UNSAFE: [&str; 4] = ["guest", "cpu/translate", "cpu/kvm", "testsuites/native"];
 
 /// Lines of a file and of a function. Tables of equal rows are welcome beyond it: a file whose
 /// module documentation says that it is a table is exempt.

@@ -21,7 +21,7 @@ pub use trine_x86::{
     disassemble,
 };
 
-pub use kicker::Kicker;
+pub use kicker::{Kicker, Wake};
 pub use stats::Stats;
 
 /// A way to execute guests, bound to one machine's RAM.
@@ -30,6 +30,19 @@ pub trait Engine: Send + Sync {
     fn name(&self) -> &'static str;
     /// What it can and cannot do: data, so that nobody asks which engine it is.
     fn limits(&self) -> Limits;
+    /// The model cut down to what this engine can offer on this host; it says in the log what was
+    /// cut. All of a machine's vCPUs are made with the same model, on whatever engine.
+    fn fit(&self, model: CpuModel) -> CpuModel {
+        model
+    }
+    /// Brings RAM's marks of dirty pages up to date, between runs: for engines whose guests' stores
+    /// are not seen one by one.
+    ///
+    /// # Errors
+    /// If the host fails.
+    fn collect_dirty(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
     /// A vCPU in the reset state (SDM vol. 3A, table 10-1); vCPUs other than 0 wait for a start-up
     /// IPI.
     ///
@@ -138,6 +151,16 @@ pub enum EngineError {
         /// [`Engine::name`].
         engine: &'static str,
         /// What was asked for.
+        what: &'static str,
+        /// What the host says.
+        error: std::io::Error,
+    },
+    /// The host fails in what it was able to do before.
+    #[error("the {engine} engine fails: {what}: {error}")]
+    Failed {
+        /// [`Engine::name`].
+        engine: &'static str,
+        /// What it did.
         what: &'static str,
         /// What the host says.
         error: std::io::Error,

@@ -81,6 +81,11 @@ impl<T: Tier> InterpVcpu<T> {
         }
     }
 
+    /// The CPU, between runs: for an engine that has this one do what it cannot.
+    pub fn core_mut(&mut self) -> &mut Core {
+        &mut self.exec.core
+    }
+
     /// Runs until `end` instructions are retired in total.
     fn run_to(&mut self, end: u64) -> Result<Exit, TripleFault> {
         self.sample_pins();

@@ -20,9 +20,6 @@ use crate::{
     vector,
 };
 
-/// Ticks of the TSC for each nanosecond of guest time. A round figure keeps conversions exact.
-pub(crate) const TSC_TICKS_PER_NS: u64 = 1;
-
 /// Events that the core counts for statistics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
@@ -433,7 +430,7 @@ impl Core {
     /// The time-stamp counter.
     #[must_use]
     pub fn tsc(&self) -> u64 {
-        self.now().ns().wrapping_mul(TSC_TICKS_PER_NS).wrapping_add(self.msrs.tsc_offset)
+        self.model.tsc_ticks(self.now().ns()).wrapping_add(self.msrs.tsc_offset)
     }
 
     // Registers

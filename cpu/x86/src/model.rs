@@ -92,6 +92,9 @@ pub enum Feature {
     Pks,
 }
 
+/// The TSC's frequency unless the model says otherwise: a nanosecond is a tick.
+const TSC_HZ: u64 = 1_000_000_000;
+
 /// A CPU's identity and features.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CpuModel {
@@ -104,6 +107,7 @@ pub struct CpuModel {
     pub(crate) physical_bits: u8,
     pub(crate) max_leaf: u32,
     pub(crate) cpus: u32,
+    pub(crate) tsc_hz: u64,
 }
 
 /// Whose CPU it says it is. Where the makers differ in what instructions do, so does the model.
@@ -137,7 +141,10 @@ pub enum ModelError {
     #[error("there is no CPU feature '{0}' (features are spelled as QEMU does: sse4.2, -x2apic)")]
     UnknownFeature(String),
     /// No property has that name and can have that value.
-    #[error("'{0}' is none of vendor=GenuineIntel, vendor=AuthenticAMD and phys-bits=32 to 52")]
+    #[error(
+        "'{0}' is none of vendor=GenuineIntel, vendor=AuthenticAMD, phys-bits=32 to 52 and \
+         tsc-hz=1000000 to 10000000000"
+    )]
     BadValue(String),
     /// A feature without one that it builds on.
     #[error("the CPU feature '{0}' needs '{1}'")]
@@ -399,13 +406,24 @@ const fn model(
     max_leaf: u32,
 ) -> CpuModel {
     let vendor = Vendor::Intel;
-    CpuModel { name, features, family, model, stepping, vendor, physical_bits, max_leaf, cpus: 1 }
+    CpuModel {
+        name,
+        features,
+        family,
+        model,
+        stepping,
+        vendor,
+        physical_bits,
+        max_leaf,
+        cpus: 1,
+        tsc_hz: TSC_HZ,
+    }
 }
 
 impl CpuModel {
     /// The model called `name`, which may be followed by features to add or to take away, as in
-    /// `max,-x2apic,+monitor`; `vendor=AuthenticAMD` and `phys-bits=36` change the vendor and the
-    /// width of physical addresses.
+    /// `max,-x2apic,+monitor`; `vendor=AuthenticAMD`, `phys-bits=36` and `tsc-hz=2500000000` change
+    /// the vendor, the width of physical addresses and the TSC's frequency.
     ///
     /// # Errors
     /// If there is no such model or feature, or a feature lacks one that it builds on.
@@ -445,6 +463,10 @@ impl CpuModel {
             }
             "phys-bits" => {
                 self.physical_bits = value.parse().ok().filter(|bits| (32..=52).contains(bits))?;
+            }
+            "tsc-hz" => {
+                let possible = 1_000_000..=10_000_000_000;
+                self.tsc_hz = value.parse().ok().filter(|hz| possible.contains(hz))?;
             }
             _ => return None,
         }
@@ -498,6 +520,65 @@ impl CpuModel {
         u32::from(self.physical_bits)
     }
 
+    /// Ticks of the TSC in a second.
+    #[must_use]
+    pub fn tsc_hz(&self) -> u64 {
+        self.tsc_hz
+    }
+
+    /// The same CPU with a TSC of `hz` ticks in a second.
+    #[must_use]
+    pub fn with_tsc_hz(self, hz: u64) -> Self {
+        Self { tsc_hz: hz, ..self }
+    }
+
+    /// Whole ticks of the TSC in so many nanoseconds.
+    #[inline]
+    #[must_use]
+    pub fn tsc_ticks(&self, ns: u64) -> u64 {
+        match self.tsc_hz {
+            TSC_HZ => ns,
+            hz => (u128::from(ns) * u128::from(hz) / 1_000_000_000) as u64,
+        }
+    }
+
+    /// Nanoseconds until so many ticks of the TSC have passed.
+    #[must_use]
+    pub fn tsc_ns(&self, ticks: u64) -> u64 {
+        let ns = (u128::from(ticks) * 1_000_000_000).div_ceil(u128::from(self.tsc_hz));
+        u64::try_from(ns).unwrap_or(u64::MAX)
+    }
+
+    /// The same CPU with what `offered` keeps of its features, and without those that build on
+    /// what it does not; and which are gone.
+    #[must_use]
+    pub fn cut(self, offered: impl Fn(Feature) -> bool) -> (Self, Vec<Feature>) {
+        let mut model = self.clone();
+        for Row(feature, ..) in FEATURES.iter().filter(|row| !offered(row.0)) {
+            model.features &= !bit(*feature);
+        }
+        while let Some((f, _)) =
+            NEEDS.iter().find(|(f, needed)| model.has(*f) && !model.has(*needed))
+        {
+            model.features &= !bit(*f);
+        }
+        let gone = FEATURES.iter().map(|row| row.0).filter(|f| self.has(*f) && !model.has(*f));
+        let gone = gone.collect();
+        (model, gone)
+    }
+
+    /// The same CPU with physical addresses of at most so many bits.
+    #[must_use]
+    pub fn with_physical_bits_of(self, most: u32) -> Self {
+        Self { physical_bits: self.physical_bits.min(most as u8), ..self }
+    }
+
+    /// The highest basic leaf of CPUID.
+    #[must_use]
+    pub fn max_leaf(&self) -> u32 {
+        self.max_leaf
+    }
+
     /// The features that one of CPUID's words reports.
     pub(crate) fn word(&self, word: Word) -> u32 {
         let here = FEATURES.iter().filter(|row| row.2 == word && self.has(row.0));
@@ -506,6 +587,26 @@ impl CpuModel {
 }
 
 impl Feature {
+    /// Where CPUID reports it: leaf, subleaf, register (EAX, EBX, ECX, EDX from 0) and bit.
+    #[must_use]
+    pub fn place(self) -> (u32, u32, usize, u32) {
+        let row = FEATURES.iter().find(|row| row.0 == self);
+        let (leaf, subleaf, register) = match row.map(|row| row.2) {
+            Some(W::L1Ecx) => (1, 0, 2),
+            Some(W::L1Edx) => (1, 0, 3),
+            Some(W::L6Eax) => (6, 0, 0),
+            Some(W::L7Ebx) => (7, 0, 1),
+            Some(W::L7Ecx) => (7, 0, 2),
+            Some(W::L7Edx) => (7, 0, 3),
+            Some(W::L71Eax) => (7, 1, 0),
+            Some(W::LdEax) => (0xd, 1, 0),
+            Some(W::X1Ecx) => (0x8000_0001, 0, 2),
+            Some(W::X1Edx) => (0x8000_0001, 0, 3),
+            Some(W::X7Edx) | None => (0x8000_0007, 0, 3),
+        };
+        (leaf, subleaf, register, row.map_or(0, |row| u32::from(row.3)))
+    }
+
     /// Its name, as QEMU spells it.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -93,7 +93,7 @@ fn time(comparison: &Comparison) -> Markup {
         (milestones(comparison))
         h3 { "Where the time went" }
         p {
-            "Shares of the vCPUs' time on the host. An interpreter and a translator must both read "
+            "Shares of the vCPUs\u{2019} time on the host. An interpreter and a translator must both read "
             "guest code before they can run it; a translator pays more for each piece once, and then "
             "runs it many times. A chip costs the same under every engine, so the faster the engine, "
             "the larger its share. Time asleep, waiting for a timer or a key, no engine can shorten."
@@ -140,12 +140,31 @@ fn milestones(comparison: &Comparison) -> Markup {
     html! {
         h3 { "Milestones" }
         p {
-            "When what appeared on the serial port, in seconds since the machine was switched on. The "
-            "axis is logarithmic: the same distance is the same factor."
+            "When what appeared on the serial port, since the machine was switched on."
         }
         div.card {
             (plot::timeline("milestones by engine", &lanes))
-            ol.marks { @for name in &names { li { (name) } } }
+            (milestone_table(comparison, &names))
+        }
+    }
+}
+
+fn milestone_table(comparison: &Comparison, names: &[&str]) -> Markup {
+    let at = |run: &EngineRun, name: &str| {
+        let milestone = run.milestones.iter().find(|m| m.name == name);
+        milestone.map_or_else(|| "\u{2013}".into(), |m| words::seconds(m.seconds))
+    };
+    html! {
+        table {
+            thead { tr { th { "" } @for (run, _) in comparison.ran() { th { (run.engine) } } } }
+            tbody {
+                @for (n, name) in names.iter().enumerate() {
+                    tr {
+                        td { (n + 1) ". " (name) }
+                        @for (run, _) in comparison.ran() { td { (at(run, name)) } }
+                    }
+                }
+            }
         }
     }
 }
@@ -190,13 +209,13 @@ fn speed(comparison: &Comparison) -> Markup {
                 |s| s.total.blocks_made + s.total.translations))
             (small("Bytes of host code", "What the translator wrote; the others write none.",
                 |s| s.total.code_bytes))
-            (small("TLB misses", "Walks of the guest's page tables, in software.",
+            (small("TLB misses", "Walks of the guest\u{2019}s page tables, in software.",
                 |s| s.total.tlb_misses))
             (small("Code that changed", "Blocks and translations dropped: the guest wrote over them.",
                 |s| s.total.blocks_stale + s.total.translations_stale))
             (small("Interrupts", "A slower engine boots longer, so its timer ticks more often.",
                 |s| s.total.interrupts))
-            (small("Page faults and exceptions", "Delivered to the guest's own handlers.",
+            (small("Page faults and exceptions", "Delivered to the guest\u{2019}s own handlers.",
                 |s| s.total.exceptions))
         }
     }

@@ -46,10 +46,17 @@ impl Scale {
         self.left + self.width * ((v - self.low) / (self.high - self.low)).clamp(0.0, 1.0)
     }
 
-    /// The powers of ten of a logarithmic scale.
+    /// The powers of ten of a logarithmic scale; round steps of a linear one, at most ten.
     pub fn ticks(&self) -> Vec<f64> {
-        let (low, high) = (self.low as i32, self.high as i32);
-        (low..=high).filter(|_| self.is_log).map(|power| 10_f64.powi(power)).collect()
+        if self.is_log {
+            let (low, high) = (self.low as i32, self.high as i32);
+            return (low..=high).map(|power| 10_f64.powi(power)).collect();
+        }
+        let decade = 10_f64.powf(self.high.log10().floor());
+        let step = [0.1, 0.2, 0.5, 1.0].map(|part| part * decade);
+        let step = step.into_iter().find(|step| self.high / step <= 10.0).unwrap_or(decade);
+        let steps = (self.high / step + 1e-9) as u32;
+        (0..=steps).map(|n| f64::from(n) * step).collect()
     }
 }
 
@@ -160,11 +167,14 @@ pub struct Lane<'a> {
     pub points: Vec<(usize, &'a str, f64, String)>,
 }
 
-/// Lanes with points over one logarithmic axis of time.
+/// Lanes with points over one axis of time: logarithmic, unless that were a single decade.
 pub fn timeline(label: &str, lanes: &[Lane<'_>]) -> Markup {
-    const LANE: f64 = 56.0;
-    let seconds = lanes.iter().flat_map(|lane| lane.points.iter().map(|point| point.2));
-    let scale = Scale::decades(seconds, NAMES + 14.0, WIDE - NAMES - 44.0);
+    const LANE: f64 = 88.0;
+    let seconds = || lanes.iter().flat_map(|lane| lane.points.iter().map(|point| point.2));
+    let (left, width) = (NAMES + 14.0, WIDE - NAMES - 44.0);
+    let decades = Scale::decades(seconds(), left, width);
+    let is_narrow = decades.ticks().len() <= 2;
+    let scale = if is_narrow { Scale::linear(seconds(), left, width) } else { decades };
     let bottom = LANE * lanes.len() as f64;
     frame(
         WIDE,
@@ -203,7 +213,8 @@ fn apart<'a>(lane: &'a Lane<'a>, scale: &Scale) -> Vec<(f64, f64, &'a Point<'a>)
         let near = |dy: f64, places: &[(f64, f64, &Point<'a>)]| {
             places.iter().any(|place| (place.0 - x).abs() < 19.0 && (place.1 - dy).abs() < 10.0)
         };
-        let dy = [0.0, -17.0, 17.0].into_iter().find(|dy| !near(*dy, &places)).unwrap_or(0.0);
+        let dys = [0.0, -17.0, 17.0, -34.0, 34.0];
+        let dy = dys.into_iter().find(|dy| !near(*dy, &places)).unwrap_or(0.0);
         places.push((x, dy, point));
     }
     places
@@ -237,15 +248,17 @@ pub fn points(scale: &Scale, row: Option<&[(&str, &str, f64, String)]>, width: f
     }
 }
 
-/// A power of ten of nanoseconds.
+/// Nanoseconds, as an axis says it.
 fn short(ns: f64) -> String {
-    match ns {
-        _ if ns >= 1e9 => format!("{:.0} s", ns / 1e9),
-        _ if ns >= 1e6 => format!("{:.0} ms", ns / 1e6),
-        _ if ns >= 1e3 => format!("{:.0} \u{b5}s", ns / 1e3),
-        _ if ns >= 1.0 => format!("{ns:.0} ns"),
-        _ => format!("{ns} ns"),
-    }
+    let (by, unit) = match ns {
+        _ if ns >= 1e9 => (1e9, "s"),
+        _ if ns >= 1e6 => (1e6, "ms"),
+        _ if ns >= 1e3 => (1e3, "\u{b5}s"),
+        _ if ns > 0.0 => (1.0, "ns"),
+        _ => return "0".into(),
+    };
+    // At most two decimals, and none that are 0.
+    format!("{} {unit}", (ns / by * 100.0).round() / 100.0)
 }
 
 #[cfg(test)]
@@ -258,6 +271,8 @@ mod tests {
         assert_eq!((linear.at(0.0), linear.at(2.0), linear.at(4.0)), (100.0, 200.0, 300.0));
         let decades = Scale::decades([0.5, 90.0], 0.0, 300.0);
         assert_eq!(decades.ticks(), [0.1, 1.0, 10.0, 100.0]);
+        assert_eq!(linear.ticks(), [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0]);
+        assert_eq!([0.1, 500.0, 1e6, 2.5e9].map(short), ["0.1 ns", "500 ns", "1 ms", "2.5 s"]);
         assert!((decades.at(1.0) - 100.0).abs() < 1e-9 && decades.at(0.0) == 0.0);
         let nothing = Scale::decades([], 0.0, 10.0);
         assert!(nothing.at(1.0).is_finite());

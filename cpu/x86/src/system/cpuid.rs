@@ -7,9 +7,7 @@ use crate::{
     Core, CpuModel, Feature, Insn, Raised, cr4,
     insn::Width,
     model::{Vendor, Word},
-    system::msr::{
-        APIC_ENABLE, CRYSTAL_HZ, MISC_LIMIT_CPUID, MISC_MONITOR, MISC_XD_DISABLE, TSC_HZ,
-    },
+    system::msr::{APIC_ENABLE, CRYSTAL_HZ, MISC_LIMIT_CPUID, MISC_MONITOR, MISC_XD_DISABLE},
     xsave::{self, COMPONENTS},
 };
 
@@ -101,11 +99,12 @@ impl CpuModel {
             7 if subleaf == 1 => [self.word(Word::L71Eax), 0, 0, 0],
             0xb => self.leaf_b(subleaf, id),
             0xd => self.leaf_d(subleaf),
-            0x15 if self.has(Feature::Tsc) => {
-                [1, (TSC_HZ / CRYSTAL_HZ) as u32, CRYSTAL_HZ as u32, 0]
+            // Any other ratio would overflow the 32 bits in which kernels multiply.
+            0x15 if self.has(Feature::Tsc) && self.tsc_hz() % CRYSTAL_HZ == 0 => {
+                [1, (self.tsc_hz() / CRYSTAL_HZ) as u32, CRYSTAL_HZ as u32, 0]
             }
             0x16 => {
-                let mhz = (TSC_HZ / 1_000_000) as u32;
+                let mhz = (self.tsc_hz() / 1_000_000) as u32;
                 [mhz, mhz, 100, 0]
             }
             HYPERVISOR => vendor(HYPERVISOR, *b"TrineTrine\0\0"),

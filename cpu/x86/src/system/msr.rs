@@ -3,12 +3,10 @@
 //! Source: SDM vol. 4, chapter 2; vol. 3A, sections 11.5 and 12.11 for the checks of PAT and MTRRs.
 
 use crate::{
-    Core, CpuModel, Feature as F, Insn, Raised, Seg, Vendor, core::TSC_TICKS_PER_NS, cr0, efer,
+    Core, CpuModel, Feature as F, Insn, MsrFault as Refused, Raised, Seg, Vendor, cr0, efer,
     insn::Width, msr, segment::is_canonical,
 };
 
-/// Ticks of the TSC per second.
-pub(crate) const TSC_HZ: u64 = TSC_TICKS_PER_NS * 1_000_000_000;
 /// The crystal that CPUID leaf 15h reports: the clock of the local APIC's timer.
 pub const CRYSTAL_HZ: u64 = 1_000_000_000;
 /// IA32_APIC_BASE: the local APIC is enabled.
@@ -72,9 +70,6 @@ pub(crate) fn misc_enable_at_reset(model: &CpuModel) -> u64 {
     1 | MISC_FIXED | if model.has(F::Monitor) { MISC_MONITOR } else { 0 }
 }
 
-/// There is no such register, or the value sets reserved bits: #GP(0).
-struct Refused;
-
 /// RDMSR.
 pub(crate) fn rdmsr(core: &mut Core, _: &Insn) -> Result<(), Raised> {
     core.require_cpl0()?;
@@ -132,7 +127,11 @@ impl Core {
         }
     }
 
-    fn read_msr(&self, number: u32) -> Result<u64, Refused> {
+    /// What RDMSR of register `number` gives.
+    ///
+    /// # Errors
+    /// If it raises #GP(0).
+    pub fn read_msr(&self, number: u32) -> Result<u64, Refused> {
         if !self.has_msr(number) {
             return Err(Refused);
         }
@@ -185,7 +184,11 @@ impl Core {
         })
     }
 
-    fn write_msr(&mut self, number: u32, value: u64) -> Result<(), Refused> {
+    /// WRMSR of register `number`.
+    ///
+    /// # Errors
+    /// If it raises #GP(0).
+    pub fn write_msr(&mut self, number: u32, value: u64) -> Result<(), Refused> {
         if !self.has_msr(number) {
             return Err(Refused);
         }
@@ -304,7 +307,7 @@ impl Core {
         }
         let deadline = (number == msr::TSC_DEADLINE && value != 0).then(|| {
             let ahead = value.saturating_sub(self.tsc());
-            self.now().after_ns(ahead.div_ceil(TSC_TICKS_PER_NS))
+            self.now().after_ns(self.model.tsc_ns(ahead))
         });
         self.bus.write_msr(self.access(), number, value, deadline).map_err(|_| Refused)
     }

@@ -65,7 +65,7 @@ fn popek_and_goldberg() -> Markup {
             li {
                 code { "SGDT" } " stores where the table of descriptors is. In ring 3 it worked without a "
                 "trap, and gave the guest the address of the " em { "host\u{2019}s" } " table instead of "
-                "its own. (Since 2017 CPUs can forbid it: UMIP.)"
+                "its own. (Later CPUs can forbid it: UMIP.)"
             }
         }
     }
@@ -76,8 +76,8 @@ fn before_hardware(comparison: &Comparison) -> Markup {
         h3 { "Two ways round: emulate everything, or translate" }
         p {
             "An interpreter does not care. It executes all instructions itself, so it has no sensitive "
-            "ones: the privileged column above costs it little more than the innocuous one, and the "
-            "innocuous one costs it dear."
+            "ones: the privileged rows above cost it little more than the innocuous ones, and the "
+            "innocuous ones cost it dear."
             (ratio(comparison, "interp"))
         }
         p {
@@ -117,8 +117,8 @@ fn hardware(comparison: &Comparison) -> Markup {
             "VT-x (2005) and AMD-V (2006) mend the theorem\u{2019}s premise in another way: not by making "
             "17 instructions privileged, but by a new mode beside the rings. In guest mode ring 0 is a "
             "real ring 0, and the monitor chooses what leaves it. POPF and SGDT then work on the "
-            "guest\u{2019}s own state and need no exit; CPUID always exits; HLT, IN, OUT, RDMSR, WRMSR "
-            "and MOV to CR3 exit if the monitor wants it. With nested paging (2008) the CPU walks two "
+            "guest\u{2019}s own state and need no exit; CPUID exits; HLT, IN, OUT, RDMSR, WRMSR "
+            "and MOV to CR3 do if the monitor wants it. With nested paging (2007 and 2008) the CPU walks two "
             "sets of tables by itself, and MOV to CR3, INVLPG and the guest\u{2019}s own page faults do "
             "not concern the monitor any more. What is left is what an exit costs: the CPU saves one "
             "world and loads another, some thousand cycles with the monitor\u{2019}s own work, and an "

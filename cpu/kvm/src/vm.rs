@@ -1,0 +1,142 @@
+//! A machine in KVM: its memory slots, and what all its vCPUs share.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+use kvm_bindings::{
+    KVM_CAP_X86_USER_SPACE_MSR, KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY,
+    KVM_MSR_EXIT_REASON_FILTER, KVM_MSR_EXIT_REASON_INVAL, KVM_MSR_EXIT_REASON_UNKNOWN,
+    kvm_enable_cap, kvm_userspace_memory_region,
+};
+use kvm_ioctls::VmFd;
+use trine_engine::{Bus, CpuModel, Engine, EngineError, Limits, Vcpu};
+use trine_guest::{Ram, RegionKind};
+
+use crate::{NAME, cpuid, dirty, host::Host, kick, msrs, tsc, vcpu::KvmVcpu};
+
+/// Where Intel's CPUs want three pages for a task state segment in real mode, and KVM an identity
+/// page table: below the ROM, where the board has neither memory nor devices.
+const TSS_ADDRESS: usize = 0xfeff_d000;
+const IDENTITY_MAP: u64 = 0xfeff_c000;
+
+/// The engine.
+pub struct Kvm {
+    pub(crate) vm: Arc<Vm>,
+}
+
+/// What all vCPUs share.
+pub(crate) struct Vm {
+    pub(crate) fd: VmFd,
+    pub(crate) host: Host,
+    pub(crate) ram: Arc<Ram>,
+    /// Whether KVM logs the pages that guests store to.
+    pub(crate) logs: Mutex<bool>,
+}
+
+/// The host refuses at the outset.
+pub(crate) fn refused(what: &'static str, error: kvm_ioctls::Error) -> EngineError {
+    EngineError::Refused { engine: NAME, what, error: io::Error::from_raw_os_error(error.errno()) }
+}
+
+/// The host fails later.
+pub(crate) fn failed(what: &'static str, errno: i32) -> EngineError {
+    EngineError::Failed { engine: NAME, what, error: io::Error::from_raw_os_error(errno) }
+}
+
+impl Kvm {
+    /// An engine for the guest in `ram`.
+    ///
+    /// # Errors
+    /// If the host has no KVM that will do, or refuses something.
+    pub fn new(ram: Arc<Ram>) -> Result<Self, EngineError> {
+        let host =
+            Host::open().map_err(|reason| EngineError::Unavailable { engine: NAME, reason })?;
+        kick::install_handler().map_err(|error| EngineError::Refused {
+            engine: NAME,
+            what: "a signal handler",
+            error,
+        })?;
+        let fd = host.kvm.create_vm().map_err(|e| refused("a virtual machine", e))?;
+        let exits =
+            KVM_MSR_EXIT_REASON_FILTER | KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN;
+        let mut cap = kvm_enable_cap { cap: KVM_CAP_X86_USER_SPACE_MSR, ..Default::default() };
+        cap.args[0] = u64::from(exits);
+        fd.enable_cap(&cap).map_err(|e| refused("exits for MSRs", e))?;
+        msrs::filter(&fd)?;
+        // Only Intel's CPUs want them, and only some.
+        if let Err(e) = fd.set_identity_map_address(IDENTITY_MAP) {
+            log::debug!("no identity map address: {e}");
+        }
+        if let Err(e) = fd.set_tss_address(TSS_ADDRESS) {
+            log::debug!("no TSS address: {e}");
+        }
+        let vm = Vm { fd, host, ram, logs: Mutex::new(false) };
+        vm.set_slots(false)?;
+        Ok(Self { vm: Arc::new(vm) })
+    }
+
+    pub(crate) fn create(
+        &self,
+        id: u32,
+        model: &CpuModel,
+        bus: Arc<dyn Bus>,
+    ) -> Result<KvmVcpu, EngineError> {
+        KvmVcpu::new(self.vm.clone(), id, model, bus)
+    }
+}
+
+impl Vm {
+    /// Registers RAM's regions, or changes whether their dirty pages are logged.
+    pub(crate) fn set_slots(&self, log: bool) -> Result<(), EngineError> {
+        for (slot, (region, offset)) in (0..).zip(self.ram.regions()) {
+            let rom = if region.kind == RegionKind::Rom { KVM_MEM_READONLY } else { 0 };
+            let log = if log { KVM_MEM_LOG_DIRTY_PAGES } else { 0 };
+            let region = kvm_userspace_memory_region {
+                slot,
+                flags: rom | log,
+                guest_phys_addr: region.start.0,
+                memory_size: region.len,
+                userspace_addr: self.ram.host_address() as u64 + offset,
+            };
+            // SAFETY: the region lies in RAM's mapping, which `self.ram` keeps as long as the
+            // virtual machine; all others access it as memory that anybody may change.
+            unsafe { self.fd.set_user_memory_region(region) }
+                .map_err(|e| refused("a memory slot", e))?;
+        }
+        Ok(())
+    }
+}
+
+impl Engine for Kvm {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { counts_instructions: false, deterministic: false }
+    }
+
+    fn fit(&self, model: CpuModel) -> CpuModel {
+        tsc::fit(&self.vm, cpuid::fit(&self.vm.host, model))
+    }
+
+    fn collect_dirty(&self) -> Result<(), EngineError> {
+        dirty::collect(&self.vm)
+    }
+
+    fn create_vcpu(
+        &self,
+        id: u32,
+        model: &CpuModel,
+        bus: Arc<dyn Bus>,
+    ) -> Result<Box<dyn Vcpu>, EngineError> {
+        if self.fit(model.clone()) != *model {
+            let reason = "the CPU model has what this host's KVM does not offer (take it away as in \
+                 --cpu max,-name, or begin the run with --engine kvm)";
+            return Err(EngineError::Unavailable { engine: NAME, reason: reason.to_owned() });
+        }
+        Ok(Box::new(self.create(id, model, bus)?))
+    }
+}
