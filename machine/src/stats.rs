@@ -17,7 +17,7 @@
 //! | `chips` | [`ChipStats`]: accesses to each chip |
 //!
 //! `times` and `events` are only filled where a run asks for them ([`crate::Config::count_events`]):
-//! an event then costs some nanoseconds more, and nothing else does.
+//! an event then costs some tens of nanoseconds more, and nothing else does.
 
 use std::time::Duration;
 
