@@ -5,6 +5,7 @@
 
 mod addr;
 mod granule;
+mod image;
 mod ram;
 mod share;
 mod time;
@@ -12,6 +13,7 @@ mod word;
 
 pub use addr::Gpa;
 pub use granule::{CodeNear, GRANULE_SIZE, Marked};
+pub use image::{Page, RamImage};
 pub use ram::{PAGE_SIZE, Ram, RamError, Region, RegionKind, Spot};
 pub use share::RamShare;
 pub use time::VmTime;

@@ -16,7 +16,8 @@ use std::{
 };
 
 use trine_devices::{
-    Ack, Backplane, Cx, DeliveryMode, Destination, Message, Ports, Power, Signal, TriggerMode,
+    Ack, Backplane, Cx, DeliveryMode, Destination, Message, Ports, Power, Saved, Signal,
+    TriggerMode,
 };
 use trine_engine::{Access, Bus, MsrFault, Pins};
 use trine_guest::{Gpa, Ram, VmTime};
@@ -29,7 +30,10 @@ use crate::{
     pc::{self, Chip, Chips, NETS, Sink, Wire},
     random::Random,
     serial::SerialInput,
+    snapshot::{BoardSaved, Incoming, SnapshotError},
+    stolen,
     stopwatch::Stopwatch,
+    tscs::Tscs,
 };
 
 /// Serial input that waits for room in the UART; more is not taken.
@@ -38,13 +42,6 @@ const INPUT_MAX: usize = 4096;
 const MMIO_PIECE: usize = 16;
 /// "Never", as a time.
 const NEVER: u64 = u64::MAX;
-
-/// A serial byte, or a break.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Incoming {
-    Byte(u8),
-    Break,
-}
 
 /// What the lock guards.
 struct State {
@@ -78,6 +75,9 @@ pub struct Board {
     cpus: Vec<CpuWires>,
     control: Control,
     random: Random,
+    /// What the clock showed at guest time 0.
+    wall_clock: Duration,
+    tscs: Tscs,
     debug_exit: Option<u16>,
     post_port: Option<u16>,
     /// The next time at which a chip wants to be woken, in nanoseconds, or [`NEVER`].
@@ -97,6 +97,7 @@ impl Board {
     pub(crate) fn new(ram: Arc<Ram>, clock: Clock, random: Random, parts: pc::Parts) -> Self {
         let backplane = Backplane::default();
         let (cpus, debug_exit, post_port) = (parts.cpus, parts.debug_exit, parts.post_port);
+        let wall_clock = Duration::from_secs(parts.unix_seconds.max(0) as u64);
         let state = State {
             chips: Chips::new(parts, &backplane),
             backplane,
@@ -117,6 +118,8 @@ impl Board {
             cpus: std::iter::repeat_with(CpuWires::default).take(cpus as usize).collect(),
             control: Control::default(),
             random,
+            wall_clock,
+            tscs: Tscs::new(cpus),
             debug_exit,
             post_port,
             next_due: AtomicU64::new(NEVER),
@@ -235,6 +238,11 @@ impl Board {
         self.device_times.iter().for_each(Stopwatch::switch_on);
     }
 
+    /// Whether it is: then events are counted too.
+    pub(crate) fn measures_time(&self) -> bool {
+        self.device_times.iter().any(Stopwatch::is_on)
+    }
+
     /// Time that vCPU `vcpu` has spent in the chips, if it is measured.
     pub(crate) fn device_time(&self, vcpu: u32) -> Duration {
         self.device_times.get(vcpu as usize).map_or(Duration::ZERO, Stopwatch::total)
@@ -305,6 +313,11 @@ impl Board {
         self.awaited.store(until.ns(), Ordering::SeqCst);
     }
 
+    /// Whether that is still so, and no chip has asked for an earlier call since.
+    pub(crate) fn awaits(&self, until: VmTime) -> bool {
+        self.awaited.load(Ordering::SeqCst) == until.ns()
+    }
+
     /// Accesses by chip, and those that no chip answered.
     pub(crate) fn access_counts(&self) -> (Vec<(&'static str, u64)>, u64) {
         let mut state = self.lock();
@@ -316,6 +329,49 @@ impl Board {
             }
         }
         (counts, state.unclaimed)
+    }
+
+    /// The chips' states, and the board's own.
+    pub(crate) fn save(&self) -> BoardSaved {
+        let mut state = self.lock();
+        BoardSaved {
+            now: self.clock.now(),
+            devices: state.save_chips(),
+            wires: state.wires.to_vec(),
+            nets: state.nets.to_vec(),
+            incoming: state.incoming.iter().copied().collect(),
+            random: self.random.save(),
+        }
+    }
+
+    /// Replaces them, while the machine stands.
+    ///
+    /// # Errors
+    /// If they do not fit this board; it is then as it was.
+    pub(crate) fn load(&self, saved: &BoardSaved) -> Result<(), SnapshotError> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let wires = saved.wires.as_slice().try_into();
+        let wires = wires.map_err(|_| SnapshotError::Build("number of wires"))?;
+        let nets = saved.nets.as_slice().try_into();
+        let nets = nets.map_err(|_| SnapshotError::Build("number of nets"))?;
+        if saved.incoming.len() > INPUT_MAX {
+            return Err(SnapshotError::Damaged("more serial input waits than can"));
+        }
+        let before = state.save_chips();
+        if let Err(e) = state.load_chips(&saved.devices) {
+            state.load_chips(&before)?;
+            return Err(e);
+        }
+        (state.wires, state.nets) = (wires, nets);
+        state.incoming = saved.incoming.iter().copied().collect();
+        (state.last, state.touched) = (saved.now, u32::MAX);
+        self.clock.set(saved.now);
+        self.random.load(saved.random);
+        self.note_due(state);
+        self.awaited.store(0, Ordering::SeqCst);
+        self.control.forget_guest();
+        Ok(())
     }
 
     // Under the lock
@@ -493,6 +549,26 @@ impl Board {
 }
 
 impl State {
+    /// The states of the chips that there are, in order.
+    fn save_chips(&mut self) -> Vec<Saved> {
+        let mut saved = Vec::new();
+        for chip in Chip::ALL {
+            saved.extend(self.chips.device(chip).map(|device| device.save()));
+        }
+        saved
+    }
+
+    /// Replaces them. What fails may have replaced some.
+    fn load_chips(&mut self, saved: &[Saved]) -> Result<(), SnapshotError> {
+        let mut saved = saved.iter();
+        for chip in Chip::ALL {
+            if let Some(device) = self.chips.device(chip) {
+                device.load(saved.next().ok_or(SnapshotError::Build("set of chips"))?)?;
+            }
+        }
+        saved.next().map_or(Ok(()), |_| Err(SnapshotError::Build("set of chips")))
+    }
+
     fn touch(&mut self, chip: Chip) {
         self.touched |= 1 << chip as u32;
     }
@@ -654,6 +730,7 @@ impl Bus for Board {
             match number {
                 msr::APIC_BASE => Ok(apics.apic_base(by.vcpu)),
                 msr::TSC_DEADLINE => Ok(apics.read_tsc_deadline(cx)),
+                msr::KVM_PV_EOI => Ok(apics.pv_eoi(by.vcpu)),
                 _ => apics.read_msr(cx, number).map_err(|_| MsrFault),
             }
         })
@@ -675,6 +752,7 @@ impl Bus for Board {
                     apics.write_tsc_deadline(cx, value, deadline.unwrap_or(cx.now));
                     Ok(())
                 }
+                msr::KVM_PV_EOI => apics.set_pv_eoi(cx, value).map_err(|_| MsrFault),
                 _ => apics.write_msr(cx, number, value).map_err(|_| MsrFault),
             }
         })
@@ -696,9 +774,9 @@ impl Bus for Board {
     }
 
     fn acknowledge_interrupt(&self, by: Access) -> Option<u8> {
-        self.access(by, |state, _cx| {
+        self.access(by, |state, cx| {
             state.touch(Chip::LocalApics);
-            match state.chips.apics.acknowledge(by.vcpu) {
+            match state.chips.apics.acknowledge(cx) {
                 Ack::Vector(vector) => Some(vector),
                 Ack::ExtInt => {
                     state.touch(Chip::Pic);
@@ -733,5 +811,20 @@ impl Bus for Board {
 
     fn now(&self, by: Access) -> VmTime {
         self.clock.now_of(by)
+    }
+
+    fn wall_clock(&self) -> Duration {
+        self.wall_clock
+    }
+
+    fn take_stolen_ns(&self, _by: Access) -> u64 {
+        match self.clock.kind() {
+            ClockKind::Host => stolen::take_ns(),
+            ClockKind::Instructions => 0,
+        }
+    }
+
+    fn set_tsc_offset(&self, by: Access, offset: u64) {
+        self.tscs.set(by.vcpu, offset, &self.cpus);
     }
 }

@@ -8,7 +8,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use guest::{GuestArgs, unix_seconds};
 
-use crate::{EngineKind, compare::CompareArgs, conform::ConformArgs};
+use crate::{
+    EngineKind, Switch, compare::CompareArgs, conform::ConformArgs, lockstep::LockstepArgs,
+};
 
 /// A full-system x86 emulator: one PC, several ways to run it.
 ///
@@ -34,6 +36,8 @@ pub enum Command {
     },
     /// Run a guest under each engine of this host and compare: a table, and a page with plots.
     Compare(Box<CompareArgs>),
+    /// Run a guest on two engines in step, and find the first instruction at which they differ.
+    Lockstep(Box<LockstepArgs>),
     /// Run a conformance suite: prove that the CPU is right.
     Conform(Box<ConformArgs>),
 }
@@ -44,6 +48,11 @@ pub struct RunArgs {
     /// How guest code is executed.
     #[arg(long, value_enum, default_value_t = EngineChoice::Auto)]
     pub engine: EngineChoice,
+    /// Move the running guest to another engine: after so many instructions of all vCPUs (5000000,
+    /// 300K, 5M, 2G: thousands, millions, milliards; to the instruction with --clock instructions)
+    /// or at a guest time (2.5s, 300ms, 50us). Repeatable.
+    #[arg(long, value_name = "AT=ENGINE")]
+    pub switch: Vec<Switch>,
     /// The guest and its machine.
     #[command(flatten)]
     pub guest: GuestArgs,
@@ -171,6 +180,12 @@ impl RunArgs {
         if matches!(self.debug_console, Serial::Unix(_) | Serial::Stdio) {
             return Err("--debug-console can be null or file:PATH".into());
         }
+        for switch in &self.switch {
+            let name = switch.engine.name();
+            if let Some(reason) = switch.engine.missing() {
+                return Err(format!("--switch to {name}: {reason}; see trine probe"));
+            }
+        }
         if self.time_limit.is_some_and(|seconds| !(seconds > 0.0 && seconds < 1e9)) {
             return Err("--time-limit takes a number of seconds above 0".into());
         }
@@ -208,6 +223,15 @@ mod tests {
         assert_eq!(port("0xF4"), Ok(0xf4));
         assert_eq!(port("1281"), Ok(0x501));
         assert!(port("65536").is_err());
+    }
+
+    #[test]
+    fn wrong_switches_are_refused() {
+        let parse = |at: &str| Cli::try_parse_from(["trine", "run", "--switch", at]);
+        assert!(parse("5M=interp").is_ok());
+        for wrong in ["5M", "5M=qemu", "soon=interp"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -132,6 +132,14 @@ impl Clock {
         }
     }
 
+    /// A machine that stands gets this time, be it earlier or later.
+    pub fn set(&self, now: VmTime) {
+        match self {
+            Self::Host { stands_at, .. } => stands_at.store(now.ns(), Ordering::Release),
+            Self::Instructions { at, .. } => at.store(now.ns(), Ordering::Release),
+        }
+    }
+
     /// Nobody has anything to do before `later`: there time goes on, but never back.
     pub fn jump(&self, later: VmTime) {
         if let Self::Instructions { at, .. } = self {

@@ -144,6 +144,11 @@ impl SuiteKind {
         }
     }
 
+    /// Whether it can do without a count of instructions.
+    fn suits_kvm(self) -> bool {
+        matches!(self, Self::Vectors | Self::Sectors | Self::Test386 | Self::KvmUnitTests)
+    }
+
     fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |v| v.get_name().into())
     }
@@ -187,10 +192,12 @@ fn streams(args: &ConformArgs) -> Result<Streams, String> {
 
 type Opened<'a> = Result<Box<dyn Suite + 'a>, String>;
 
-/// The engines of this host, as candidates; the first is the interpreter.
+/// The engines of this host that count instructions, as most suites want it, as candidates; the
+/// first is the interpreter.
 #[must_use]
 pub fn candidates() -> Vec<Candidate> {
-    let engines = EngineKind::ALL.into_iter().filter(|kind| kind.missing().is_none()).rev();
+    let counts = |kind: &EngineKind| *kind != EngineKind::Kvm && kind.missing().is_none();
+    let engines = EngineKind::ALL.into_iter().filter(counts).rev();
     engines.flat_map(tried).chain([evaluator()]).collect()
 }
 
@@ -228,6 +235,12 @@ fn tried(kind: EngineKind) -> Vec<Candidate> {
         }
         _ => vec![Candidate::new(kind.name(), move |ram| create_engine(kind, ram))],
     }
+}
+
+/// How an engine is tried with one instruction.
+pub(crate) fn alone(kind: EngineKind) -> Candidate {
+    let mut ways = tried(kind);
+    ways.swap_remove(ways.len() - 1)
 }
 
 /// Tells apart who is wrong, where the translator is.
@@ -272,6 +285,14 @@ pub fn conform(
         return Ok(true);
     };
     let candidates = asked_for(args.engine)?;
+    if args.engine == Subject::Kvm && !kind.suits_kvm() {
+        let suits = SuiteKind::SUITES.into_iter().filter(|kind| kind.suits_kvm());
+        return Err(format!(
+            "{} takes an engine that counts instructions; with --engine kvm there are {}",
+            kind.name(),
+            suits.map(SuiteKind::name).collect::<Vec<_>>().join(", ")
+        ));
+    }
     // Else every group would say so.
     Families::from_environment()?;
     let options = options(args)?;

@@ -41,7 +41,7 @@ Ctrl-A x  quit
 Ctrl-A s  statistics
 Ctrl-A b  send a break
 Ctrl-A p  press the power button
-Ctrl-A e  switch the engine
+Ctrl-A e  move the running guest to the next engine
 Ctrl-A h  this help
 Ctrl-A Ctrl-A  send Ctrl-A
 ";
@@ -319,7 +319,7 @@ fn press(remote: &Remote, key: Key) {
         Key::Statistics => remote.ask(Request::Statistics),
         Key::PowerButton => remote.press_power_button(),
         Key::Help => say(&format!("\n{HELP}")),
-        Key::Engine => say("\ntrine: this machine has only one engine yet\n"),
+        Key::Engine => remote.ask(Request::SwitchEngine),
         Key::Monitor => say("\ntrine: there is no monitor; Ctrl-A h says what there is\n"),
     }
 }

@@ -21,6 +21,8 @@ pub enum Request {
     Quit,
     /// Stop, so that statistics can be read.
     Statistics,
+    /// Stop, so that another engine can take over.
+    SwitchEngine,
 }
 
 /// Why the vCPUs stop.
@@ -104,6 +106,13 @@ impl Control {
         let cause = causes.pop_front();
         self.stopping.store(!causes.is_empty(), Ordering::SeqCst);
         cause
+    }
+
+    /// Somebody runs the machine anew: what an earlier caller waited for is void.
+    pub(crate) fn forget_limits(&self) {
+        let mut causes = self.lock();
+        causes.retain(|c| !matches!(c, Cause::Condition(r) if *r != Reached::Halt));
+        self.stopping.store(!causes.is_empty(), Ordering::SeqCst);
     }
 
     /// After a reset of the machine: what the guest caused before it is void.

@@ -5,7 +5,7 @@
 //! no kick is lost between the sample and the sleep.
 
 use std::sync::{
-    Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+    Condvar, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU32, Ordering},
 };
 
@@ -20,6 +20,7 @@ const A20_MASKED: u32 = 1 << 4;
 /// A second NMI came before the first was taken. On a CPU, which looks after every instruction,
 /// it would have found the first one being served, and would wait for its end.
 const NMI_AGAIN: u32 = 1 << 5;
+const TSCS_DIFFER: u32 = 1 << 6;
 const EDGES: u32 = NMI | INIT | STARTUP;
 const VECTOR_SHIFT: u32 = 8;
 const VECTOR: u32 = 0xff << VECTOR_SHIFT;
@@ -28,15 +29,19 @@ const VECTOR: u32 = 0xff << VECTOR_SHIFT;
 #[derive(Default)]
 pub struct CpuWires {
     word: AtomicU32,
-    kicker: OnceLock<Kicker>,
+    /// At first one that nobody listens to.
+    kicker: Mutex<Kicker>,
     rung: Mutex<bool>,
     bell: Condvar,
 }
 
 impl CpuWires {
-    /// Connects the engine's side. Only the first call counts.
+    /// Connects the engine's side, in the place of the one before. Who kicks meanwhile has changed
+    /// the word first, and the new side is told to look at it: no kick is lost.
     pub fn connect(&self, kicker: Kicker) {
-        let _ = self.kicker.set(kicker);
+        let mut place = self.kicker();
+        *place = kicker;
+        place.kick();
     }
 
     /// Samples the pins and takes the edges.
@@ -48,8 +53,8 @@ impl CpuWires {
                 let again = if w & NMI_AGAIN != 0 { NMI } else { 0 };
                 w & !(EDGES | NMI_AGAIN | VECTOR) | again
             });
-            if let (true, Some(kicker)) = (word & NMI_AGAIN != 0, self.kicker.get()) {
-                kicker.kick();
+            if word & NMI_AGAIN != 0 {
+                self.kicker().kick();
             }
         }
         Pins {
@@ -58,6 +63,7 @@ impl CpuWires {
             init: word & INIT != 0,
             startup: (word & STARTUP != 0).then_some((word >> VECTOR_SHIFT) as u8),
             a20_masked: word & A20_MASKED != 0,
+            tscs_differ: word & TSCS_DIFFER != 0,
         }
     }
 
@@ -91,24 +97,50 @@ impl CpuWires {
         self.call();
     }
 
+    /// Whether the vCPUs' time-stamp counters differ.
+    pub fn tell_tscs_differ(&self, differ: bool) {
+        let bit = if differ { TSCS_DIFFER } else { 0 };
+        if self.change(|w| w & !TSCS_DIFFER | bit) & TSCS_DIFFER != bit {
+            self.call();
+        }
+    }
+
     /// After a reset of the machine: no edge waits.
     pub fn reset(&self) {
         self.change(|w| w & !(EDGES | NMI_AGAIN | VECTOR));
     }
 
+    /// Its vCPU gets its turn, and looks at its pins: what was to end an earlier turn is void.
+    pub fn begin_turn(&self) {
+        let _ = self.kicker().take();
+    }
+
+    /// The pins with the edges that nobody has taken, and whether the bell has rung.
+    pub fn save(&self) -> (u32, bool) {
+        (self.word.load(Ordering::SeqCst), *self.lock())
+    }
+
+    /// Whether pins can be like that.
+    pub fn are_pins(word: u32) -> bool {
+        word & !(INTERRUPT | EDGES | A20_MASKED | NMI_AGAIN | TSCS_DIFFER | VECTOR) == 0
+    }
+
+    /// Replaces what [`CpuWires::save`] gave.
+    pub fn load(&self, (word, rung): (u32, bool)) {
+        self.word.store(word, Ordering::SeqCst);
+        self.begin_turn();
+        *self.lock() = rung;
+    }
+
     /// Makes `run` return, and wakes the thread.
     pub fn stop(&self) {
-        if let Some(kicker) = self.kicker.get() {
-            kicker.stop();
-        }
+        self.end_turn();
         self.ring();
     }
 
     /// Makes `run` return soon.
     pub fn end_turn(&self) {
-        if let Some(kicker) = self.kicker.get() {
-            kicker.stop();
-        }
+        self.kicker().stop();
     }
 
     /// Whether the bell has rung since the last call.
@@ -136,15 +168,18 @@ impl CpuWires {
     }
 
     fn call(&self) {
-        if let Some(kicker) = self.kicker.get() {
-            kicker.kick();
-        }
+        self.kicker().kick();
         self.ring();
     }
 
     fn ring(&self) {
         *self.lock() = true;
         self.bell.notify_one();
+    }
+
+    fn kicker(&self) -> MutexGuard<'_, Kicker> {
+        // It is replaced as a whole.
+        self.kicker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, bool> {
@@ -186,6 +221,23 @@ mod tests {
         assert!(!kicker.take());
         assert!(wires.sample().nmi && !kicker.is_raised());
         assert!(!wires.sample().nmi);
+    }
+
+    #[test]
+    fn who_is_connected_last_hears_what_came_before_and_the_one_before_no_more() {
+        let wires = CpuWires::default();
+        wires.drive(CpuSignal::Nmi);
+        let (first, second) = (Kicker::default(), Kicker::default());
+        wires.connect(first.clone());
+        assert!(first.is_raised() && !first.take());
+        wires.drive(CpuSignal::Interrupt(true));
+        wires.connect(second.clone());
+        assert!(second.is_raised() && !second.take());
+        let pins = wires.sample();
+        assert!(pins.nmi && pins.interrupt);
+        assert!(!first.take());
+        wires.end_turn();
+        assert!(second.take() && !first.is_raised());
     }
 
     #[test]

@@ -9,6 +9,8 @@
 //! - [`pc`] is the board as a schematic, [`Board`] carries accesses and signals along it;
 //! - [`Clock`] is guest time, from the host's clock or from executed instructions;
 //! - `vcpu` runs the vCPUs, each on its thread or all in turn;
+//! - `hop` moves a running machine to another engine;
+//! - a [`Snapshot`] is a machine at one time, [`lockstep`] two machines that are compared;
 //! - [`console`] and [`cli`] are the `trine` command's terminal and command line.
 #![forbid(unsafe_code)]
 
@@ -21,21 +23,28 @@ pub mod console;
 mod control;
 mod cpu_wires;
 mod engines;
+mod hop;
+pub mod lockstep;
 mod machine;
 pub mod pc;
 mod probe;
 mod random;
 mod serial;
+mod snapshot;
 mod start;
 mod stats;
+mod stolen;
 mod stopwatch;
+mod tscs;
 mod vcpu;
 
 pub use board::Board;
 pub use clock::{Clock, ClockKind};
 pub use control::{Remote, Request};
 pub use engines::{EngineKind, create as create_engine, create_best as create_best_engine};
+pub use hop::{At, Schedule, Switch};
 pub use machine::{Config, Ending, Guest, Limits, Machine, MachineError};
 pub use probe::Probe;
 pub use serial::{Capture, Output, SerialInput};
-pub use stats::{ChipStats, ExitCounts, MachineStats, Times, VcpuStats};
+pub use snapshot::{Difference, Snapshot, SnapshotError};
+pub use stats::{ChipStats, EngineStats, ExitCounts, MachineStats, Times, VcpuStats};

@@ -12,7 +12,7 @@ use trine_engine::{Engine, EngineError, EventCount, TripleFault};
 use trine_firmware::{
     Boot, BootError, Entry, EntryMode, demo, linux, measure, rom, rom_windows, waking_vector,
 };
-use trine_guest::{Gpa, Ram, RamError, VmTime};
+use trine_guest::{Gpa, Ram, RamError, RamImage, VmTime};
 use trine_x86::{Activity, CpuModel, CpuState, Feature};
 
 use crate::{
@@ -21,10 +21,11 @@ use crate::{
     pc,
     random::Random,
     serial::Nobody,
+    snapshot::SnapshotError,
     start,
-    stats::{ChipStats, ExitCounts, Times, VcpuStats},
+    stats::{ChipStats, History, Times, VcpuStats},
     stopwatch,
-    vcpu::{self, Cpu, CpuTime, Until},
+    vcpu::{self, Cpu, Turns, Until},
 };
 
 /// What a machine is made of.
@@ -91,6 +92,7 @@ impl Default for Config {
 const UNIX_2026: i64 = 1_767_225_600;
 
 /// What a machine boots.
+#[derive(Clone)]
 pub enum Guest {
     /// The guest that is built in.
     Demonstration,
@@ -167,6 +169,7 @@ impl fmt::Display for Ending {
             Self::Breakpoint(vcpu, rip) => write!(f, "breakpoint on vCPU {vcpu} at {rip:#x}"),
             Self::Asked(Request::Quit) => write!(f, "ended by the user"),
             Self::Asked(Request::Statistics) => write!(f, "stopped for statistics"),
+            Self::Asked(Request::SwitchEngine) => write!(f, "stopped for another engine"),
             Self::Condition => write!(f, "the awaited output appeared"),
             Self::HostTime => write!(f, "the time limit is reached"),
             Self::GuestTime => write!(f, "the limit of guest time is reached"),
@@ -222,6 +225,9 @@ pub enum MachineError {
     /// The engine fails.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// A snapshot does not fit the machine.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// The host fails.
     #[error("{0}")]
     Host(String),
@@ -236,20 +242,23 @@ pub(crate) const PANIC_ADVICE: &str = "an error in Trine itself, see above. Plea
 
 /// A PC.
 pub struct Machine {
-    board: Arc<Board>,
-    ram: Arc<Ram>,
-    engine: Arc<dyn Engine>,
-    cpus: Vec<Cpu>,
-    model: CpuModel,
+    pub(crate) board: Arc<Board>,
+    pub(crate) ram: Arc<Ram>,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) cpus: Vec<Cpu>,
+    pub(crate) model: CpuModel,
     memory: u64,
     boot: Boot,
     no_reboot: bool,
     end_on_halt: bool,
     capture: Capture,
-    /// Whose turn is next, by [`ClockKind::Instructions`].
-    next: usize,
+    /// By [`ClockKind::Instructions`].
+    pub(crate) turns: Turns,
+    /// What RAM held when its dirty marks were last taken, which is nobody else's to do.
+    pub(crate) image: RamImage,
     resets: u64,
-    wall: Duration,
+    pub(crate) wall: Duration,
+    pub(crate) history: History,
 }
 
 impl Machine {
@@ -269,10 +278,9 @@ impl Machine {
             _ => Vec::new(),
         };
         let ram = Arc::new(Ram::new(&pc::regions(config.memory, &rom))?);
+        let image = RamImage::new(&ram);
         let engine = engine(ram.clone())?;
-        if config.clock == ClockKind::Instructions && !engine.limits().counts_instructions {
-            return Err(MachineError::NoCount(engine.name()));
-        }
+        check_count(config.clock, engine.as_ref())?;
         let capture = Capture::default();
         let parts = pc::Parts {
             cpus: config.cpus,
@@ -294,14 +302,13 @@ impl Machine {
         let mut cpus = Vec::new();
         for id in 0..config.cpus {
             let mut vcpu = engine.create_vcpu(id, &model, board.clone())?;
-            if config.count_events {
+            if board.measures_time() {
                 vcpu.count_events(stopwatch::host_ns);
             }
             if let Some(wires) = board.cpu(id) {
                 wires.connect(vcpu.kicker());
             }
-            let (exits, time) = (ExitCounts::default(), CpuTime::default());
-            cpus.push(Cpu { vcpu, exits, time, idle: false });
+            cpus.push(Cpu::new(vcpu));
         }
         let mut machine = Self {
             board,
@@ -314,9 +321,11 @@ impl Machine {
             no_reboot: config.no_reboot,
             end_on_halt: config.end_on_halt,
             capture,
-            next: 0,
+            turns: Turns::default(),
+            image,
             resets: 0,
             wall: Duration::ZERO,
+            history: History::default(),
         };
         machine.start()?;
         Ok(machine)
@@ -355,6 +364,7 @@ impl Machine {
         limits: Limits,
         condition: Option<&mut dyn FnMut() -> bool>,
     ) -> Result<Ending, MachineError> {
+        self.board.control().forget_limits();
         let start = Instant::now();
         let now = self.board.clock().now();
         let in_turns = self.board.clock().kind() == ClockKind::Instructions;
@@ -375,7 +385,7 @@ impl Machine {
         loop {
             let round = Instant::now();
             if in_turns {
-                vcpu::round_in_turns(&self.board, &mut self.cpus, &mut self.next, &mut until);
+                vcpu::round_in_turns(&self.board, &mut self.cpus, &mut self.turns, &mut until);
             } else {
                 vcpu::round_on_threads(&self.board, &mut self.cpus, &mut until);
             }
@@ -433,10 +443,8 @@ impl Machine {
     /// If the engine fails.
     pub fn reset(&mut self) -> Result<(), MachineError> {
         self.resets += 1;
-        let zeros = [0; trine_guest::PAGE_SIZE as usize];
-        for page in self.ram.take_dirty() {
-            self.ram.store_bytes(page, &zeros);
-        }
+        self.engine.collect_dirty()?;
+        self.image.go_to(&RamImage::new(&self.ram), &self.ram);
         self.start()
     }
 
@@ -465,7 +473,7 @@ impl Machine {
             cpu.vcpu.set_state(&state)?;
             cpu.idle = false;
         }
-        self.next = 0;
+        self.turns = Turns::default();
         Ok(())
     }
 
@@ -540,10 +548,11 @@ impl Machine {
         self.board.clock().now()
     }
 
-    /// Instructions retired by all vCPUs.
+    /// Instructions retired by all vCPUs, on all engines that count.
     #[must_use]
     pub fn retired(&self) -> u64 {
-        vcpu::retired(&self.cpus)
+        let past = self.cpus.iter().map(|cpu| cpu.past.instructions);
+        past.fold(vcpu::retired(&self.cpus), u64::saturating_add)
     }
 
     /// The architectural state of vCPU `vcpu`.
@@ -576,14 +585,14 @@ impl Machine {
         let vcpus: Vec<VcpuStats> = (0_u32..)
             .zip(&self.cpus)
             .map(|(vcpu, cpu)| {
-                let (engine, devices) = (cpu.vcpu.stats(), self.board.device_time(vcpu));
+                let (engine, devices) = (cpu.stats(), self.board.device_time(vcpu));
                 let times = Times::of_vcpu(cpu.time, engine.making_ns, devices);
                 VcpuStats { vcpu, engine, exits: cpu.exits, times }
             })
             .collect();
         let mut times = vcpus.iter().fold(Times::default(), |sum, v| sum.plus(v.times));
         times.devices += self.board.timer_time().as_secs_f64();
-        let events = self.cpus.iter().map(|cpu| cpu.vcpu.events());
+        let events = self.cpus.iter().map(|cpu| cpu.events());
         let events = events.fold(Vec::new(), EventCount::merge);
         let total = vcpus.iter().map(|v| v.engine).reduce(trine_engine::Stats::plus);
         let (chips, unclaimed) = self.board.access_counts();
@@ -606,6 +615,7 @@ impl Machine {
             times,
             total: total.unwrap_or_default(),
             events,
+            engines: self.history.until_now(self.engine.name(), self.wall, instructions),
             vcpus,
             chips: chips.collect(),
             unclaimed,
@@ -632,6 +642,14 @@ fn check(config: &Config) -> Result<(), MachineError> {
         return Err(MachineError::PostPort(port));
     }
     Ok(())
+}
+
+/// Whether `engine` can follow the clock.
+pub(crate) fn check_count(clock: ClockKind, engine: &dyn Engine) -> Result<(), MachineError> {
+    match clock == ClockKind::Instructions && !engine.limits().counts_instructions {
+        true => Err(MachineError::NoCount(engine.name())),
+        false => Ok(()),
+    }
 }
 
 fn boot(

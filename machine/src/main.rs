@@ -13,12 +13,13 @@ use clap::Parser;
 use trine_engine::{Engine, EngineError};
 use trine_guest::Ram;
 use trine_machine::{
-    ClockKind, Config, Ending, EngineKind, Limits, Machine, MachineError, Probe, Request,
+    ClockKind, Config, Ending, EngineKind, Limits, Machine, MachineError, Probe, Request, Schedule,
     cli::{Cli, Command, EngineChoice, RunArgs, Serial, unix_seconds},
     compare::compare,
     conform::conform,
     console::{self, Line, RawTerminal},
     create_best_engine, create_engine,
+    lockstep::lockstep,
 };
 
 /// A usage or host error.
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
             console::end_on_second_panic(FAILED);
             compare(&args, print)
         }
+        Some(Command::Lockstep(args)) => lockstep(&args, print),
         Some(Command::Conform(args)) => {
             conform(&args, print).map(|good| if good { 0 } else { BAD })
         }
@@ -205,15 +207,38 @@ impl Drop for Socket {
 fn run_to_end(machine: &mut Machine, args: &RunArgs) -> Result<Ending, Failure> {
     let limit = args.time_limit.map(Duration::from_secs_f64);
     let start = Instant::now();
+    let mut schedule = Schedule::new(&args.switch);
     loop {
+        if let Some(kind) = schedule.take_due(machine) {
+            let old = machine.engine();
+            match machine.switch_engine(|ram| create_engine(kind, ram)) {
+                Ok(()) => log::info!("--switch: from {old} to {}", machine.engine()),
+                Err(e) => eprintln!("trine: --switch: the guest stays on the {old} engine: {e}"),
+            }
+        }
         let left = limit.map(|limit| limit.saturating_sub(start.elapsed()));
         let limits = Limits { host_time: left, ..Limits::default() };
-        match machine.run(limits).map_err(|e| e.to_string())? {
+        match machine.run(schedule.limit(machine, limits)).map_err(|e| e.to_string())? {
             Ending::Asked(Request::Statistics) => {
                 eprintln!("\n{}", machine.stats(None).summary());
             }
+            Ending::Asked(Request::SwitchEngine) => switch_to_next(machine),
+            // The next move is due, or nearer.
+            Ending::Instructions | Ending::GuestTime => {}
             ending => return Ok(ending),
         }
+    }
+}
+
+/// Ctrl-A e.
+fn switch_to_next(machine: &mut Machine) {
+    let old = machine.engine();
+    match machine.switch_to_next_engine() {
+        Ok(passed) => {
+            let why: String = passed.iter().map(|why| format!(" ({why})")).collect();
+            eprintln!("\ntrine: from the {old} engine to the {} engine{why}", machine.engine());
+        }
+        Err(passed) => eprintln!("\ntrine: still on the {old} engine: {}", passed.join("; ")),
     }
 }
 

@@ -24,6 +24,21 @@ impl Random {
         }
     }
 
+    /// Where the sequence stands; nothing for bits that cannot be repeated.
+    pub(crate) fn save(&self) -> Option<u64> {
+        match self {
+            Self::Host => None,
+            Self::Seeded(state) => Some(state.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Goes on from where a sequence stood, if this is one.
+    pub(crate) fn load(&self, saved: Option<u64>) {
+        if let (Self::Seeded(state), Some(saved)) = (self, saved) {
+            state.store(saved, Ordering::Relaxed);
+        }
+    }
+
     /// 64 bits.
     pub(crate) fn next(&self) -> u64 {
         const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;

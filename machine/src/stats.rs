@@ -13,6 +13,7 @@
 //! | `times` | [`Times`]: seconds of the vCPUs' host time, by what they were spent on |
 //! | `total` | [`Stats`]: what the engine counts, the sum over the vCPUs |
 //! | `events` | [`EventCount`]: exits and other sensitive events by reason, with the instructions (`rip`, `text`, `count`) that caused most of each |
+//! | `engines` | [`EngineStats`]: each engine that the machine ran on |
 //! | `vcpus` | [`VcpuStats`]: `total` and `times` for each vCPU, and why its engine returned |
 //! | `chips` | [`ChipStats`]: accesses to each chip |
 //!
@@ -31,7 +32,7 @@ use crate::{ClockKind, vcpu::CpuTime};
 pub struct MachineStats {
     /// The version of this shape; 1.
     pub schema: u32,
-    /// The engine: `interp`, `translate` or `kvm`.
+    /// The engine, at the end the last one: `interp`, `translate` or `kvm`.
     pub engine: &'static str,
     /// The CPU model.
     pub cpu: &'static str,
@@ -51,7 +52,7 @@ pub struct MachineStats {
     pub wall_seconds: f64,
     /// Seconds of guest time.
     pub guest_seconds: f64,
-    /// Guest instructions retired by all vCPUs; 0 if the engine does not count.
+    /// Guest instructions retired by all vCPUs, on all engines that count.
     pub instructions: u64,
     /// Millions of guest instructions for each second of host time.
     pub mips: f64,
@@ -65,12 +66,82 @@ pub struct MachineStats {
     /// Why guest code left the fast path, with the instructions that caused it most often, the most
     /// frequent reason first; empty unless events are counted.
     pub events: Vec<EventCount>,
+    /// Each engine that the machine ran on, in the order of their first use.
+    pub engines: Vec<EngineStats>,
     /// Each vCPU.
     pub vcpus: Vec<VcpuStats>,
     /// Accesses by vCPUs to each chip.
     pub chips: Vec<ChipStats>,
     /// Accesses that no chip answered.
     pub unclaimed: u64,
+}
+
+/// A machine's time on one engine.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct EngineStats {
+    /// The engine.
+    pub engine: &'static str,
+    /// How often the machine came to it: once more than it was left, if it is the last one.
+    pub times: u64,
+    /// Seconds of host time for which the machine ran on it.
+    pub wall_seconds: f64,
+    /// Guest instructions retired on it by all vCPUs; 0 if it does not count.
+    pub instructions: u64,
+}
+
+/// On which engines a machine was, before the present one.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct History {
+    engines: Vec<EngineStats>,
+    /// For how long the machine had run when it came to the present engine, ...
+    wall: Duration,
+    /// ... and how many instructions were retired.
+    retired: u64,
+}
+
+impl History {
+    /// The machine leaves `engine`.
+    pub(crate) fn leave(&mut self, engine: &'static str, wall: Duration, retired: u64) {
+        *self = Self { engines: self.until_now(engine, wall, retired), wall, retired };
+    }
+
+    /// All engines, `engine` being the present one.
+    pub(crate) fn until_now(
+        &self,
+        engine: &'static str,
+        wall: Duration,
+        retired: u64,
+    ) -> Vec<EngineStats> {
+        let seconds = wall.saturating_sub(self.wall).as_secs_f64();
+        let retired = retired.saturating_sub(self.retired);
+        let mut engines = self.engines.clone();
+        match engines.iter_mut().find(|e| e.engine == engine) {
+            Some(known) => {
+                known.times += 1;
+                known.wall_seconds += seconds;
+                known.instructions += retired;
+            }
+            None => engines.push(EngineStats {
+                engine,
+                times: 1,
+                wall_seconds: seconds,
+                instructions: retired,
+            }),
+        }
+        engines
+    }
+}
+
+/// One vCPU's counters on one engine after those on earlier ones.
+pub(crate) fn in_sequence(earlier: Stats, later: Stats) -> Stats {
+    // Each engine makes its own code.
+    Stats {
+        code_bytes: earlier.code_bytes + later.code_bytes,
+        translations: earlier.translations + later.translations,
+        translations_stale: earlier.translations_stale + later.translations_stale,
+        translation_flushes: earlier.translation_flushes + later.translation_flushes,
+        ..earlier.plus(later)
+    }
 }
 
 /// What one vCPU did.
@@ -167,7 +238,7 @@ impl MachineStats {
              host time {:.3} s, guest time {:.3} s, {} resets\n\
              {} instructions, {:.1} MIPS\n\
              {} exceptions, {} interrupts, {} halts, {} port accesses, {} memory-mapped\n\
-             {} blocks made, {} stale, {} TLB misses",
+             {} blocks made, {} stale, {} TLB misses{}",
             self.engine,
             self.cpus,
             self.cpu,
@@ -185,6 +256,19 @@ impl MachineStats {
             t.blocks_made,
             t.blocks_stale,
             t.tlb_misses,
+            self.on_each_engine(),
         )
+    }
+
+    /// A line for each engine, if there was more than one.
+    fn on_each_engine(&self) -> String {
+        let engines = if self.engines.len() > 1 { &self.engines[..] } else { &[] };
+        let line = |e: &EngineStats| {
+            format!(
+                "\non {}: {:.3} s, {} instructions, {} times",
+                e.engine, e.wall_seconds, e.instructions, e.times
+            )
+        };
+        engines.iter().map(line).collect()
     }
 }

@@ -27,6 +27,10 @@ impl Stopwatch {
         self.is_on.store(true, Ordering::Relaxed);
     }
 
+    pub(crate) fn is_on(&self) -> bool {
+        self.is_on.load(Ordering::Relaxed)
+    }
+
     /// The time until what this returns is dropped counts.
     pub(crate) fn run(&self) -> Running<'_> {
         let start = self.is_on.load(Ordering::Relaxed).then(host_ns);

@@ -12,14 +12,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use trine_engine::{Budget, EngineError, Exit, Vcpu};
+use serde::{Deserialize, Serialize};
+use trine_engine::{Budget, EngineError, EventCount, Exit, Stats, Vcpu};
 use trine_guest::VmTime;
 use trine_x86::{Activity, rflags};
 
 use crate::{
     Board,
     control::{Cause, Reached},
-    stats::ExitCounts,
+    stats::{self, ExitCounts},
 };
 
 /// A vCPU gets so many instructions at a turn, ...
@@ -45,8 +46,15 @@ pub(crate) struct Cpu {
     pub(crate) vcpu: Box<dyn Vcpu>,
     pub(crate) time: CpuTime,
     pub(crate) exits: ExitCounts,
+    /// What it did on earlier engines.
+    pub(crate) past: Stats,
+    /// What was counted on them.
+    pub(crate) past_events: Vec<EventCount>,
     /// It has gone idle, and its bell has not rung since.
     pub(crate) idle: bool,
+    /// What it has retired more than the engine has counted (it wraps): in another machine, or when
+    /// it went here before.
+    pub(crate) retired_before: u64,
 }
 
 impl Cpu {
@@ -57,12 +65,49 @@ impl Cpu {
         exit
     }
 
+    pub(crate) fn new(vcpu: Box<dyn Vcpu>) -> Self {
+        Self {
+            vcpu,
+            time: CpuTime::default(),
+            exits: ExitCounts::default(),
+            past: Stats::default(),
+            past_events: Vec::new(),
+            idle: false,
+            retired_before: 0,
+        }
+    }
+
+    /// What it did on all engines that it ran on.
+    pub(crate) fn stats(&self) -> Stats {
+        stats::in_sequence(self.past, self.vcpu.stats())
+    }
+
+    /// The events of all of them.
+    pub(crate) fn events(&self) -> Vec<EventCount> {
+        EventCount::merge(self.past_events.clone(), self.vcpu.events())
+    }
+
+    /// Instructions retired, on the present engine.
+    pub(crate) fn retired(&self) -> u64 {
+        self.vcpu.retired().wrapping_add(self.retired_before)
+    }
+
     /// Whether it halted for good: with interrupts off.
     fn is_off(&mut self) -> bool {
         self.vcpu.state().is_ok_and(|state| {
             state.rflags & rflags::IF == 0 && state.events.activity != Activity::WaitForStartup
         })
     }
+}
+
+/// Whose turn it is, by [`crate::ClockKind::Instructions`]. It is a part of the machine's state: a
+/// run that a caller's limit cuts in two is the same run.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub(crate) struct Turns {
+    /// The vCPU that is next, if it is not idle.
+    pub(crate) next: usize,
+    /// Instructions that are left of its turn, which a limit has cut; 0: its turn begins.
+    pub(crate) left: u64,
 }
 
 /// Until when a round goes on, if nothing else ends it.
@@ -195,7 +240,7 @@ fn stop_for(board: &Board, id: u32, exit: Exit) {
 pub(crate) fn round_in_turns(
     board: &Board,
     cpus: &mut [Cpu],
-    next: &mut usize,
+    turns: &mut Turns,
     until: &mut Until<'_>,
 ) {
     while !board.control().is_stopping() {
@@ -208,21 +253,23 @@ pub(crate) fn round_in_turns(
         } else if until.retired.is_some_and(|end| retired(cpus) >= end) {
             Reached::Instructions
         } else {
-            contained(board, "a vCPU or a device", || turn(board, cpus, next, until));
+            contained(board, "a vCPU or a device", || turn(board, cpus, turns, until));
             continue;
         };
         board.control().push(Cause::Condition(reached));
     }
 }
 
-/// Instructions retired by all vCPUs.
+/// Instructions retired by all vCPUs, on the present engine.
 pub(crate) fn retired(cpus: &[Cpu]) -> u64 {
-    cpus.iter().map(|cpu| cpu.vcpu.retired()).fold(0, u64::saturating_add)
+    cpus.iter().map(Cpu::retired).fold(0, u64::saturating_add)
 }
 
-/// One vCPU's turn, or a step of time if all are idle.
-fn turn(board: &Board, cpus: &mut [Cpu], next: &mut usize, until: &Until<'_>) {
-    board.poll_serial();
+/// One vCPU's turn, or what is left of it, or a step of time if all are idle.
+fn turn(board: &Board, cpus: &mut [Cpu], turns: &mut Turns, until: &Until<'_>) {
+    if turns.left == 0 {
+        board.poll_serial();
+    }
     let due = board.advance();
     let now = board.clock().now();
     for (id, cpu) in (0_u32..).zip(cpus.iter_mut()) {
@@ -231,26 +278,41 @@ fn turn(board: &Board, cpus: &mut [Cpu], next: &mut usize, until: &Until<'_>) {
         }
     }
     let count = cpus.len();
-    let Some(id) = (0..count).map(|n| (*next + n) % count).find(|n| !cpus[*n].idle) else {
+    let Some(id) = (0..count).map(|n| (turns.next + n) % count).find(|n| !cpus[*n].idle) else {
         let start = Instant::now();
         idle(board, due, until);
         let slept = start.elapsed();
         cpus.iter_mut().for_each(|cpu| cpu.time.idle += slept);
         return;
     };
-    *next = (id + 1) % count;
-    let mut left = if count == 1 { LONE_TURN } else { TURN };
-    for end in [due, until.guest].into_iter().flatten() {
-        left = left.min(end.since(now));
+    let mut whole = if count == 1 { LONE_TURN } else { TURN };
+    if turns.left != 0 && id == turns.next {
+        whole = turns.left;
     }
-    if let Some(end) = until.retired {
-        left = left.min(end.saturating_sub(retired(cpus)));
-    }
+    let whole = due.map_or(whole, |due| whole.min(due.since(now))).max(1);
+    let end = now.after_ns(whole);
+    let guest = until.guest.map(|at| at.since(now));
+    let retired = until.retired.map(|end| end.saturating_sub(retired(cpus)));
+    let left = [guest, retired].into_iter().flatten().fold(whole, u64::min);
     let left = NonZeroU64::new(left).unwrap_or(NonZeroU64::MIN);
     let cpu = &mut cpus[id];
-    board.clock().begin_turn(cpu.vcpu.retired());
-    board.await_until(now.after_ns(left.get()));
+    if let Some(wires) = board.cpu(id as u32) {
+        wires.begin_turn();
+    }
+    if board.control().is_stopping() {
+        return;
+    }
+    let before = cpu.vcpu.retired();
+    board.clock().begin_turn(before);
+    board.await_until(end);
     let exit = cpu.run(Budget::Instructions(left));
+    // A limit, or somebody outside, may cut it; a chip that calls ends it.
+    let rest = whole.saturating_sub(cpu.vcpu.retired() - before);
+    let is_cut = matches!(exit, Ok(Exit::Budget | Exit::Kicked)) && board.awaits(end);
+    *turns = match rest {
+        rest if is_cut && rest > 0 => Turns { next: id, left: rest },
+        _ => Turns { next: (id + 1) % count, left: 0 },
+    };
     // Between turns nobody has to be stopped.
     board.await_until(VmTime::ZERO);
     board.clock().end_turn(cpu.vcpu.retired());

@@ -11,6 +11,10 @@ use trine_tests::console::{Console, Ending, Silence, guests};
 /// 0 + 1 + … + 999.
 const SUM: &str = "i=0; s=0; while [ $i -lt 1000 ]; do s=$((s+i)); i=$((i+1)); done; echo $s";
 
+/// A CPU with all that KVM does for guests. Without a TSC that never stops, the kernel takes KVM's
+/// clock for the better one.
+const PARAVIRTUAL: &str = "max,-invtsc,+kvmclock,+kvm-steal-time,+kvm-pv-eoi";
+
 /// A stock kernel with the initramfs that fits it.
 struct Guest {
     kernel: &'static str,
@@ -121,13 +125,49 @@ impl Guest {
         Ok(())
     }
 
-    /// Runs `command` in it without typing, with a counted clock.
-    fn counted(&self, folder: &Path, engine: &str, command: &str, run: usize) -> Counted {
+    /// Boots it with what KVM offers, by KVM's clock, and looks whether it is used and is right.
+    fn knows_kvm(&self, engine: &str, cpus: u32) -> Result<(), Silence> {
+        let Some(folder) = guests() else { return Ok(()) };
+        let options = ["--cpus", &cpus.to_string(), "--cpu", PARAVIRTUAL];
+        let mut console = self.start(&folder, engine, &options, "");
+        console.wait_for("READY")?;
+        console.wait_for("/ #")?;
+        console.ask("dmesg -n 1")?;
+        let source = "cat /sys/devices/system/clocksource/clocksource0/current_clocksource";
+        assert_eq!(console.ask(source)?, "kvm-clock");
+        assert_eq!(console.ask("dmesg | grep -c 'Hypervisor detected: KVM'")?, "1");
+        assert_eq!(console.ask("nproc")?, cpus.to_string());
+        // Within what the host was told, and by two clocks of the guest's.
+        let off = console.ask("echo $(($(date +%s) - $(cat /sys/class/rtc/rtc0/since_epoch)))")?;
+        assert!(["-1", "0", "1"].contains(&off.as_str()), "{off} s off");
+        let centiseconds = "cut -d ' ' -f 1 /proc/uptime | tr -d .";
+        console.ask(&format!("a=$({centiseconds}); sleep 1; b=$({centiseconds})"))?;
+        let slept = console.ask("echo $((b - a))")?;
+        assert!(slept.parse().is_ok_and(|s: u32| (100..1000).contains(&s)), "{slept} cs");
+        // Each CPU's timer interrupts it, again and again.
+        for cpu in 0..cpus {
+            let ticks = format!("awk '/LOC/ {{ print ${} }}' /proc/interrupts", cpu + 2);
+            let busy = format!("t=$({ticks}); taskset -c {cpu} sh -c '{SUM}'");
+            assert_eq!(console.ask(&busy)?, "499500");
+            console.ask("sleep 0.2")?;
+            let more = console.ask(&format!("echo $(($({ticks}) - t))"))?;
+            assert!(more.parse().is_ok_and(|n: u32| n > 0), "CPU {cpu}: {more} ticks");
+        }
+        console.type_text("poweroff -f\n");
+        let ending = console.finish()?;
+        assert_eq!(ending.status.code(), Some(0), "{}", ending.stderr);
+        Ok(())
+    }
+
+    /// Runs a command in it without typing, with a counted clock and `more` options.
+    fn counted(&self, folder: &Path, engine: &str, more: &[&str], run: usize) -> Counted {
+        // What depends on time and on interrupts; then a moment for the serial line to send it.
+        const COMMAND: &str = "cat,/proc/interrupts,/proc/uptime;sleep,1";
         let name = format!("trine-boot-{}-{run}.json", std::process::id());
         let file = std::env::temp_dir().join(name);
         let stats = file.display().to_string();
-        let options = ["--clock", "instructions", "--stats", &stats];
-        let console = self.start(folder, engine, &options, &format!("run={command}"));
+        let options = [&["--clock", "instructions", "--stats", &stats], more].concat();
+        let console = self.start(folder, engine, &options, &format!("run={COMMAND}"));
         let ending = console.finish().unwrap_or_else(|silence| panic!("{silence}"));
         let text = std::fs::read_to_string(&file).expect("there are statistics");
         std::fs::remove_file(&file).expect("the file can be removed");
@@ -215,12 +255,23 @@ fn long_kernels_suspend_to_ram_and_wake() {
 #[test]
 #[ignore = "takes minutes"]
 fn long_counted_runs_are_the_same_to_the_bit_on_every_engine() {
-    // What depends on time and on interrupts; then a moment for the serial line to send it.
-    const COMMAND: &str = "cat,/proc/interrupts,/proc/uptime;sleep,1";
     let Some(folder) = guests() else { return };
-    let first = CLOUD.counted(&folder, "interp", COMMAND, 0);
-    for (run, engine) in engines().into_iter().enumerate() {
-        compare(&first, CLOUD.counted(&folder, engine, COMMAND, run + 1), engine);
+    for (n, more) in [&[][..], &["--cpus", "2", "--cpu", PARAVIRTUAL]].into_iter().enumerate() {
+        let first = CLOUD.counted(&folder, "interp", more, 10 * n);
+        for (run, engine) in (10 * n + 1..).zip(engines()) {
+            compare(&first, CLOUD.counted(&folder, engine, more, run), engine);
+        }
+    }
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn long_cloud_amd64_uses_what_kvm_offers() {
+    for engine in engines() {
+        for cpus in [1, 2] {
+            let result = CLOUD.knows_kvm(engine, cpus);
+            result.unwrap_or_else(|e| panic!("{engine}, {cpus} CPUs: {e}"));
+        }
     }
 }
 

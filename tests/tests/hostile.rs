@@ -104,6 +104,7 @@ impl Bus for NoisyBus {
             init: noise.once_in(4096),
             startup: noise.once_in(16).then(|| noise.byte() & 15),
             a20_masked: noise.once_in(64),
+            tscs_differ: false,
         }
     }
     fn acknowledge_interrupt(&self, by: Access) -> Option<u8> {

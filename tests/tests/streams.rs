@@ -10,7 +10,10 @@ use trine_engine::{
 use trine_guest::{Gpa, Ram};
 use trine_interp::Interp;
 use trine_machine::conform::candidates;
+use trine_tests::hopper::Hopper;
 use trine_testsuites::{Candidate, Expected, Failure, Options, Streams, run, vectors};
+use trine_translate::Translate;
+use trine_x86::BLOCK_INSNS;
 
 fn interp() -> Candidate {
     Candidate::new("interp", |ram| Ok(Arc::new(Interp::new(ram))))
@@ -30,6 +33,21 @@ fn streams() {
     assert!(report.good(), "see above");
     let engines = candidates().len() as u64;
     assert_eq!(report.groups.iter().map(|g| g.passed).sum::<u64>(), cases * engines);
+}
+
+/// A guest that moves between the interpreter and the translator every few instructions.
+#[test]
+fn streams_that_move() {
+    let hopper = Candidate::new("hopper", |ram| {
+        let interp = Box::new(Interp::new(ram.clone()));
+        let translate = Box::new(Translate::new(ram)?.eager(BLOCK_INSNS));
+        Ok(Arc::new(Hopper::new(vec![interp, translate])))
+    });
+    let cases = from_environment("TRINE_STREAMS", 200);
+    let suite = Streams::new(from_environment("TRINE_STREAMS_SEED", 7), cases).unwrap();
+    let report = run(&suite.against(interp()), &[hopper], &Options::default());
+    println!("{}", report.text());
+    assert!(report.good(), "see above");
 }
 
 /// How an engine is wrong.

@@ -10,9 +10,13 @@ use trine_testsuites::{
 use trine_translate::{Families, Family, Translate};
 use trine_x86::{BLOCK_INSNS, CpuModel};
 
-/// The vectors of a file, or of all.
+/// The vectors of a file, or of all: those of the repository, or of the folder that TRINE_VECTORS
+/// names.
 fn open(file: &str) -> Vectors {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
+    let folder = match std::env::var_os("TRINE_VECTORS") {
+        Some(folder) => folder.into(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors"),
+    };
     Vectors::open(&folder.join(file)).unwrap_or_else(|e| panic!("{e}"))
 }
 
@@ -55,6 +59,41 @@ fn vectors_without_families() {
         pass(family.name(), [family].into_iter().collect(), files);
     }
     pass("all", Family::ALL.into_iter().collect(), &[""]);
+}
+
+/// On KVM the host's CPU decides. What it lacks is taken from the model; a vector that then fails on
+/// the interpreter as well says nothing.
+#[test]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn vectors_on_kvm() {
+    use trine_guest::Ram;
+    use trine_machine::{EngineKind, create_engine};
+
+    if let Some(why) = EngineKind::Kvm.missing() {
+        eprintln!("skipped: {why}");
+        return;
+    }
+    let engine = |kind: EngineKind| move |ram| create_engine(kind, ram);
+    let kvm = Candidate::new("kvm", engine(EngineKind::Kvm));
+    let interp = Candidate::new("interp", engine(EngineKind::Interp));
+    let ram = Arc::new(Ram::flat(0x1000).expect("a page"));
+    let model = CpuModel::named("max").expect("there is a model 'max'");
+    let model = kvm.engine(ram).expect("it is there").fit(model);
+    let report = run(&open(""), std::slice::from_ref(&kvm), &Options::default());
+    let (mut passed, mut excused, mut wrong) = (0, 0, Vec::new());
+    for group in &report.groups {
+        passed += group.passed;
+        for failure in &group.failures {
+            let line = failure.reproducer.as_deref().expect("a vector is its own reproducer");
+            let vector = line.parse().expect("it was read before");
+            match vectors::run(&vector, &model, &interp) {
+                Err(_) => excused += 1,
+                Ok(()) => wrong.push(format!("{}: {}\n    {line}", group.group, failure.why)),
+            }
+        }
+    }
+    println!("{passed} vectors passed, {excused} are not for this host's CPU");
+    assert!(wrong.is_empty() && passed > 100, "{}\n{}", wrong.len(), wrong.join("\n"));
 }
 
 /// Where the manual is silent, a model does as the CPUs of its time.

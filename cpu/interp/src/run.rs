@@ -89,7 +89,11 @@ impl<T: Tier> InterpVcpu<T> {
     /// Runs until `end` instructions are retired in total.
     fn run_to(&mut self, end: u64) -> Result<Exit, TripleFault> {
         self.sample_pins();
+        self.exec.core.renew_paravirtual();
         loop {
+            // A task switch that faulted in the new task, whose instruction has begun nowhere: it is
+            // no part of a state, so no exit leaves it behind.
+            self.exec.core.deliver_raised()?;
             if self.kicker.is_raised() {
                 if self.kicker.take() {
                     return Ok(Exit::Kicked);
@@ -292,9 +296,6 @@ impl<T: Tier> InterpVcpu<T> {
 
     /// Debug traps, NMIs and interrupts that are due at this boundary.
     fn take_events(&mut self) -> Result<(), TripleFault> {
-        let core = &mut self.exec.core;
-        // A task switch that faulted in the new task, whose instruction has begun nowhere.
-        core.deliver_raised()?;
         if self.debug_trap_is_due() {
             let core = &mut self.exec.core;
             let bits = std::mem::take(&mut core.events.pending_debug);
@@ -318,6 +319,8 @@ impl<T: Tier> InterpVcpu<T> {
                 Some(vector) => core.deliver_interrupt(vector),
                 None => Ok(()),
             };
+            // A guest that is never idle hears of stolen time at its ticks, where it asks.
+            core.count_stolen();
             // The whole of the pins: a look at them takes their edges.
             self.sample_pins();
             return delivered;
@@ -330,6 +333,7 @@ impl<T: Tier> InterpVcpu<T> {
         let core = &mut self.exec.core;
         let pins = core.bus.pins(core.access());
         core.set_a20_masked(pins.a20_masked);
+        core.set_tscs_differ(pins.tscs_differ);
         if pins.init {
             core.init();
         }

@@ -14,7 +14,7 @@ use trine_engine::{
 };
 use trine_guest::{Gpa, VmTime};
 use trine_interp::{InterpVcpu, Nothing};
-use trine_x86::{Activity, Core, Exception, Seg, msr, rflags, vector};
+use trine_x86::{Activity, Core, Exception, Seg, Shadow, msr, rflags, vector};
 
 use crate::{
     cpuid, exits, ioctl,
@@ -40,7 +40,7 @@ pub(crate) struct KvmVcpu {
     bell: Arc<Bell>,
     kicker: Kicker,
     /// Does what KVM does not, and keeps what KVM does not keep.
-    software: InterpVcpu<Nothing>,
+    software: Box<InterpVcpu<Nothing>>,
     /// KVM has the registers, and the interpreter's are stale; else the other way round.
     in_kvm: bool,
     /// KVM has said since whether the guest can take an interrupt.
@@ -70,6 +70,12 @@ enum Next {
     Shutdown,
 }
 
+/// The interpreter behind a vCPU. It is large: whoever makes it must not have room for it as well.
+#[inline(never)]
+fn software(vm: &Vm, id: u32, model: &CpuModel, bus: &Arc<dyn Bus>) -> Box<InterpVcpu<Nothing>> {
+    Box::new(InterpVcpu::new(id, model, vm.ram.clone(), bus.clone(), |_, _| Nothing))
+}
+
 impl KvmVcpu {
     pub(crate) fn new(
         vm: Arc<Vm>,
@@ -82,7 +88,7 @@ impl KvmVcpu {
         fd.set_cpuid2(&cpuid::table(model, id)?).map_err(|e| refused("a CPUID", e))?;
         let tsc = Tsc::new(&fd, model)?;
         let bell = Arc::new(Bell::new(&mut fd));
-        let software = InterpVcpu::new(id, model, vm.ram.clone(), bus.clone(), |_, _| Nothing);
+        let software = software(&vm, id, model, &bus);
         Ok(Self {
             fd,
             id,
@@ -188,23 +194,46 @@ impl KvmVcpu {
             Activity::WaitForStartup | Activity::Shutdown => return Ok(true),
             Activity::Halted => {}
         }
-        let (enabled, nmi) = if self.in_kvm {
-            let nmi = self.nmi && {
-                let events = self.fd.get_vcpu_events();
-                events.map_err(|e| failed("KVM_GET_VCPU_EVENTS", e.errno()))?.nmi.masked == 0
-            };
-            (self.kvm_run().if_flag != 0, nmi)
-        } else {
-            let core = self.core();
-            let nmi = core.events.nmi_pending && !core.events.nmi_blocked;
-            (core.system_flags & rflags::IF != 0, nmi)
-        };
-        if !nmi && !(self.interrupt && enabled) {
-            return Ok(true);
+        let nmi = std::mem::take(&mut self.nmi) && !self.nmi_is_blocked()?;
+        if nmi || self.interrupt && self.take_interrupt()? {
+            self.core().events.activity = Activity::Running;
+            return Ok(false);
         }
-        self.nmi = false;
-        self.core().events.activity = Activity::Running;
-        Ok(false)
+        Ok(true)
+    }
+
+    fn nmi_is_blocked(&mut self) -> Result<bool, EngineError> {
+        if !self.in_kvm {
+            return Ok(self.core().events.nmi_blocked);
+        }
+        let events = self.fd.get_vcpu_events();
+        Ok(events.map_err(|e| failed("KVM_GET_VCPU_EVENTS", e.errno()))?.nmi.masked != 0)
+    }
+
+    /// A halted CPU takes the interrupt that waits, if it is enabled and still there.
+    fn take_interrupt(&mut self) -> Result<bool, EngineError> {
+        let enabled = match self.in_kvm {
+            true => self.kvm_run().if_flag != 0,
+            false => self.core().system_flags & rflags::IF != 0,
+        };
+        if !enabled {
+            return Ok(false);
+        }
+        let Some(vector) = self.bus.acknowledge_interrupt(self.access()) else { return Ok(false) };
+        if self.in_kvm {
+            self.queue_interrupt(vector)?;
+        } else if let Err(fault) = self.core().deliver_interrupt(vector) {
+            log::debug!("vCPU {}: {fault}", self.id);
+        }
+        Ok(true)
+    }
+
+    /// KVM delivers an interrupt at the next entry.
+    fn queue_interrupt(&mut self, vector: u8) -> Result<(), EngineError> {
+        self.stats.interrupts += 1;
+        self.knows_window = false;
+        ioctl::interrupt(&self.fd, vector)
+            .map_err(|e| failed("KVM_INTERRUPT", e.raw_os_error().unwrap_or(0)))
     }
 
     /// How many instructions the interpreter has to execute before KVM can go on.
@@ -212,8 +241,10 @@ impl KvmVcpu {
         if self.a20_masked {
             CLOSED_A20_SLICE
         } else {
-            // A debug trap waits for the end of the next instruction.
-            u64::from(!self.in_kvm && self.core().events.pending_debug != 0)
+            // A debug trap, or an interrupt, waits for the end of the next instruction.
+            let events = self.core().events;
+            let waits = events.pending_debug != 0 || events.shadow != Shadow::None;
+            u64::from(!self.in_kvm && waits)
         }
     }
 
@@ -261,11 +292,8 @@ impl KvmVcpu {
         let open = knows && run.ready_for_interrupt_injection != 0 && run.if_flag != 0;
         if self.interrupt && open {
             if let Some(vector) = self.bus.acknowledge_interrupt(self.access()) {
-                ioctl::interrupt(&self.fd, vector)
-                    .map_err(|e| failed("KVM_INTERRUPT", e.raw_os_error().unwrap_or(0)))?;
-                self.stats.interrupts += 1;
+                self.queue_interrupt(vector)?;
             }
-            self.knows_window = false;
             self.sample_pins()?;
         }
         let waits = u8::from(self.interrupt);

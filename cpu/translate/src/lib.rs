@@ -123,9 +123,9 @@
 //! one is answered with the list); if the guest is then right, take away half of those that are
 //! left, and so on, until one name makes the difference.
 //!
-//! *Which instruction?* `trine conform streams` compares with the interpreter after random counts
-//! and names it. A guest that fails can be run with `--clock instructions` on both engines; the
-//! first difference is where its output differs.
+//! *Which instruction?* `trine lockstep --engines interp,translate` runs any guest on both, and names
+//! the block, and mostly the instruction in it, with a vector. `trine conform streams` compares with
+//! the interpreter after random counts.
 //!
 //! # Safety
 //!

@@ -110,6 +110,8 @@ pub mod debugctl {
 /// Numbers of model-specific registers.
 pub mod msr {
     pub const TSC: u32 = 0x10;
+    pub const KVM_WALL_CLOCK_OLD: u32 = 0x11;
+    pub const KVM_SYSTEM_TIME_OLD: u32 = 0x12;
     pub const PLATFORM_ID: u32 = 0x17;
     pub const APIC_BASE: u32 = 0x1b;
     pub const FEATURE_CONTROL: u32 = 0x3a;
@@ -134,6 +136,10 @@ pub mod msr {
     pub const X2APIC_LAST: u32 = 0x8ff;
     pub const PKRS: u32 = 0x6e1;
     pub const XSS: u32 = 0xda0;
+    pub const KVM_WALL_CLOCK: u32 = 0x4b56_4d00;
+    pub const KVM_SYSTEM_TIME: u32 = 0x4b56_4d01;
+    pub const KVM_STEAL_TIME: u32 = 0x4b56_4d03;
+    pub const KVM_PV_EOI: u32 = 0x4b56_4d04;
     pub const EFER: u32 = 0xc000_0080;
     pub const STAR: u32 = 0xc000_0081;
     pub const LSTAR: u32 = 0xc000_0082;

@@ -1,5 +1,7 @@
 //! What lies beyond the CPU's pins: everything that is not RAM.
 
+use std::time::Duration;
+
 use trine_guest::{Gpa, VmTime};
 
 /// Who makes an access, and when in its own count: the bus derives guest time from it where time
@@ -30,6 +32,8 @@ pub struct Pins {
     pub startup: Option<u8>,
     /// The A20 gate holds address bit 20 at 0.
     pub a20_masked: bool,
+    /// The vCPUs' time-stamp counters do not agree ([`Bus::set_tsc_offset`]).
+    pub tscs_differ: bool,
 }
 
 /// Everything that is not RAM. Called from inside `Vcpu::run`, so that every exit of an engine is
@@ -44,7 +48,8 @@ pub trait Bus: Send + Sync {
     fn port_in(&self, by: Access, port: u16, data: &mut [u8]);
     /// OUT: `data` is 1, 2 or 4 bytes.
     fn port_out(&self, by: Access, port: u16, data: &[u8]);
-    /// RDMSR of a register that a chip holds: the local APIC's (1Bh, 6E0h, 800h to 8FFh).
+    /// RDMSR of a register that a chip holds: the local APIC's (1Bh, 6E0h, 800h to 8FFh, and
+    /// KVM's 4B564D04h).
     ///
     /// # Errors
     /// If the chip has no such register, or not in its present mode.
@@ -79,4 +84,20 @@ pub trait Bus: Send + Sync {
     }
     /// Guest time.
     fn now(&self, by: Access) -> VmTime;
+    /// The wall clock at guest time 0, as time since the beginning of 1970 UTC. It is a constant of
+    /// the machine: a guest that sets its clock does not change it.
+    fn wall_clock(&self) -> Duration {
+        Duration::ZERO
+    }
+    /// Nanoseconds for which the vCPU's thread could have run and the host ran others, since the
+    /// thread last asked; 0 where time follows instructions or the host does not tell.
+    fn take_stolen_ns(&self, by: Access) -> u64 {
+        let _ = by;
+        0
+    }
+    /// What the vCPU's time-stamp counter is ahead of guest time, in ticks. Where a guest relies on
+    /// all of them being the same, each tells; [`Pins::tscs_differ`] is the answer.
+    fn set_tsc_offset(&self, by: Access, offset: u64) {
+        let _ = (by, offset);
+    }
 }

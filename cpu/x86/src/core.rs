@@ -146,6 +146,8 @@ pub struct Core {
     pub quiet_writes: bool,
     /// Page tables outside of RAM are taken for empty: somebody looks who will have to look again.
     pub skips_far_tables: bool,
+    /// Not all vCPUs have the same TSC ([`Core::set_tscs_differ`]).
+    pub(crate) tscs_differ: bool,
 
     /// The machine's RAM.
     pub ram: RamShare,
@@ -222,6 +224,7 @@ impl Core {
             translated: Translated::default(),
             quiet_writes: false,
             skips_far_tables: false,
+            tscs_differ: false,
             tlb: Tlb::new(ram.host_address() as u64),
             ram: ram.into(),
             bus,
@@ -268,6 +271,7 @@ impl Core {
         self.set_rflags(state.rflags);
         self.refresh();
         self.flush_tlb();
+        self.tell_tsc_offset();
     }
 
     /// RFLAGS.

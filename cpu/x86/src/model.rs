@@ -90,6 +90,9 @@ pub enum Feature {
     Gfni,
     AvxVnni,
     Pks,
+    Kvmclock,
+    KvmStealTime,
+    KvmPvEoi,
 }
 
 /// The TSC's frequency unless the model says otherwise: a nanosecond is a tick.
@@ -170,6 +173,8 @@ pub(crate) enum Word {
     L71Eax,
     /// Leaf 0Dh, subleaf 1.
     LdEax,
+    /// Leaf 40000001h: what KVM offers to guests that know it.
+    KvmEax,
     /// Leaf 80000001h.
     X1Ecx,
     /// Leaf 80000001h.
@@ -254,6 +259,9 @@ const FEATURES: &[Row] = &[
     Row(F::Xsaveopt, "xsaveopt", W::LdEax, 0),
     Row(F::Xsavec, "xsavec", W::LdEax, 1),
     Row(F::Xsaves, "xsaves", W::LdEax, 3),
+    Row(F::Kvmclock, "kvmclock", W::KvmEax, 3),
+    Row(F::KvmStealTime, "kvm-steal-time", W::KvmEax, 5),
+    Row(F::KvmPvEoi, "kvm-pv-eoi", W::KvmEax, 6),
     Row(F::LahfLm, "lahf-lm", W::X1Ecx, 0),
     Row(F::Lzcnt, "abm", W::X1Ecx, 5),
     Row(F::Prefetchw, "3dnowprefetch", W::X1Ecx, 8),
@@ -337,6 +345,13 @@ const NEEDS: &[(Feature, Feature)] = &[
     (F::Vpclmulqdq, F::Pclmulqdq),
     (F::Gfni, F::Sse2),
     (F::AvxVnni, F::Avx2),
+    (F::Kvmclock, F::Hypervisor),
+    (F::Kvmclock, F::Msr),
+    (F::Kvmclock, F::Tsc),
+    (F::KvmStealTime, F::Hypervisor),
+    (F::KvmStealTime, F::Msr),
+    (F::KvmPvEoi, F::Hypervisor),
+    (F::KvmPvEoi, F::Apic),
 ];
 
 const PENTIUM: &[Feature] =
@@ -355,9 +370,13 @@ const V2: &[Feature] = &[F::Sse3, F::Ssse3, F::Cx16, F::Sse41, F::Sse42, F::Popc
 const V3: &[Feature] =
     &[F::Xsave, F::Avx, F::Avx2, F::Bmi1, F::Bmi2, F::F16c, F::Fma, F::Lzcnt, F::Movbe];
 
-/// In `max` only if asked for: five-level paging changes what kernels do, and MONITOR makes them
-/// idle in MWAIT, which does not notice the stores of other CPUs and so has to poll.
-const NOT_IN_MAX: &[Feature] = &[F::La57, F::Monitor];
+/// What a hypervisor does for guests that know of it.
+const PARAVIRTUAL: &[Feature] = &[F::Kvmclock, F::KvmStealTime, F::KvmPvEoi];
+
+/// In `max` only if asked for: five-level paging changes what kernels do, MONITOR makes them idle
+/// in MWAIT, which does not notice the stores of other CPUs and so has to poll, and a machine that
+/// says it is KVM's is no longer a mere PC.
+const NOT_IN_MAX: &[Feature] = &[F::La57, F::Monitor, F::Kvmclock, F::KvmStealTime, F::KvmPvEoi];
 
 const fn bit(feature: Feature) -> u128 {
     1 << feature as u32
@@ -423,7 +442,8 @@ const fn model(
 impl CpuModel {
     /// The model called `name`, which may be followed by features to add or to take away, as in
     /// `max,-x2apic,+monitor`; `vendor=AuthenticAMD`, `phys-bits=36` and `tsc-hz=2500000000` change
-    /// the vendor, the width of physical addresses and the TSC's frequency.
+    /// the vendor, the width of physical addresses and the TSC's frequency. What only a hypervisor
+    /// has (`kvmclock`) brings `hypervisor`.
     ///
     /// # Errors
     /// If there is no such model or feature, or a feature lacks one that it builds on.
@@ -447,6 +467,9 @@ impl CpuModel {
             let feature = Feature::named(name)?;
             if on {
                 model.features |= bit(feature);
+                if PARAVIRTUAL.contains(&feature) {
+                    model.features |= bit(F::Hypervisor);
+                }
             } else {
                 model.features &= !bit(feature);
             }
@@ -600,6 +623,7 @@ impl Feature {
             Some(W::L7Edx) => (7, 0, 3),
             Some(W::L71Eax) => (7, 1, 0),
             Some(W::LdEax) => (0xd, 1, 0),
+            Some(W::KvmEax) => (0x4000_0001, 0, 0),
             Some(W::X1Ecx) => (0x8000_0001, 0, 2),
             Some(W::X1Edx) => (0x8000_0001, 0, 3),
             Some(W::X7Edx) | None => (0x8000_0007, 0, 3),
@@ -674,6 +698,10 @@ mod tests {
         }
         assert_eq!(CpuModel::named("max,-sse"), Err(ModelError::Missing("sse2", "sse")));
         assert!(CpuModel::named("x86-64-v3,-fma,+aes").is_ok());
+        let kvm = CpuModel::named("pentium,+kvmclock,+kvm-pv-eoi,+kvm_steal_time").unwrap();
+        assert!(kvm.has(F::Hypervisor) && kvm.has(F::KvmPvEoi) && kvm.has(F::KvmStealTime));
+        let bare = CpuModel::named("max,+kvmclock,-hypervisor");
+        assert_eq!(bare, Err(ModelError::Missing("kvmclock", "hypervisor")));
         assert_eq!(CpuModel::named("max,-avx"), Err(ModelError::Missing("avx2", "avx")));
         assert_eq!(CpuModel::named("max,+mpx"), Err(ModelError::UnknownFeature("mpx".to_owned())));
         assert_eq!(CpuModel::named("486"), Err(ModelError::UnknownModel("486".to_owned())));

@@ -159,17 +159,35 @@ impl Core {
         self.raise(Exception { vector: vector::PF, code: Some(code), payload: lin })
     }
 
+    /// Where linear address `lin` lies in physical space, for who only looks: whatever the page
+    /// allows, without a trace in the tables or the TLB. `None` where no page is.
+    #[must_use]
+    pub fn peek(&self, lin: u64) -> Option<Gpa> {
+        if self.paging == Paging::Off {
+            return Some(Gpa(lin & self.a20_mask));
+        }
+        let leaf = self.walk(lin, &mut [None; 5]).ok()?;
+        Some(self.within(&leaf, lin))
+    }
+
+    fn walk(&self, lin: u64, path: &mut [Option<Entry>; 5]) -> Result<Leaf, Refused> {
+        match self.paging {
+            Paging::Bits32 => self.walk_32(lin, path),
+            Paging::Pae => self.walk_pae(lin, path),
+            Paging::Level4 | Paging::Off => self.walk_tables(lin, self.control.cr3, 4, path),
+            Paging::Level5 => self.walk_tables(lin, self.control.cr3, 5, path),
+        }
+    }
+
+    fn within(&self, leaf: &Leaf, lin: u64) -> Gpa {
+        let within = (1_u64 << leaf.shift) - 1;
+        Gpa((leaf.gpa | lin & within) & self.a20_mask)
+    }
+
     /// One attempt. `None`: start over.
     fn try_walk(&mut self, class: Class, lin: u64, intent: Intent) -> Result<Option<Gpa>, Refused> {
         let mut path = [None; 5];
-        let leaf = match self.paging {
-            Paging::Bits32 => self.walk_32(lin, &mut path)?,
-            Paging::Pae => self.walk_pae(lin, &mut path)?,
-            Paging::Level4 | Paging::Off => {
-                self.walk_tables(lin, self.control.cr3, 4, &mut path)?
-            }
-            Paging::Level5 => self.walk_tables(lin, self.control.cr3, 5, &mut path)?,
-        };
+        let leaf = self.walk(lin, &mut path)?;
         let mut rights = self.rights(class, &leaf);
         let allowed = match intent {
             Intent::Read => rights.read,
@@ -184,8 +202,7 @@ impl Core {
             return Ok(None);
         }
         rights.write &= leaf.dirty || intent == Intent::Write;
-        let within = (1_u64 << leaf.shift) - 1;
-        let gpa = Gpa((leaf.gpa | lin & within) & self.a20_mask);
+        let gpa = self.within(&leaf, lin);
         self.fill(class, lin, gpa, rights);
         Ok(Some(gpa))
     }

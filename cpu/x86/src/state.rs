@@ -151,6 +151,12 @@ pub struct Msrs {
     pub pkrs: u32,
     /// IA32_XSS: which supervisor state components XSAVES manages.
     pub xss: u64,
+    /// KVM's MSR_KVM_WALL_CLOCK (11h and 4B564D00h): where the guest last asked for the wall clock.
+    pub kvm_wall_clock: u64,
+    /// KVM's MSR_KVM_SYSTEM_TIME (12h and 4B564D01h): where the guest's clock is, enabled by bit 0.
+    pub kvm_system_time: u64,
+    /// KVM's MSR_KVM_STEAL_TIME (4B564D03h): where stolen time is counted, enabled by bit 0.
+    pub kvm_steal_time: u64,
 }
 
 /// The x87 FPU (SDM vol. 1, section 8.1).

@@ -8,6 +8,7 @@
 //!   xAPIC mode, and through [`LocalApics::read_msr`] and [`LocalApics::write_msr`] in x2APIC mode.
 //! - The input pins ([`Inputs`]) are `vcpu * 2` for LINT0 and `vcpu * 2 + 1` for LINT1. A level is
 //!   "asserted or not": the polarity bit of the LVT is kept and changes nothing.
+//! - The end of an interrupt may also be a bit in the guest's memory, as under KVM (`pv_eoi.rs`).
 //! - It says [`Signal::Cpu`] for the pins of the vCPUs and [`Signal::EndOfInterrupt`]. Interrupts
 //!   between processors are carried out at once and are never a [`Signal::Message`].
 //!
@@ -18,6 +19,7 @@
 
 mod delivery;
 mod msr;
+mod pv_eoi;
 mod registers;
 mod state;
 #[cfg(test)]
@@ -111,14 +113,22 @@ impl LocalApics {
         self.index(vcpu).is_some_and(|n| self.interrupt[n])
     }
 
-    /// The interrupt acknowledge cycle of `vcpu`, which takes an interrupt now.
+    /// The interrupt acknowledge cycle of `cx.vcpu`, which takes an interrupt now.
     ///
     /// An interrupt that waits, but may not interrupt any more because the task priority was
     /// raised after the vCPU had seen its pin, gives the spurious vector (SDM section 11.9).
-    pub fn acknowledge(&mut self, vcpu: u32) -> Ack {
-        let Some(n) = self.index(vcpu) else { return Ack::None };
+    pub fn acknowledge(&mut self, cx: &mut Cx<'_>) -> Ack {
+        let Some(n) = self.index(cx.vcpu) else { return Ack::None };
+        let had_offer = self.settle(cx);
         let apic = &mut self.state.apics[n];
+        if had_offer && !apic.interrupt() {
+            // That was all for which the pin was asserted.
+            return Ack::None;
+        }
         let ack = apic.acknowledge();
+        if let Ack::Vector(vector) = ack {
+            self.offer(cx, n, vector);
+        }
         self.update(n);
         ack
     }
@@ -153,6 +163,7 @@ impl LocalApics {
     /// from x2APIC back to xAPIC, and from disabled directly to x2APIC.
     pub fn set_apic_base(&mut self, cx: &mut Cx<'_>, value: u64) -> Result<(), Gp> {
         let n = self.index(cx.vcpu).ok_or(Gp)?;
+        self.settle(cx);
         self.catch_up(n, cx.now);
         self.state.apics[n].set_base(value)?;
         self.update(n);
@@ -165,6 +176,7 @@ impl LocalApics {
     /// Outside of x2APIC mode, for reserved registers and for those that can only be written.
     pub fn read_msr(&mut self, cx: &mut Cx<'_>, msr: u32) -> Result<u64, Gp> {
         let n = self.x2apic(cx.vcpu).ok_or(Gp)?;
+        self.settle(cx);
         self.catch_up(n, cx.now);
         self.msr(n, cx.now, msr)
     }
@@ -176,6 +188,7 @@ impl LocalApics {
     /// reserved bits that are not 0.
     pub fn write_msr(&mut self, cx: &mut Cx<'_>, msr: u32, value: u64) -> Result<(), Gp> {
         let n = self.x2apic(cx.vcpu).ok_or(Gp)?;
+        self.settle(cx);
         self.catch_up(n, cx.now);
         self.set_msr(n, cx.now, msr, value)?;
         self.update(n);
@@ -340,6 +353,7 @@ impl Device for LocalApics {
 impl Mmio for LocalApics {
     fn mmio_read(&mut self, cx: &mut Cx<'_>, offset: u64, data: &mut [u8]) {
         let Some(n) = self.xapic(cx.vcpu) else { return };
+        self.settle(cx);
         self.catch_up(n, cx.now);
         let value = self.state.apics[n].register((offset >> 4) as u32, cx.now, self.bus_hz);
         if value.is_none() {
@@ -356,6 +370,7 @@ impl Mmio for LocalApics {
 
     fn mmio_write(&mut self, cx: &mut Cx<'_>, offset: u64, data: &[u8]) {
         let Some(n) = self.xapic(cx.vcpu) else { return };
+        self.settle(cx);
         self.catch_up(n, cx.now);
         let Ok(bytes) = <[u8; 4]>::try_from(data) else { return };
         if offset & 0xf == 0 {

@@ -149,7 +149,7 @@ impl LocalApics {
     }
 
     /// Writes EOI: the interrupt in service with the highest priority ends (section 11.8.5).
-    fn end_of_interrupt(&mut self, n: usize) {
+    pub(super) fn end_of_interrupt(&mut self, n: usize) {
         let apic = &mut self.state.apics[n];
         let Some(vector) = apic.isr.highest() else { return };
         apic.isr.clear(vector);

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use trine_guest::VmTime;
 
 use super::{
-    Ack, Gp,
+    Ack, Gp, pv_eoi,
     registers::{LVT_WRITABLE, Lvt, MASKED, REMOTE_IRR, SVR_ENABLE, SVR_WRITABLE},
     timer::{Mode, Timer},
     vectors::Vectors,
@@ -73,6 +73,10 @@ pub(super) struct Apic {
     pub(super) pins: [bool; 2],
     /// An ExtINT message waits to be acknowledged.
     pub(super) ext_int: bool,
+    /// MSR_KVM_EOI_EN.
+    pub(super) pv_eoi: u64,
+    /// The guest was told that it may end the interrupt in service by a bit in memory.
+    pub(super) has_offer: bool,
 }
 
 impl Apic {
@@ -97,6 +101,8 @@ impl Apic {
             timer: Timer::default(),
             pins: [false; 2],
             ext_int: false,
+            pv_eoi: 0,
+            has_offer: false,
         }
     }
 
@@ -140,7 +146,10 @@ impl Apic {
                 return Err(Gp);
             }
             ((true, _), (false, _)) => {
+                // Its registers are lost; KVM's is not one of them.
+                let pv_eoi = self.pv_eoi;
                 self.init();
+                self.pv_eoi = pv_eoi;
                 self.xapic_id = self.id as u8;
             }
             ((true, false), (true, true)) => {
@@ -200,9 +209,11 @@ impl Apic {
         self.ext_int || by_pin(0) || by_pin(1)
     }
 
-    /// The level of the vCPU's interrupt pin.
+    /// The level of the vCPU's interrupt pin. What waits while there is an offer may be
+    /// deliverable: the acknowledge cycle will tell.
     pub(super) fn interrupt(&self) -> bool {
-        self.ext_int_asserted() || self.deliverable().is_some()
+        let unsettled = self.has_offer && self.irr.highest().is_some();
+        unsettled || self.ext_int_asserted() || self.deliverable().is_some()
     }
 
     /// The interrupt acknowledge cycle.
@@ -236,6 +247,10 @@ impl Apic {
         }
         if self.svr & !SVR_WRITABLE != 0 || self.format > 0xf {
             return Err(format!("SVR {:#x}, DFR {:#x}", self.svr, self.format));
+        }
+        let wants_offers = self.pv_eoi & pv_eoi::ENABLED != 0;
+        if self.pv_eoi & pv_eoi::RESERVED != 0 || self.has_offer && !wants_offers {
+            return Err(format!("MSR_KVM_EOI_EN {:#x}", self.pv_eoi));
         }
         if [&self.isr, &self.irr, &self.tmr].iter().any(|vectors| vectors.has_illegal()) {
             return Err("a vector below 16".to_owned());

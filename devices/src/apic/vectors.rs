@@ -25,6 +25,11 @@ impl Vectors {
         Some((word * 32) as u8 + self.0[word].ilog2() as u8)
     }
 
+    /// Whether it holds this vector and no other.
+    pub(super) fn is_only(&self, vector: u8) -> bool {
+        self.has(vector) && self.0.iter().map(|word| word.count_ones()).sum::<u32>() == 1
+    }
+
     /// The register's word `n`, 0 to 7: vectors `32 * n` and up.
     pub(super) fn word(&self, n: u32) -> u32 {
         self.0[n as usize & 7]

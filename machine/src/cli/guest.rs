@@ -18,7 +18,9 @@ use crate::{ClockKind, Config, Guest};
 /// What the guest is, and the machine it runs on.
 #[derive(Args, Clone, Debug)]
 pub struct GuestArgs {
-    /// The CPU model: pentium, p6, x86-64-v1, x86-64-v2, x86-64-v3 or max.
+    /// The CPU model: pentium, p6, x86-64-v1, x86-64-v2, x86-64-v3 or max. Features are added and
+    /// taken away by name: max,-invtsc. What KVM does for guests that know of it is a feature too:
+    /// max,+kvmclock,+kvm-steal-time,+kvm-pv-eoi.
     #[arg(long, value_name = "MODEL", default_value = "max")]
     pub cpu: String,
     /// How many vCPUs.
@@ -110,7 +112,11 @@ impl GuestArgs {
         })
     }
 
-    fn guest(&self) -> Result<Guest, String> {
+    /// What to boot, with its files read.
+    ///
+    /// # Errors
+    /// One line that says which file is wrong.
+    pub fn guest(&self) -> Result<Guest, String> {
         if let Some(image) = &self.firmware {
             return read("--firmware", image, ROM_MAX, "any ROM can be").map(Guest::Firmware);
         }

@@ -7,7 +7,7 @@ use trine_engine::{Budget, Exit};
 use trine_guest::{CodeNear, Gpa};
 use trine_x86::Activity;
 
-use super::{ENGINES, Guest, bytes, model};
+use super::{Guest, SINGLE, bytes, model};
 
 /// Loops of `dec ecx; jnz` around a store to 1080h, 80h behind their beginning, and how many bytes
 /// that changes: with the turns in ECX, 1080h in RBX, and RSP behind the data.
@@ -44,7 +44,7 @@ fn turns(make: super::Make, body: &str) -> Guest {
 
 #[test]
 fn stores_beside_code_change_none() {
-    for make in ENGINES {
+    for make in SINGLE {
         for (name, body, changes) in LOOPS {
             let mut g = turns(make, body);
             let before = g.memory();
@@ -65,7 +65,7 @@ fn stores_beside_code_change_none() {
 
 #[test]
 fn what_is_beside_code_becomes_dirty_each_time() {
-    for make in ENGINES {
+    for make in SINGLE {
         let mut g = turns(make, LOOPS[0].1);
         g.ram.take_dirty();
         for _ in 0..3 {
@@ -78,7 +78,7 @@ fn what_is_beside_code_becomes_dirty_each_time() {
 
 #[test]
 fn code_in_the_granule_is_noticed() {
-    for make in ENGINES {
+    for make in SINGLE {
         // mov [rsi], cl; call 1103h; inc ecx; jmp back. Called: 120 times NOP, mov eax, 11223344h
         // (its immediate lies in both granules), ret.
         let mut g = Guest::new(make, "64", "880e e8fc000000 ffc1 ebf5", |s| s.gpr[1] = 1);
@@ -109,7 +109,7 @@ fn code_in_the_granule_is_noticed() {
 /// of it.
 #[test]
 fn a_walk_into_code_is_noticed() {
-    for make in ENGINES {
+    for make in SINGLE {
         // mov edi, 1101h; mov [rdi], ecx; add edi, 4; cmp edi, 1285h; jne; call 1280h; cmp eax, ecx;
         // jne to the end; inc ecx; jmp to the start; hlt
         let code = "bf01110000 890f 83c704 81ff85120000 75f3 e869020000 39c8 7504 ffc1 ebe1 f4";
@@ -129,7 +129,7 @@ fn a_walk_into_code_is_noticed() {
 /// in the end what was stored is executed. The one that stores has looked for its place long before.
 #[test]
 fn no_store_is_lost_to_code_that_is_new() {
-    for make in ENGINES {
+    for make in SINGLE {
         // Reader: cmp dword [r10+4], 1; jne; mov dword [r10], 1; call rsi; cmp eax, 1; jne; hlt.
         // Writer: mov dword [r10+4], 1; cmp dword [r10], 1; jne; dec r9; jnz; mov edi, [rbx+8];
         // 24 times sqrtpd xmm1, xmm1; mov [rbx], ecx; hlt
@@ -172,7 +172,7 @@ fn no_store_is_lost_to_code_that_is_new() {
 
 #[test]
 fn a_device_that_writes_beside_code_disturbs_nobody() {
-    for make in ENGINES {
+    for make in SINGLE {
         let mut g = turns(make, LOOPS[0].1);
         for n in 0..50_u64 {
             assert_eq!(g.run(30), Exit::Budget);

@@ -5,6 +5,9 @@
 
 mod debug;
 mod granules;
+mod hop;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod kvm;
 mod mixture;
 mod order;
 mod paging;
@@ -21,6 +24,7 @@ use std::{
 
 use trine_engine::{Access, Budget, Bus, CpuModel, CpuState, Engine, Exit, MsrFault, Pins, Vcpu};
 use trine_guest::{Gpa, Ram, VmTime};
+use trine_tests::hopper::Hopper;
 use trine_testsuites::vectors::{Stage, Vector};
 use trine_x86::{Activity, Shadow, rflags, vector};
 
@@ -35,7 +39,7 @@ type Make = fn(Arc<Ram>) -> Box<dyn Engine>;
 
 /// Every engine; the translator with whole blocks, with a block for each instruction, and without
 /// host code.
-const ENGINES: [Make; 4] = [
+const SINGLE: [Make; 4] = [
     |ram| Box::new(trine_interp::Interp::new(ram)),
     |ram| Box::new(translate(ram).eager(trine_x86::BLOCK_INSNS)),
     |ram| Box::new(translate(ram).eager(1)),
@@ -44,6 +48,11 @@ const ENGINES: [Make; 4] = [
         Box::new(engine.eager(trine_x86::BLOCK_INSNS))
     },
 ];
+
+/// The same, and a guest that moves among them all the time.
+const ENGINES: [Make; 5] = [SINGLE[0], SINGLE[1], SINGLE[2], SINGLE[3], |ram| {
+    Box::new(Hopper::new(SINGLE.iter().map(|make| make(ram.clone())).collect()))
+}];
 
 fn translate(ram: Arc<Ram>) -> trine_translate::Translate {
     trine_translate::Translate::new(ram).expect("it makes code for this host")
@@ -148,9 +157,10 @@ impl Guest {
         stage.ram.write(Gpa(0x1000), &bytes(code)).expect("in RAM");
         let board = Arc::new(board);
         let engine = make(stage.ram.clone());
-        let vcpu = engine.create_vcpu(0, &model(), board.clone());
+        let model = engine.fit(model());
+        let vcpu = engine.create_vcpu(0, &model, board.clone());
         let mut vcpu = vcpu.expect("an engine of this host");
-        let mut state = stage.state(&v, &model());
+        let mut state = stage.state(&v, &model);
         change(&mut state);
         vcpu.set_state(&state).expect("a state");
         Self { ram: stage.ram, board, engine, vcpu }
@@ -486,7 +496,7 @@ fn a_shorter_code_segment_ends_earlier() {
 
 #[test]
 fn code_that_another_cpu_changes() {
-    for make in ENGINES {
+    for make in SINGLE {
         const LAST: u32 = 200;
         let reader =
             "448b042500900000 31c0 0fa2 e8eb0f0000 4439c0 720a 4489042508900000 ebe0 f4 f4";

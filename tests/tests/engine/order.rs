@@ -10,7 +10,7 @@ use trine_engine::{Budget, Exit, Vcpu};
 use trine_guest::{Gpa, Ram};
 use trine_testsuites::vectors::{Stage, Vector};
 
-use super::{Board, ENGINES, bytes, model};
+use super::{Board, SINGLE, bytes, model};
 
 /// Rounds lie behind each other in the stage's data; in each, words at these offsets.
 const ROUNDS: u64 = 112;
@@ -116,7 +116,7 @@ fn play(litmus: &Litmus, ram: &Ram, vcpus: [&mut Box<dyn Vcpu>; 2]) -> usize {
 fn stores_are_seen_in_the_order_that_x86_promises() {
     let line = "64 90 \"code\" => rip=0";
     let v: Vector = line.parse().expect("a vector");
-    for (make, litmus) in ENGINES.iter().flat_map(|make| LITMUS.iter().map(move |l| (make, l))) {
+    for (make, litmus) in SINGLE.iter().flat_map(|make| LITMUS.iter().map(move |l| (make, l))) {
         let stage = Stage::new(&v);
         let engine = make(stage.ram.clone());
         let board = Arc::new(Board::default());

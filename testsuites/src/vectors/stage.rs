@@ -11,7 +11,7 @@ use super::{
     text::{Fault, GPR_NAMES, Mode, OWN, SEG_NAMES, Setting, Vector},
 };
 
-const CODE: u64 = 0x1000;
+pub(super) const CODE: u64 = 0x1000;
 const GDT: u64 = 0x1_0000;
 const IDT: u64 = 0x1_1000;
 const TSS: u64 = 0x1_2000;
@@ -118,6 +118,39 @@ impl Stage {
         let stage = Self { ram, own };
         stage.tables(v.mode);
         stage
+    }
+
+    /// Whether a HLT behind its instruction can end a vector: it raises an exception, whose handler
+    /// halts, or it goes to another place on the stage in a mode that may halt.
+    pub(super) fn can_halt(v: &Vector) -> bool {
+        let may = matches!(
+            v.mode,
+            Mode::Real
+                | Mode::Prot16 { user: false }
+                | Mode::Prot32 { user: false }
+                | Mode::Long { user: false }
+        );
+        let code = CODE..CODE + v.code.len() as u64;
+        !v.is_on_host_stage()
+            && (v.fault.is_some() || may && !code.contains(&end(v)) && end(v) < OWN as u64)
+    }
+
+    /// Puts that HLT there; returns what was there before.
+    pub(super) fn put_halt(&self, v: &Vector) -> u8 {
+        let mut taken = [0];
+        if v.fault.is_none() {
+            self.ram.read(Gpa(end(v)), &mut taken).expect("in RAM");
+            self.ram.write(Gpa(end(v)), &[0xf4]).expect("in RAM");
+        }
+        taken[0]
+    }
+
+    /// Takes the HLT away again, unless the instruction itself has stored there.
+    pub(super) fn put_back(&self, v: &Vector, taken: u8) {
+        let mut now = [0];
+        if v.fault.is_none() && self.ram.read(Gpa(end(v)), &mut now).is_ok() && now == [0xf4] {
+            self.ram.write(Gpa(end(v)), &[taken]).expect("in RAM");
+        }
     }
 
     fn put(&self, at: u64, value: u64) {
@@ -242,17 +275,7 @@ impl Stage {
     /// # Errors
     /// With the differences.
     pub fn compare(&self, v: &Vector, before: &CpuState, after: &CpuState) -> Result<(), String> {
-        let handler = after.rip.wrapping_sub(if v.mode == Mode::Real { 0 } else { HANDLERS });
-        let real_handler = v.mode == Mode::Real
-            && after.segments.seg[1].base >= HANDLERS
-            && after.segments.seg[1].base < HANDLERS + 512;
-        let raised = if real_handler {
-            Some(((after.segments.seg[1].base - HANDLERS) / 16) as u8)
-        } else if v.mode != Mode::Real && handler < 512 {
-            Some((handler / 16) as u8)
-        } else {
-            None
-        };
+        let raised = raised(v, after);
         match (raised, v.fault) {
             (Some(vector), Some(fault)) if vector == fault.vector => {
                 self.compare_fault(v, fault, before, after)
@@ -306,6 +329,31 @@ impl Stage {
         }
     }
 
+    /// A word of an exception's frame, from the stack pointer on.
+    fn pushed(&self, v: &Vector, n: u64, after: &CpuState) -> u64 {
+        let size = match v.mode {
+            Mode::Real => 2,
+            Mode::Long { .. } => 8,
+            _ => 4,
+        };
+        let mut bytes = [0; 8];
+        let at = Gpa(after.gpr[4] + n * size);
+        // A stack outside of RAM holds nothing.
+        let _ = self.ram.read(at, &mut bytes[..size as usize]);
+        u64::from_le_bytes(bytes)
+    }
+
+    /// The error code with which exception `vector` came, if it has one.
+    pub(super) fn error_code(&self, v: &Vector, vector: u8, after: &CpuState) -> Option<u32> {
+        let has_code = matches!(vector, 8 | 10..=14 | 17 | 21) && v.mode != Mode::Real;
+        has_code.then(|| self.pushed(v, 0, after) as u32)
+    }
+
+    /// The vector's own memory as it was at first.
+    pub(super) fn own(&self) -> &[u8] {
+        &self.own
+    }
+
     fn compare_fault(
         &self,
         v: &Vector,
@@ -314,28 +362,16 @@ impl Stage {
         after: &CpuState,
     ) -> Result<(), String> {
         let mut out = Vec::new();
-        let word = |n: u64, size: u64| {
-            let mut bytes = [0; 8];
-            let at = Gpa(after.gpr[4] + n * size);
-            self.ram.read(at, &mut bytes[..size as usize]).expect("in RAM");
-            u64::from_le_bytes(bytes)
-        };
-        let size = match v.mode {
-            Mode::Real => 2,
-            Mode::Long { .. } => 8,
-            _ => 4,
-        };
-        let has_code = matches!(fault.vector, 8 | 10..=14 | 17 | 21) && v.mode != Mode::Real;
-        if has_code {
-            let want = u64::from(fault.code.unwrap_or(0));
-            let got = word(0, size) & 0xffff_ffff;
+        let code = self.error_code(v, fault.vector, after);
+        if let Some(got) = code {
+            let want = fault.code.unwrap_or(0);
             if want != got {
                 out.push(format!("error code: want {want:x}, got {got:x}"));
             }
         }
-        let frame = u64::from(has_code);
-        if word(frame, size) != before.rip && !matches!(fault.vector, 1 | 3 | 4) {
-            out.push(format!("pushed rip: want {:x}, got {:x}", before.rip, word(frame, size)));
+        let pushed = self.pushed(v, code.is_some().into(), after);
+        if pushed != before.rip && !matches!(fault.vector, 1 | 3 | 4) {
+            out.push(format!("pushed rip: want {:x}, got {pushed:x}", before.rip));
         }
         if let Some(address) = fault.address
             && after.control.cr2 != address
@@ -381,6 +417,21 @@ impl Stage {
         self.compare_memory(&memory, &mut out);
         if out.is_empty() { Ok(()) } else { Err(out.join("; ")) }
     }
+}
+
+/// Where a vector's instruction goes.
+fn end(v: &Vector) -> u64 {
+    v.after_register("rip").map_or(CODE + v.code.len() as u64, |rip| rip as u64)
+}
+
+/// The exception in whose handler a CPU is.
+pub(super) fn raised(v: &Vector, after: &CpuState) -> Option<u8> {
+    if v.mode == Mode::Real {
+        let base = after.segments.seg[1].base;
+        return (HANDLERS..HANDLERS + 512).contains(&base).then(|| ((base - HANDLERS) / 16) as u8);
+    }
+    let handler = after.rip.wrapping_sub(HANDLERS);
+    (handler < 512).then_some((handler / 16) as u8)
 }
 
 fn page_bits(n: u64) -> u64 {

@@ -1,6 +1,6 @@
 //! The text form of vectors.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use thiserror::Error;
 use trine_native::WINDOW;
@@ -201,6 +201,66 @@ fn fault(text: &str) -> Result<Fault, ParseError> {
         .find(|v| trine_x86::vector::name(*v) == name)
         .ok_or_else(|| ParseError(format!("there is no exception {name}")))?;
     Ok(Fault { vector, code, address })
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Real => "real",
+            Self::Prot16 { user: false } => "16",
+            Self::Prot16 { user: true } => "16u",
+            Self::Prot32 { user: false } => "32",
+            Self::Prot32 { user: true } => "32u",
+            Self::Long { user: false } => "64",
+            Self::Long { user: true } => "64u",
+            Self::V86 => "v86",
+            Self::Compat32 => "32c",
+            Self::Compat16 => "16c",
+        })
+    }
+}
+
+fn write_bytes(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Register(name, value) => write!(f, "{name}={value:x}"),
+            Self::Ymm(n, value) => {
+                write!(f, "ymm{n}=")?;
+                value.iter().rev().try_for_each(|quadword| write!(f, "{quadword:016x}"))
+            }
+            Self::Memory(at, bytes) => {
+                write!(f, "mem[{at:x}]=")?;
+                write_bytes(f, bytes)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(trine_x86::vector::name(self.vector))?;
+        if let Some(code) = self.code {
+            write!(f, "({code:x})")?;
+        }
+        self.address.map_or(Ok(()), |address| write!(f, "@{address:x}"))
+    }
+}
+
+/// The line that is read as this vector.
+impl fmt::Display for Vector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.mode)?;
+        write_bytes(f, &self.code)?;
+        write!(f, " \"{}\"", self.text)?;
+        self.before.iter().try_for_each(|setting| write!(f, " {setting}"))?;
+        f.write_str(" =>")?;
+        self.fault.map_or(Ok(()), |fault| write!(f, " {fault}"))?;
+        self.after.iter().try_for_each(|setting| write!(f, " {setting}"))
+    }
 }
 
 impl FromStr for Vector {

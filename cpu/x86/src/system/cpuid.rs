@@ -1,7 +1,8 @@
 //! CPUID.
 //!
 //! Sources: SDM vol. 2A, CPUID; vol. 1, section 13.2 (leaf 0Dh); QEMU's documentation of TCG for
-//! what lies at 40000000h.
+//! what lies at 40000000h, and Linux's `Documentation/virt/kvm/x86/cpuid.rst` for what lies there
+//! under KVM.
 
 use crate::{
     Core, CpuModel, Feature, Insn, Raised, cr4,
@@ -29,6 +30,11 @@ const SYSCALL: u32 = 1 << 11;
 const NX: u32 = 1 << 20;
 /// The first leaf of a hypervisor.
 const HYPERVISOR: u32 = 0x4000_0000;
+/// What KVM offers.
+const KVM: u32 = HYPERVISOR + 1;
+/// EAX of that leaf: the clock by its old MSRs too; its flag that all CPUs agree has a meaning.
+const KVM_CLOCK_OLD: u32 = 1 << 0;
+const KVM_CLOCK_STABLE: u32 = 1 << 24;
 /// The first extended leaf.
 const EXTENDED: u32 = 0x8000_0000;
 
@@ -100,14 +106,16 @@ impl CpuModel {
             0xb => self.leaf_b(subleaf, id),
             0xd => self.leaf_d(subleaf),
             // Any other ratio would overflow the 32 bits in which kernels multiply.
-            0x15 if self.has(Feature::Tsc) && self.tsc_hz() % CRYSTAL_HZ == 0 => {
+            0x15 if self.has(Feature::Tsc) && self.tsc_hz().is_multiple_of(CRYSTAL_HZ) => {
                 [1, (self.tsc_hz() / CRYSTAL_HZ) as u32, CRYSTAL_HZ as u32, 0]
             }
             0x16 => {
                 let mhz = (self.tsc_hz() / 1_000_000) as u32;
                 [mhz, mhz, 100, 0]
             }
+            HYPERVISOR if self.is_kvm() => vendor(KVM, *b"KVMKVMKVM\0\0\0"),
             HYPERVISOR => vendor(HYPERVISOR, *b"TrineTrine\0\0"),
+            KVM => [self.leaf_kvm(), 0, 0, 0],
             0x8000_0000 if self.vendor == Vendor::Amd => vendor(0x8000_0008, self.vendor.name()),
             0x8000_0000 => [0x8000_0008, 0, 0, 0],
             0x8000_0001 => [0, 0, self.word(Word::X1Ecx), self.word(Word::X1Edx)],
@@ -131,11 +139,24 @@ impl CpuModel {
     /// The leaf itself, or the highest basic one if there is no such leaf.
     fn known_leaf(&self, leaf: u32) -> u32 {
         let known = match leaf {
-            HYPERVISOR..=0x4fff_ffff => self.has(Feature::Hypervisor) && leaf == HYPERVISOR,
+            HYPERVISOR..=0x4fff_ffff => {
+                let last = if self.is_kvm() { KVM } else { HYPERVISOR };
+                self.has(Feature::Hypervisor) && leaf <= last
+            }
             EXTENDED.. => self.max_leaf > 2 && leaf <= EXTENDED + 8,
             _ => leaf <= self.max_leaf,
         };
         if known { leaf } else { self.max_leaf }
+    }
+
+    /// Whether it offers anything for which guests look behind KVM's name.
+    fn is_kvm(&self) -> bool {
+        self.word(Word::KvmEax) != 0
+    }
+
+    fn leaf_kvm(&self) -> u32 {
+        let clock = if self.has(Feature::Kvmclock) { KVM_CLOCK_OLD | KVM_CLOCK_STABLE } else { 0 };
+        self.word(Word::KvmEax) | clock
     }
 
     fn leaf_1(&self, id: u32) -> Leaf {
@@ -221,7 +242,7 @@ impl CpuModel {
 /// A vendor's name, in EBX, EDX, ECX for leaf 0 and in EBX, ECX, EDX for a hypervisor.
 fn vendor(max: u32, name: [u8; 12]) -> Leaf {
     let word = |n: usize| u32::from_le_bytes([name[n], name[n + 1], name[n + 2], name[n + 3]]);
-    if max == HYPERVISOR {
+    if max >> 28 == HYPERVISOR >> 28 {
         [max, word(0), word(4), word(8)]
     } else {
         [max, word(0), word(8), word(4)]

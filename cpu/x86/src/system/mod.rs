@@ -15,6 +15,7 @@ pub(crate) mod interrupt;
 pub(crate) mod iret;
 pub(crate) mod load;
 pub(crate) mod msr;
+pub(crate) mod paravirt;
 pub(crate) mod port;
 pub(crate) mod reset;
 pub(crate) mod stack;

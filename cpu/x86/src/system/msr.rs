@@ -4,7 +4,7 @@
 
 use crate::{
     Core, CpuModel, Feature as F, Insn, MsrFault as Refused, Raised, Seg, Vendor, cr0, efer,
-    insn::Width, msr, segment::is_canonical,
+    insn::Width, msr, segment::is_canonical, system::paravirt::STEAL_TIME_RESERVED,
 };
 
 /// The crystal that CPUID leaf 15h reports: the clock of the local APIC's timer.
@@ -106,6 +106,10 @@ impl Core {
             P5_MC_ADDR | P5_MC_TYPE => has(F::Mce),
             msr::TSC => has(F::Tsc),
             msr::TSC_ADJUST => has(F::TscAdjust),
+            msr::KVM_WALL_CLOCK_OLD | msr::KVM_SYSTEM_TIME_OLD => has(F::Kvmclock),
+            msr::KVM_WALL_CLOCK | msr::KVM_SYSTEM_TIME => has(F::Kvmclock),
+            msr::KVM_STEAL_TIME => has(F::KvmStealTime),
+            msr::KVM_PV_EOI => has(F::KvmPvEoi),
             msr::APIC_BASE => has(F::Apic),
             msr::TSC_DEADLINE => has(F::TscDeadline),
             msr::X2APIC_FIRST..=msr::X2APIC_LAST => has(F::X2apic),
@@ -138,9 +142,15 @@ impl Core {
         let m = &self.msrs;
         Ok(match number {
             msr::TSC => self.tsc(),
-            msr::APIC_BASE | msr::TSC_DEADLINE | msr::X2APIC_FIRST..=msr::X2APIC_LAST => {
+            msr::APIC_BASE
+            | msr::TSC_DEADLINE
+            | msr::X2APIC_FIRST..=msr::X2APIC_LAST
+            | msr::KVM_PV_EOI => {
                 return self.bus.read_msr(self.access(), number).map_err(|_| Refused);
             }
+            msr::KVM_WALL_CLOCK_OLD | msr::KVM_WALL_CLOCK => m.kvm_wall_clock,
+            msr::KVM_SYSTEM_TIME_OLD | msr::KVM_SYSTEM_TIME => m.kvm_system_time,
+            msr::KVM_STEAL_TIME => m.kvm_steal_time,
             msr::FEATURE_CONTROL => m.feature_control,
             msr::TSC_ADJUST => m.tsc_adjust,
             msr::BIOS_SIGN_ID => m.bios_sign_id,
@@ -193,14 +203,21 @@ impl Core {
             return Err(Refused);
         }
         match number {
-            msr::TSC => self.set_tsc(value),
+            msr::TSC => self.move_tsc(value.wrapping_sub(self.tsc())),
             msr::TSC_ADJUST => {
-                let by = value.wrapping_sub(self.msrs.tsc_adjust);
-                self.msrs.tsc_offset = self.msrs.tsc_offset.wrapping_add(by);
-                self.msrs.tsc_adjust = value;
+                self.move_tsc(value.wrapping_sub(self.msrs.tsc_adjust));
             }
-            msr::APIC_BASE | msr::TSC_DEADLINE | msr::X2APIC_FIRST..=msr::X2APIC_LAST => {
+            msr::APIC_BASE
+            | msr::TSC_DEADLINE
+            | msr::X2APIC_FIRST..=msr::X2APIC_LAST
+            | msr::KVM_PV_EOI => {
                 return self.write_bus_msr(number, value);
+            }
+            msr::KVM_WALL_CLOCK_OLD | msr::KVM_WALL_CLOCK => self.set_wall_clock(value),
+            msr::KVM_SYSTEM_TIME_OLD | msr::KVM_SYSTEM_TIME => self.set_system_time(value),
+            msr::KVM_STEAL_TIME => {
+                allow(value & STEAL_TIME_RESERVED == 0)?;
+                self.set_steal_time(value);
             }
             msr::FEATURE_CONTROL => {
                 allow(self.msrs.feature_control & FEATURE_LOCK == 0 && value & !FEATURE_LOCK == 0)?;
@@ -312,10 +329,11 @@ impl Core {
         self.bus.write_msr(self.access(), number, value, deadline).map_err(|_| Refused)
     }
 
-    fn set_tsc(&mut self, value: u64) {
-        let by = value.wrapping_sub(self.tsc());
+    fn move_tsc(&mut self, by: u64) {
         self.msrs.tsc_offset = self.msrs.tsc_offset.wrapping_add(by);
         self.msrs.tsc_adjust = self.msrs.tsc_adjust.wrapping_add(by);
+        self.tell_tsc_offset();
+        self.set_clock();
     }
 
     fn set_efer(&mut self, value: u64) -> Result<(), Refused> {

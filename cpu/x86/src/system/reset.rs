@@ -50,8 +50,8 @@ impl CpuState {
 }
 
 impl Core {
-    /// INIT: as RESET, but caches, the FPU, SSE, XCR0 and the model-specific registers stay as they
-    /// are (SDM vol. 3A, table 10-1). A bootstrap processor starts over, the others wait for a
+    /// INIT: as RESET, but caches, the FPU, SSE, XCR0 and the model-specific registers (other than
+    /// those of a hypervisor) stay as they are (SDM vol. 3A, table 10-1). A bootstrap processor starts over, the others wait for a
     /// start-up IPI.
     pub fn init(&mut self) {
         let fresh = CpuState::reset(&self.model, self.id);
@@ -73,6 +73,7 @@ impl Core {
             ..Events::default()
         };
         self.set_state(&state);
+        self.end_paravirtual();
     }
 
     /// A start-up IPI: real mode at page `vector`, if the CPU waits for one (SDM vol. 3A, section

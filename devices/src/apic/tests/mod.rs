@@ -2,6 +2,7 @@
 
 mod destinations;
 mod priorities;
+mod pv_eoi;
 mod random;
 mod timers;
 mod x2apic;
@@ -105,7 +106,7 @@ impl Rig {
     }
 
     pub(super) fn acknowledge(&mut self, vcpu: u32) -> Ack {
-        self.apics.acknowledge(vcpu)
+        self.with(vcpu, LocalApics::acknowledge)
     }
 
     pub(super) fn eoi(&mut self, vcpu: u32) {

@@ -10,13 +10,11 @@ const VCPUS: u32 = 3;
 fn other(apics: &mut LocalApics, cx: &mut Cx<'_>, random: &mut Random) {
     let vcpu = random.below(u64::from(VCPUS)) as u32;
     let (word, shift) = (random.next(), random.below(64));
-    match random.below(12) {
+    match random.below(14) {
         0..=3 => {
-            if apics.pending(vcpu) {
-                assert_ne!(apics.acknowledge(vcpu), Ack::None);
-            } else {
-                apics.acknowledge(vcpu);
-            }
+            let promised = apics.pending(cx.vcpu) && !apics.state.apics[cx.vcpu as usize].has_offer;
+            let ack = apics.acknowledge(cx);
+            assert!(!promised || ack != Ack::None);
         }
         4 => {
             // Mostly enabled, and mostly legal.
@@ -32,7 +30,16 @@ fn other(apics: &mut LocalApics, cx: &mut Cx<'_>, random: &mut Random) {
         7 => apics.write_tsc_deadline(cx, word >> shift, VmTime(word >> 20)),
         8 => apics.set_tpr(cx, (word >> 8) as u8 & 0x3f),
         9 => apics.local_interrupt(cx, vcpu, LocalSource::Thermal),
+        // Mostly enabled, seldom at a good address.
         10 => {
+            let at = if word & 1 == 0 { u64::from(vcpu) << 12 } else { word >> shift };
+            let _ = apics.set_pv_eoi(cx, at | 1);
+        }
+        // The guest ends an interrupt in memory, or plays with the byte.
+        11 => {
+            cx.ram.store(u64::from(vcpu) << 12, (word >> shift) as u8 & 1);
+        }
+        12 => {
             let address = 0xfee0_0000 | word & 0xf_f00c;
             if let Some(message) = msi_message(address, (word >> 32) as u32 & 0xc7ff) {
                 apics.deliver(cx, message);
@@ -97,6 +104,8 @@ fn impossible_states_are_refused() {
         ("/apics/0/timer/next", json!(null)),
         ("/apics/0/timer/tsc_deadline", json!(7)),
         ("/apics/0/lvt/1", json!(2 << 17)),
+        ("/apics/0/pv_eoi", json!(2)),
+        ("/apics/0/has_offer", json!(true)),
         ("/apics/1", json!({})),
         ("/apics", json!([])),
     ] {

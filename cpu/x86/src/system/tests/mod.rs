@@ -6,9 +6,16 @@ mod hostile;
 mod legacy;
 mod long;
 mod models;
+mod paravirt;
 mod tasks;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use trine_guest::{Gpa, Ram, VmTime};
 
@@ -41,6 +48,12 @@ const FREE: u16 = 0x38;
 struct Desk {
     msrs: Mutex<Vec<(u32, u64, Option<VmTime>)>>,
     priority: Mutex<u8>,
+    /// What was told of the TSC.
+    tsc_offsets: Mutex<Vec<u64>>,
+    /// Nanoseconds beyond the first millisecond.
+    later: AtomicU64,
+    /// Nanoseconds that were stolen and not told yet.
+    stolen: AtomicU64,
 }
 
 impl Bus for Desk {
@@ -79,7 +92,16 @@ impl Bus for Desk {
         42
     }
     fn now(&self, _: Access) -> VmTime {
-        VmTime(1_000_000)
+        VmTime(1_000_000 + self.later.load(Ordering::Relaxed))
+    }
+    fn wall_clock(&self) -> Duration {
+        Duration::new(1_234_567_890, 500)
+    }
+    fn take_stolen_ns(&self, _: Access) -> u64 {
+        self.stolen.swap(0, Ordering::Relaxed)
+    }
+    fn set_tsc_offset(&self, _: Access, offset: u64) {
+        self.tsc_offsets.lock().unwrap().push(offset);
     }
 }
 

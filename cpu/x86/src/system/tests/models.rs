@@ -12,13 +12,13 @@ use crate::{
 
 impl Bench {
     /// As another model.
-    fn with_model(mut self, name: &str) -> Self {
+    pub(super) fn with_model(mut self, name: &str) -> Self {
         self.core.model = Arc::new(CpuModel::named(name).unwrap());
         self
     }
 
     /// Whether WRMSR takes this value.
-    fn writes(&mut self, number: u32, value: u64) -> bool {
+    pub(super) fn writes(&mut self, number: u32, value: u64) -> bool {
         self.core.regs[1] = number.into();
         self.core.regs[0] = value & 0xffff_ffff;
         self.core.regs[2] = value >> 32;
@@ -26,7 +26,7 @@ impl Bench {
         self.run(registers::wrmsr, &[0x0f, 0x30]).is_ok()
     }
 
-    fn reads(&mut self, number: u32) -> Option<u64> {
+    pub(super) fn reads(&mut self, number: u32) -> Option<u64> {
         self.core.regs[1] = number.into();
         self.core.rip = CODE;
         self.run(registers::rdmsr, &[0x0f, 0x32]).ok()?;
