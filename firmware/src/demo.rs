@@ -32,23 +32,49 @@ const S5_SLEEP_TYPE: u8 = 5;
 /// [`BootError::Description`] where the board is not the one it is written for: COM1 at 0x3f8,
 /// PM1a control at 0x604, the PM timer at 0x608 and SLP_TYP 5 for soft off.
 pub fn boot(machine: &Description) -> Result<Boot, BootError> {
-    let serial = machine.serial.first().is_some_and(|serial| serial.port == COM1);
-    let power = machine.power_management.is_some_and(|pm| {
-        (pm.pm1a_control, pm.pm_timer, pm.s5_sleep_type) == (PM1A_CONTROL, PM_TIMER, S5_SLEEP_TYPE)
-    });
-    if !serial || !power {
-        return Err(BootError::Description("the demonstration guest is written for another one"));
-    }
-    machine.check()?;
+    check_board(machine)?;
     const { assert!(IMAGE.len() < ROOM) };
     let segments = vec![(Gpa(LOADED_AT.into()), IMAGE.to_vec())];
     Boot::placed(segments, Entry::Real { cs: 0, ip: LOADED_AT }, machine)
 }
 
+/// Whether the board is the one that the built-in guests are written for.
+pub(crate) fn check_board(machine: &Description) -> Result<(), BootError> {
+    let serial = machine.serial.first().is_some_and(|serial| serial.port == COM1);
+    let power = machine.power_management.is_some_and(|pm| {
+        (pm.pm1a_control, pm.pm_timer, pm.s5_sleep_type) == (PM1A_CONTROL, PM_TIMER, S5_SLEEP_TYPE)
+    });
+    if !serial || !power {
+        return Err(BootError::Description("the built-in guests are written for another one"));
+    }
+    machine.check()
+}
+
+/// Assembles `NAME/NAME.asm` anew, if there is an assembler, and compares.
 #[cfg(test)]
-mod tests {
+pub(crate) fn assert_assembled(name: &str, image: &[u8]) {
     use std::{fs, process::Command};
 
+    let folder = format!("{}/{name}/", env!("CARGO_MANIFEST_DIR"));
+    let out = std::env::temp_dir().join(format!("trine-{name}-{}.bin", std::process::id()));
+    let nasm = Command::new("nasm")
+        .args(["-f", "bin", "-I", &folder, "-o"])
+        .arg(&out)
+        .arg(format!("{folder}{name}.asm"))
+        .output();
+    let Ok(nasm) = nasm else {
+        eprintln!("skipped: nasm is not installed");
+        return;
+    };
+    assert!(nasm.status.success(), "{}", String::from_utf8_lossy(&nasm.stderr));
+    assert!(nasm.stderr.is_empty(), "{}", String::from_utf8_lossy(&nasm.stderr));
+    let assembled = fs::read(&out).unwrap();
+    fs::remove_file(&out).unwrap();
+    assert!(assembled == image, "{name}.bin is not what nasm makes of {name}.asm");
+}
+
+#[cfg(test)]
+mod tests {
     use super::*;
     use crate::board::pc;
 
@@ -64,22 +90,6 @@ mod tests {
 
     #[test]
     fn the_image_is_what_the_source_says() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/");
-        let name = format!("trine-demo-{}.bin", std::process::id());
-        let out = std::env::temp_dir().join(name);
-        let nasm = Command::new("nasm")
-            .args(["-f", "bin", "-I", folder, "-o"])
-            .arg(&out)
-            .arg(format!("{folder}demo.asm"))
-            .output();
-        let Ok(nasm) = nasm else {
-            eprintln!("skipped: nasm is not installed");
-            return;
-        };
-        assert!(nasm.status.success(), "{}", String::from_utf8_lossy(&nasm.stderr));
-        assert!(nasm.stderr.is_empty(), "{}", String::from_utf8_lossy(&nasm.stderr));
-        let assembled = fs::read(&out).unwrap();
-        fs::remove_file(&out).unwrap();
-        assert!(assembled == IMAGE, "demo.bin is not what nasm makes of demo.asm");
+        assert_assembled("demo", IMAGE);
     }
 }

@@ -37,6 +37,7 @@ mod description;
 mod e820;
 mod elf;
 mod linux;
+pub mod measure;
 mod mp;
 mod multiboot;
 mod record;

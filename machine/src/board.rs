@@ -32,6 +32,7 @@ use crate::{
     serial::SerialInput,
     snapshot::{BoardSaved, Incoming, SnapshotError},
     stolen,
+    stopwatch::Stopwatch,
     tscs::Tscs,
 };
 
@@ -87,6 +88,8 @@ pub struct Board {
     /// The timer thread has to look again.
     poked: Mutex<bool>,
     poke: Condvar,
+    /// Time in the chips, by vCPU; the last is the timer's.
+    device_times: Vec<Stopwatch>,
 }
 
 impl Board {
@@ -123,6 +126,9 @@ impl Board {
             awaited: AtomicU64::new(0),
             poked: Mutex::new(false),
             poke: Condvar::new(),
+            device_times: std::iter::repeat_with(Stopwatch::default)
+                .take(cpus as usize + 1)
+                .collect(),
         }
     }
 
@@ -227,8 +233,29 @@ impl Board {
         self.with(self.clock.now(), 0, State::refill_com1);
     }
 
+    /// From now on the time in the chips is measured.
+    pub(crate) fn measure_time(&self) {
+        self.device_times.iter().for_each(Stopwatch::switch_on);
+    }
+
+    /// Whether it is: then events are counted too.
+    pub(crate) fn measures_time(&self) -> bool {
+        self.device_times.iter().any(Stopwatch::is_on)
+    }
+
+    /// Time that vCPU `vcpu` has spent in the chips, if it is measured.
+    pub(crate) fn device_time(&self, vcpu: u32) -> Duration {
+        self.device_times.get(vcpu as usize).map_or(Duration::ZERO, Stopwatch::total)
+    }
+
+    /// The time of what chips do by themselves.
+    pub(crate) fn timer_time(&self) -> Duration {
+        self.device_times.last().map_or(Duration::ZERO, Stopwatch::total)
+    }
+
     /// Everything that is due by now happens. Returns when something is due next.
     pub(crate) fn advance(&self) -> Option<VmTime> {
+        let _running = self.device_times.last().map(Stopwatch::run);
         let mut guard = self.lock();
         let state = &mut *guard;
         state.last = state.last.max(self.clock.now());
@@ -403,6 +430,7 @@ impl Board {
 
     /// As [`Board::with`], for an access by a vCPU.
     fn access<R>(&self, by: Access, f: impl FnOnce(&mut State, &mut Cx<'_>) -> R) -> R {
+        let _running = self.device_times.get(by.vcpu as usize).map(Stopwatch::run);
         let mut guard = self.lock();
         let state = &mut *guard;
         // The time is read under the lock, so that it never runs backwards for a chip.

@@ -1,10 +1,16 @@
 //! The command line of `trine`.
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr};
+mod guest;
+
+use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{ClockKind, EngineKind, Switch, conform::ConformArgs, lockstep::LockstepArgs};
+pub use guest::{GuestArgs, unix_seconds};
+
+use crate::{
+    EngineKind, Switch, compare::CompareArgs, conform::ConformArgs, lockstep::LockstepArgs,
+};
 
 /// A full-system x86 emulator: one PC, several ways to run it.
 ///
@@ -28,13 +34,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Run a guest under each engine and compare (not available yet).
-    #[command(hide = true)]
-    Compare {
-        /// Guest options.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        rest: Vec<String>,
-    },
+    /// Run a guest under each engine of this host and compare: a table, and a page with plots.
+    Compare(Box<CompareArgs>),
     /// Run a guest on two engines in step, and find the first instruction at which they differ.
     Lockstep(Box<LockstepArgs>),
     /// Run a conformance suite: prove that the CPU is right.
@@ -52,37 +53,13 @@ pub struct RunArgs {
     /// or at a guest time (2.5s, 300ms, 50us). Repeatable.
     #[arg(long, value_name = "AT=ENGINE")]
     pub switch: Vec<Switch>,
-    /// The CPU model: pentium, p6, x86-64-v1, x86-64-v2, x86-64-v3 or max. Features are added and
-    /// taken away by name: max,-invtsc. What KVM does for guests that know of it is a feature too:
-    /// max,+kvmclock,+kvm-steal-time,+kvm-pv-eoi.
-    #[arg(long, value_name = "MODEL", default_value = "max")]
-    pub cpu: String,
-    /// How many vCPUs.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub cpus: u32,
-    /// Guest memory, with K, M or G.
-    #[arg(long, value_name = "SIZE", default_value = "256M")]
-    pub memory: Size,
-    /// The board.
-    #[arg(long, value_enum, default_value_t = Board::Pc)]
-    pub machine: Board,
-    /// A kernel: a bzImage, an ELF file with a PVH entry, or a Multiboot image. Without one, the
-    /// demonstration guest runs.
-    #[arg(long, value_name = "FILE")]
-    pub kernel: Option<PathBuf>,
-    /// The kernel's initial RAM file system, or a Multiboot module.
-    #[arg(long, value_name = "FILE", requires = "kernel")]
-    pub initrd: Option<PathBuf>,
-    /// The kernel's command line.
-    #[arg(long, value_name = "STRING", requires = "kernel", allow_hyphen_values = true)]
-    pub append: Option<String>,
+    /// The guest and its machine.
+    #[command(flatten)]
+    pub guest: GuestArgs,
     /// The first serial port: stdio, null, file:PATH or unix:PATH (listens for one client at a
     /// time).
     #[arg(long, value_name = "WHERE", default_value = "stdio")]
     pub serial: Serial,
-    /// What guest time follows.
-    #[arg(long, value_enum, default_value_t = ClockKind::Host)]
-    pub clock: ClockKind,
     /// Write statistics to this file when the run ends.
     #[arg(long, value_name = "FILE")]
     pub stats: Option<PathBuf>,
@@ -92,28 +69,9 @@ pub struct RunArgs {
     /// End with status 2 after so many seconds of host time.
     #[arg(long, value_name = "SECONDS")]
     pub time_limit: Option<f64>,
-    /// A port at which a write of V ends the run with status (V << 1) | 1, as F4h or 501h.
-    #[arg(long, value_name = "PORT", value_parser = port)]
-    pub debug_exit: Option<u16>,
-    /// Add the test device of kvm-unit-tests (as QEMU's pc-testdev).
-    #[arg(long)]
-    pub test_device: bool,
     /// Where the debug console at port E9h goes: null, or file:PATH.
     #[arg(long, value_name = "WHERE", default_value = "null")]
     pub debug_console: Serial,
-
-    /// A ROM image that runs from the reset vector in place of a kernel, 64K to 16M.
-    #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
-    pub firmware: Option<PathBuf>,
-    /// Not available yet.
-    #[arg(long, value_name = "FILE", hide = true)]
-    pub disk: Vec<String>,
-    /// Not available yet.
-    #[arg(long, value_name = "NET", hide = true)]
-    pub net: Vec<String>,
-    /// Not available yet.
-    #[arg(long, value_name = "ADDR", hide = true)]
-    pub gdb: Option<SocketAddr>,
 }
 
 /// `--engine`.
@@ -218,21 +176,7 @@ impl RunArgs {
     /// # Errors
     /// One line that says what.
     pub fn check(&self) -> Result<(), String> {
-        let later = |option: &str| {
-            Err(format!("{option} is not available yet; leave it out (see trine run --help)"))
-        };
-        if self.machine == Board::Microvm {
-            return Err("--machine microvm is not available yet; use --machine pc".into());
-        }
-        if !self.disk.is_empty() {
-            return later("--disk");
-        }
-        if !self.net.is_empty() {
-            return later("--net");
-        }
-        if self.gdb.is_some() {
-            return later("--gdb");
-        }
+        self.guest.check()?;
         if matches!(self.debug_console, Serial::Unix(_) | Serial::Stdio) {
             return Err("--debug-console can be null or file:PATH".into());
         }

@@ -12,6 +12,7 @@ use trine_guest::Ram;
 
 use crate::{
     ClockKind, EngineKind, Limits, Machine, MachineError, create_engine, machine::check_count,
+    stopwatch,
 };
 
 /// Instructions that a vCPU runs at least before the machine looks at a count that all of them share,
@@ -41,6 +42,9 @@ impl Machine {
         for (id, cpu) in (0_u32..).zip(&mut self.cpus) {
             let mut vcpu = engine.create_vcpu(id, &self.model, self.board.clone())?;
             vcpu.set_state(&cpu.vcpu.state()?)?;
+            if self.board.measures_time() {
+                vcpu.count_events(stopwatch::host_ns);
+            }
             vcpus.push(vcpu);
         }
         self.engine.collect_dirty()?;
@@ -51,6 +55,7 @@ impl Machine {
                 wires.connect(vcpu.kicker());
             }
             cpu.past = cpu.stats();
+            cpu.past_events = cpu.events();
             cpu.vcpu = vcpu;
         }
         log::info!("the machine moves from {} to {}", self.engine.name(), engine.name());

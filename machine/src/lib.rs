@@ -17,6 +17,7 @@
 mod board;
 pub mod cli;
 mod clock;
+pub mod compare;
 pub mod conform;
 pub mod console;
 mod control;
@@ -33,6 +34,7 @@ mod snapshot;
 mod start;
 mod stats;
 mod stolen;
+mod stopwatch;
 mod tscs;
 mod vcpu;
 
@@ -45,4 +47,4 @@ pub use machine::{Config, Ending, Guest, Limits, Machine, MachineError};
 pub use probe::Probe;
 pub use serial::{Capture, Output, SerialInput};
 pub use snapshot::{Difference, Snapshot, SnapshotError};
-pub use stats::{ChipStats, EngineStats, ExitCounts, MachineStats, VcpuStats};
+pub use stats::{ChipStats, EngineStats, ExitCounts, MachineStats, Times, VcpuStats};

@@ -8,9 +8,9 @@ use std::{
 
 use thiserror::Error;
 use trine_devices::{Power, SerialPeer};
-use trine_engine::{Engine, EngineError, TripleFault};
+use trine_engine::{Engine, EngineError, EventCount, TripleFault};
 use trine_firmware::{
-    Boot, BootError, Entry, EntryMode, demo, linux, rom, rom_windows, waking_vector,
+    Boot, BootError, Entry, EntryMode, demo, linux, measure, rom, rom_windows, waking_vector,
 };
 use trine_guest::{Gpa, Ram, RamError, RamImage, VmTime};
 use trine_x86::{Activity, CpuModel, CpuState, Feature};
@@ -23,7 +23,8 @@ use crate::{
     serial::Nobody,
     snapshot::SnapshotError,
     start,
-    stats::{ChipStats, History, VcpuStats},
+    stats::{ChipStats, History, Times, VcpuStats},
+    stopwatch,
     vcpu::{self, Cpu, Turns, Until},
 };
 
@@ -55,6 +56,9 @@ pub struct Config {
     pub no_reboot: bool,
     /// What the clock shows at power-on, in seconds of Unix time.
     pub unix_seconds: i64,
+    /// Counts events by the instructions that cause them, and time by what it is spent on, for
+    /// [`MachineStats`]: each event then costs a little more.
+    pub count_events: bool,
     /// The seed of RDRAND by [`ClockKind::Instructions`].
     pub seed: u64,
 }
@@ -78,6 +82,7 @@ impl Default for Config {
             test_device: false,
             no_reboot: false,
             unix_seconds: UNIX_2026,
+            count_events: false,
             seed: 0,
         }
     }
@@ -91,6 +96,8 @@ const UNIX_2026: i64 = 1_767_225_600;
 pub enum Guest {
     /// The guest that is built in.
     Demonstration,
+    /// The built-in guest that measures what sensitive instructions cost.
+    Measurement,
     /// A kernel, of Linux or of the Multiboot kind, as files.
     Linux {
         /// The kernel.
@@ -287,11 +294,17 @@ impl Machine {
         };
         let random = Random::new(config.clock, config.seed);
         let board = Arc::new(Board::new(ram.clone(), Clock::new(config.clock), random, parts));
+        if config.count_events {
+            board.measure_time();
+        }
         let model = engine.fit(config.cpu.with_cpus(config.cpus));
         let boot = boot(config.guest, &board, config.memory, config.cpus, &model)?;
         let mut cpus = Vec::new();
         for id in 0..config.cpus {
-            let vcpu = engine.create_vcpu(id, &model, board.clone())?;
+            let mut vcpu = engine.create_vcpu(id, &model, board.clone())?;
+            if board.measures_time() {
+                vcpu.count_events(stopwatch::host_ns);
+            }
             if let Some(wires) = board.cpu(id) {
                 wires.connect(vcpu.kicker());
             }
@@ -571,8 +584,16 @@ impl Machine {
     pub fn stats(&self, ending: Option<&Ending>) -> MachineStats {
         let vcpus: Vec<VcpuStats> = (0_u32..)
             .zip(&self.cpus)
-            .map(|(vcpu, cpu)| VcpuStats { vcpu, engine: cpu.stats(), exits: cpu.exits })
+            .map(|(vcpu, cpu)| {
+                let (engine, devices) = (cpu.stats(), self.board.device_time(vcpu));
+                let times = Times::of_vcpu(cpu.time, engine.making_ns, devices);
+                VcpuStats { vcpu, engine, exits: cpu.exits, times }
+            })
             .collect();
+        let mut times = vcpus.iter().fold(Times::default(), |sum, v| sum.plus(v.times));
+        times.devices += self.board.timer_time().as_secs_f64();
+        let events = self.cpus.iter().map(|cpu| cpu.events());
+        let events = events.fold(Vec::new(), EventCount::merge);
         let total = vcpus.iter().map(|v| v.engine).reduce(trine_engine::Stats::plus);
         let (chips, unclaimed) = self.board.access_counts();
         let chips = chips.into_iter().map(|(chip, accesses)| ChipStats { chip, accesses });
@@ -591,7 +612,9 @@ impl Machine {
             instructions,
             mips: if wall_seconds > 0.0 { instructions as f64 / wall_seconds / 1e6 } else { 0.0 },
             resets: self.resets,
+            times,
             total: total.unwrap_or_default(),
+            events,
             engines: self.history.until_now(self.engine.name(), self.wall, instructions),
             vcpus,
             chips: chips.collect(),
@@ -640,6 +663,7 @@ fn boot(
     let mode = if model.has(Feature::Lm) { EntryMode::Long64 } else { EntryMode::Protected32 };
     Ok(match guest {
         Guest::Demonstration => demo::boot(&description)?,
+        Guest::Measurement => measure::boot(&description)?,
         Guest::Linux { kernel, initrd, append } => {
             linux(&kernel, initrd.as_deref(), &append, &description, mode)?
         }

@@ -2,27 +2,25 @@
 #![forbid(unsafe_code)]
 
 use std::{
-    fs::File,
-    io::{Read, Write},
+    io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use clap::Parser;
 use trine_engine::{Engine, EngineError};
 use trine_guest::Ram;
 use trine_machine::{
-    ClockKind, Config, Ending, EngineKind, Guest, Limits, Machine, MachineError, Probe, Request,
-    Schedule,
-    cli::{Cli, Command, EngineChoice, RunArgs, Serial},
+    ClockKind, Config, Ending, EngineKind, Limits, Machine, MachineError, Probe, Request, Schedule,
+    cli::{Cli, Command, EngineChoice, RunArgs, Serial, unix_seconds},
+    compare::compare,
     conform::conform,
     console::{self, Line, RawTerminal},
     create_best_engine, create_engine,
     lockstep::lockstep,
 };
-use trine_x86::CpuModel;
 
 /// A usage or host error.
 const FAILED: u8 = 1;
@@ -51,8 +49,11 @@ fn main() -> ExitCode {
             run(&args)
         }
         Some(Command::Probe { json }) => probe(json),
-        Some(Command::Compare { .. }) => Err("trine compare is not available yet".into()),
-        Some(Command::Lockstep(args)) => lockstep(&args, guest, print),
+        Some(Command::Compare(args)) => {
+            console::end_on_second_panic(FAILED);
+            compare(&args, print)
+        }
+        Some(Command::Lockstep(args)) => lockstep(&args, print),
         Some(Command::Conform(args)) => {
             conform(&args, print).map(|good| if good { 0 } else { BAD })
         }
@@ -156,26 +157,18 @@ fn engine(choice: EngineChoice, ram: Arc<Ram>) -> Result<Arc<dyn Engine>, Engine
 /// `trine run`.
 fn run(args: &RunArgs) -> Result<u8, Failure> {
     args.check()?;
-    let cpu = CpuModel::named(&args.cpu).map_err(|e| e.to_string())?;
-    let guest = guest(args)?;
+    let config = args.guest.config()?;
     let line = Line::open(&args.serial).map_err(|e| format!("--serial cannot be opened: {e}"))?;
     let debug = Line::open(&args.debug_console)
         .map_err(|e| format!("--debug-console cannot be opened: {e}"))?;
     let (outputs, socket) = ([line.output(), debug.output()], line.socket());
     let socket = socket.map(Socket);
     let config = Config {
-        cpu,
-        cpus: args.cpus,
-        memory: args.memory.0,
-        clock: args.clock,
-        guest,
         serial: Some(line.peer()),
         debug_console: Some(debug.peer()),
-        debug_exit: args.debug_exit,
-        test_device: args.test_device,
         no_reboot: args.no_reboot,
-        unix_seconds: unix_seconds(args.clock),
-        ..Config::default()
+        count_events: args.stats.is_some(),
+        ..config
     };
     let mut machine =
         Machine::new(config, |ram| engine(args.engine, ram)).map_err(|e| e.to_string())?;
@@ -254,47 +247,4 @@ fn write_stats(path: &Path, machine: &Machine, ending: &Ending) -> Result<(), Fa
     let json = serde_json::to_string_pretty(&machine.stats(Some(ending)))
         .map_err(|e| failed(e.to_string()))?;
     std::fs::write(path, json + "\n").map_err(|e| failed(e.to_string()))
-}
-
-fn guest(args: &RunArgs) -> Result<Guest, Failure> {
-    if let Some(image) = &args.firmware {
-        return read("--firmware", image, ROM_MAX, "any ROM can be").map(Guest::Firmware);
-    }
-    let Some(kernel) = &args.kernel else { return Ok(Guest::Demonstration) };
-    let initrd = args.initrd.as_ref().map(|path| read("--initrd", path, args.memory.0, RAM));
-    Ok(Guest::Linux {
-        kernel: read("--kernel", kernel, args.memory.0, RAM)?,
-        initrd: initrd.transpose()?,
-        append: args.append.clone().unwrap_or_default(),
-    })
-}
-
-/// What is larger than `--kernel` and `--initrd` may be.
-const RAM: &str = "the guest's memory, see --memory";
-/// The largest file that `--firmware` looks at; which sizes will do, the machine says.
-const ROM_MAX: u64 = 16 << 20;
-
-/// Reads a file of at most `most` bytes, what is larger being `limit`; and no more of it than shows
-/// whether it is.
-fn read(option: &str, path: &Path, most: u64, limit: &str) -> Result<Vec<u8>, Failure> {
-    let failed = |e: std::io::Error| format!("{option} {}: {e}", path.display());
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(failed)?;
-    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > most {
-        return Err(format!(
-            "{option} {} is larger than {limit} (more than {most} bytes)",
-            path.display()
-        ));
-    }
-    Ok(bytes)
-}
-
-/// What the guest's clock shows: the host's time, or always the same if runs are to be the same.
-fn unix_seconds(clock: ClockKind) -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    match (clock, now) {
-        (ClockKind::Host, Ok(now)) => i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
-        _ => Config::default().unix_seconds,
-    }
 }

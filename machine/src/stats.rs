@@ -1,13 +1,31 @@
 //! Statistics: one documented shape for every engine.
 //!
-//! `--stats FILE.json` writes a [`MachineStats`] as one JSON object. Fields are only ever added.
+//! `trine run --stats FILE.json` writes a [`MachineStats`] as one JSON object, `trine compare --json`
+//! one for each engine ([`crate::compare::Comparison`]). Fields are only ever added.
+//!
+//! | key | what it is |
+//! |---|---|
+//! | `engine`, `cpu`, `cpus`, `memory`, `clock` | what ran |
+//! | `ending`, `status` | how it ended, in words and as exit status |
+//! | `wall_seconds`, `guest_seconds` | how long, for the host and for the guest |
+//! | `instructions`, `mips` | retired by all vCPUs; 0 under KVM, which does not count |
+//! | `resets`, `unclaimed` | resets of the machine; accesses that no chip answered |
+//! | `times` | [`Times`]: seconds of the vCPUs' host time, by what they were spent on |
+//! | `total` | [`Stats`]: what the engine counts, the sum over the vCPUs |
+//! | `events` | [`EventCount`]: exits and other sensitive events by reason, with the instructions (`rip`, `text`, `count`) that caused most of each |
+//! | `engines` | [`EngineStats`]: each engine that the machine ran on |
+//! | `vcpus` | [`VcpuStats`]: `total` and `times` for each vCPU, and why its engine returned |
+//! | `chips` | [`ChipStats`]: accesses to each chip |
+//!
+//! `times` and `events` are only filled where a run asks for them ([`crate::Config::count_events`]):
+//! an event then costs some tens of nanoseconds more, and nothing else does.
 
 use std::time::Duration;
 
 use serde::Serialize;
-use trine_engine::{Exit, Stats};
+use trine_engine::{EventCount, Exit, Stats};
 
-use crate::ClockKind;
+use crate::{ClockKind, vcpu::CpuTime};
 
 /// What a machine did since it was built.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -40,8 +58,14 @@ pub struct MachineStats {
     pub mips: f64,
     /// Resets of the machine.
     pub resets: u64,
+    /// What the vCPUs' host time was spent on, added up, and the timer thread's; all 0 unless
+    /// events are counted ([`crate::Config::count_events`], `--stats`).
+    pub times: Times,
     /// The sum over all vCPUs.
     pub total: Stats,
+    /// Why guest code left the fast path, with the instructions that caused it most often, the most
+    /// frequent reason first; empty unless events are counted.
+    pub events: Vec<EventCount>,
     /// Each engine that the machine ran on, in the order of their first use.
     pub engines: Vec<EngineStats>,
     /// Each vCPU.
@@ -111,7 +135,13 @@ impl History {
 /// One vCPU's counters on one engine after those on earlier ones.
 pub(crate) fn in_sequence(earlier: Stats, later: Stats) -> Stats {
     // Each engine makes its own code.
-    Stats { code_bytes: earlier.code_bytes + later.code_bytes, ..earlier.plus(later) }
+    Stats {
+        code_bytes: earlier.code_bytes + later.code_bytes,
+        translations: earlier.translations + later.translations,
+        translations_stale: earlier.translations_stale + later.translations_stale,
+        translation_flushes: earlier.translation_flushes + later.translation_flushes,
+        ..earlier.plus(later)
+    }
 }
 
 /// What one vCPU did.
@@ -123,6 +153,42 @@ pub struct VcpuStats {
     pub engine: Stats,
     /// Why the engine returned.
     pub exits: ExitCounts,
+    /// What its host time was spent on.
+    pub times: Times,
+}
+
+/// What host time was spent on, in seconds.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize)]
+pub struct Times {
+    /// Executing guest code, with all that an engine does to that end.
+    pub executing: f64,
+    /// Reading, decoding and translating guest code.
+    pub translating: f64,
+    /// In the chips, the way there and waiting for each other included.
+    pub devices: f64,
+    /// Asleep, because the guest had nothing to do.
+    pub idle: f64,
+}
+
+impl Times {
+    pub(crate) fn of_vcpu(time: CpuTime, making_ns: u64, devices: Duration) -> Self {
+        let making = Duration::from_nanos(making_ns);
+        Self {
+            executing: time.running.saturating_sub(making).saturating_sub(devices).as_secs_f64(),
+            translating: making.as_secs_f64(),
+            devices: devices.as_secs_f64(),
+            idle: time.idle.as_secs_f64(),
+        }
+    }
+
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            executing: self.executing + other.executing,
+            translating: self.translating + other.translating,
+            devices: self.devices + other.devices,
+            idle: self.idle + other.idle,
+        }
+    }
 }
 
 /// How often each chip was accessed.

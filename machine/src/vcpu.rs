@@ -13,7 +13,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use trine_engine::{Budget, Exit, Stats, Vcpu};
+use trine_engine::{Budget, EngineError, EventCount, Exit, Stats, Vcpu};
 use trine_guest::VmTime;
 use trine_x86::{Activity, rflags};
 
@@ -32,12 +32,24 @@ const CONDITION_PERIOD: Duration = Duration::from_millis(5);
 /// How long an idle machine that nothing will wake sleeps before it looks for input again.
 const IDLE_PERIOD: Duration = Duration::from_millis(20);
 
+/// Host time of a vCPU.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct CpuTime {
+    /// Inside of its engine.
+    pub(crate) running: Duration,
+    /// Asleep.
+    pub(crate) idle: Duration,
+}
+
 /// A vCPU with its exits counted.
 pub(crate) struct Cpu {
     pub(crate) vcpu: Box<dyn Vcpu>,
+    pub(crate) time: CpuTime,
     pub(crate) exits: ExitCounts,
     /// What it did on earlier engines.
     pub(crate) past: Stats,
+    /// What was counted on them.
+    pub(crate) past_events: Vec<EventCount>,
     /// It has gone idle, and its bell has not rung since.
     pub(crate) idle: bool,
     /// What it has retired more than the engine has counted (it wraps): in another machine, or when
@@ -46,11 +58,20 @@ pub(crate) struct Cpu {
 }
 
 impl Cpu {
+    fn run(&mut self, budget: Budget) -> Result<Exit, EngineError> {
+        let start = Instant::now();
+        let exit = self.vcpu.run(budget);
+        self.time.running += start.elapsed();
+        exit
+    }
+
     pub(crate) fn new(vcpu: Box<dyn Vcpu>) -> Self {
         Self {
             vcpu,
+            time: CpuTime::default(),
             exits: ExitCounts::default(),
             past: Stats::default(),
+            past_events: Vec::new(),
             idle: false,
             retired_before: 0,
         }
@@ -59,6 +80,11 @@ impl Cpu {
     /// What it did on all engines that it ran on.
     pub(crate) fn stats(&self) -> Stats {
         stats::in_sequence(self.past, self.vcpu.stats())
+    }
+
+    /// The events of all of them.
+    pub(crate) fn events(&self) -> Vec<EventCount> {
+        EventCount::merge(self.past_events.clone(), self.vcpu.events())
     }
 
     /// Instructions retired, on the present engine.
@@ -181,7 +207,7 @@ fn run_thread(board: &Board, id: u32, cpu: &mut Cpu, retired: Option<u64>, halt:
                 None => return board.stop(Cause::Condition(Reached::Instructions)),
             },
         };
-        match cpu.vcpu.run(budget) {
+        match cpu.run(budget) {
             Ok(exit) => {
                 cpu.exits.count(&exit);
                 match exit {
@@ -189,7 +215,11 @@ fn run_thread(board: &Board, id: u32, cpu: &mut Cpu, retired: Option<u64>, halt:
                     Exit::Halted if halt && cpu.is_off() => {
                         board.stop(Cause::Condition(Reached::Halt));
                     }
-                    Exit::Halted => wires.sleep(),
+                    Exit::Halted => {
+                        let start = Instant::now();
+                        wires.sleep();
+                        cpu.time.idle += start.elapsed();
+                    }
                     other => stop_for(board, id, other),
                 }
             }
@@ -249,7 +279,10 @@ fn turn(board: &Board, cpus: &mut [Cpu], turns: &mut Turns, until: &Until<'_>) {
     }
     let count = cpus.len();
     let Some(id) = (0..count).map(|n| (turns.next + n) % count).find(|n| !cpus[*n].idle) else {
+        let start = Instant::now();
         idle(board, due, until);
+        let slept = start.elapsed();
+        cpus.iter_mut().for_each(|cpu| cpu.time.idle += slept);
         return;
     };
     let mut whole = if count == 1 { LONE_TURN } else { TURN };
@@ -272,7 +305,7 @@ fn turn(board: &Board, cpus: &mut [Cpu], turns: &mut Turns, until: &Until<'_>) {
     let before = cpu.vcpu.retired();
     board.clock().begin_turn(before);
     board.await_until(end);
-    let exit = cpu.vcpu.run(Budget::Instructions(left));
+    let exit = cpu.run(Budget::Instructions(left));
     // A limit, or somebody outside, may cut it; a chip that calls ends it.
     let rest = whole.saturating_sub(cpu.vcpu.retired() - before);
     let is_cut = matches!(exit, Ok(Exit::Budget | Exit::Kicked)) && board.awaits(end);

@@ -16,7 +16,10 @@ use std::{num::NonZeroU64, sync::Arc};
 
 use thiserror::Error;
 use trine_guest::{Gpa, VmTime};
-pub use trine_x86::{Access, Bus, CpuModel, CpuState, MsrFault, Pins, TripleFault};
+pub use trine_x86::{
+    Access, Bus, Cause, CpuModel, CpuState, EventCount, MsrFault, Pins, Tally, TripleFault,
+    disassemble,
+};
 
 pub use kicker::{Kicker, Wake};
 pub use stats::Stats;
@@ -87,6 +90,18 @@ pub trait Vcpu: Send {
     fn retired(&self) -> u64;
     /// Counters since the vCPU was made.
     fn stats(&self) -> Stats;
+    /// From now on counts events by the instructions that cause them, and the time that code costs
+    /// to make ([`Stats::making_ns`]); `clock` is the host's, in nanoseconds from any start. It costs
+    /// some time at each event, and nothing where there is none.
+    fn count_events(&mut self, clock: fn() -> u64) {
+        let _ = clock;
+    }
+    /// Why guest code has left the fast path, and where, since [`Vcpu::count_events`]: in the
+    /// software engines the reasons are those of [`trine_x86::event`], in KVM its exits. Empty for
+    /// an engine that does not know.
+    fn events(&self) -> Vec<EventCount> {
+        Vec::new()
+    }
 }
 
 /// How far to run.

@@ -29,6 +29,17 @@ pub struct Stats {
     pub halts: u64,
     /// Bytes of host code made, by all vCPUs of the machine together.
     pub code_bytes: u64,
+    /// Guest instructions retired as host code, of [`Stats::instructions`].
+    pub instructions_translated: u64,
+    /// Regions of guest code translated to host code, by all vCPUs of the machine together.
+    pub translations: u64,
+    /// Of these, those dropped because the guest changed its code; the same.
+    pub translations_stale: u64,
+    /// Times that all translations were dropped to make room; the same.
+    pub translation_flushes: u64,
+    /// Host time spent on reading, decoding and translating guest code, in nanoseconds; 0 unless
+    /// [`crate::Vcpu::count_events`] was called.
+    pub making_ns: u64,
 }
 
 impl Stats {
@@ -48,6 +59,11 @@ impl Stats {
             port_io: self.port_io + other.port_io,
             halts: self.halts + other.halts,
             code_bytes: self.code_bytes.max(other.code_bytes),
+            instructions_translated: self.instructions_translated + other.instructions_translated,
+            translations: self.translations.max(other.translations),
+            translations_stale: self.translations_stale.max(other.translations_stale),
+            translation_flushes: self.translation_flushes.max(other.translation_flushes),
+            making_ns: self.making_ns + other.making_ns,
         }
     }
 }

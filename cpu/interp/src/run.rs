@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use trine_engine::{
-    Budget, Bus, CpuModel, CpuState, EngineError, Exit, Kicker, Stats, TripleFault, Vcpu,
+    Budget, Bus, CpuModel, CpuState, EngineError, EventCount, Exit, Kicker, Stats, Tally,
+    TripleFault, Vcpu,
 };
 use trine_guest::{Gpa, Marked, Ram, VmTime};
 use trine_x86::{
@@ -168,7 +169,10 @@ impl<T: Tier> InterpVcpu<T> {
             return false;
         }
         let offset = block.freshness.span.offset;
-        self.tier.translate(&mut self.exec.core, &self.decoder, offset)
+        let start = self.exec.core.making_begins();
+        let has_code = self.tier.translate(&mut self.exec.core, &self.decoder, offset);
+        self.exec.core.making_ends(start);
+        has_code
     }
 
     /// Delivers the fault of an instruction. It counts as one: otherwise a handler that faults at
@@ -382,7 +386,10 @@ impl<T: Tier> InterpVcpu<T> {
                 self.blocks_stale += 1;
             }
         }
-        self.decode(class, lin, spot.offset, window)
+        let start = self.exec.core.making_begins();
+        let decoded = self.decode(class, lin, spot.offset, window);
+        self.exec.core.making_ends(start);
+        decoded
     }
 
     /// Decodes a block at `offset` in RAM and keeps it.
@@ -615,9 +622,18 @@ impl<T: Tier> Vcpu for InterpVcpu<T> {
             mmio: c.mmio,
             port_io: c.port_io,
             halts: self.halts,
-            code_bytes: 0,
+            making_ns: self.exec.core.tally.as_ref().map_or(0, |tally| tally.making_ns),
+            ..Stats::default()
         };
         self.tier.stats(stats)
+    }
+
+    fn count_events(&mut self, clock: fn() -> u64) {
+        self.exec.core.tally = Some(Box::new(Tally::new(clock)));
+    }
+
+    fn events(&self) -> Vec<EventCount> {
+        self.exec.core.tally.as_ref().map_or_else(Vec::new, |tally| tally.counts())
     }
 }
 

@@ -34,6 +34,7 @@
 
 mod cpuid;
 mod dirty;
+mod exits;
 mod host;
 mod ioctl;
 mod kick;

@@ -9,14 +9,15 @@ use kvm_bindings::{
 };
 use kvm_ioctls::VcpuFd;
 use trine_engine::{
-    Access, Budget, Bus, CpuModel, CpuState, EngineError, Exit, Kicker, Stats, TripleFault, Vcpu,
+    Access, Budget, Bus, CpuModel, CpuState, EngineError, EventCount, Exit, Kicker, Stats, Tally,
+    TripleFault, Vcpu,
 };
 use trine_guest::{Gpa, VmTime};
 use trine_interp::{InterpVcpu, Nothing};
 use trine_x86::{Activity, Core, Exception, Seg, Shadow, msr, rflags, vector};
 
 use crate::{
-    cpuid, ioctl,
+    cpuid, exits, ioctl,
     kick::Bell,
     msrs,
     state::{self, Outside},
@@ -55,6 +56,8 @@ pub(crate) struct KvmVcpu {
     /// How often the interpreter executed something.
     helped: u64,
     stats: Stats,
+    /// Counts exits, if anybody wants to know.
+    tally: Option<Box<Tally>>,
 }
 
 /// What follows from an exit of KVM.
@@ -103,6 +106,7 @@ impl KvmVcpu {
             a20_masked: false,
             helped: 0,
             stats: Stats::default(),
+            tally: None,
             vm,
         })
     }
@@ -257,6 +261,9 @@ impl KvmVcpu {
         let priority = self.bus.task_priority(self.access());
         self.kvm_run().cr8 = u64::from(priority);
         let entered = self.enter()?;
+        if let Some(tally) = &mut self.tally {
+            exits::note(tally, &mut self.fd, &self.vm.ram, entered);
+        }
         self.knows_window = true;
         let after = self.kvm_run().cr8 as u8;
         if after != priority {
@@ -540,6 +547,16 @@ impl Vcpu for KvmVcpu {
     fn stats(&self) -> Stats {
         let software = self.software.stats();
         Stats { instructions: 0, ..self.stats.plus(software) }
+    }
+
+    fn count_events(&mut self, clock: fn() -> u64) {
+        self.software.count_events(clock);
+        self.tally = Some(Box::new(Tally::new(clock)));
+    }
+
+    fn events(&self) -> Vec<EventCount> {
+        // What the interpreter does in between are exits already.
+        self.tally.as_ref().map_or_else(Vec::new, |tally| tally.counts())
     }
 }
 

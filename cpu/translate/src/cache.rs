@@ -136,6 +136,8 @@ struct Contents {
     found: HashMap<Key, u32, BuildHasherDefault<Mix>>,
     /// Where code was made in vain, because the guest changed its own.
     restless: HashMap<Key, Restless>,
+    /// Regions whose bytes the guest has changed, since the beginning.
+    stale: u64,
     sites: Vec<Site>,
     exits: Vec<Exit>,
     /// Code has their addresses.
@@ -159,6 +161,8 @@ pub struct Cache {
     generation: AtomicU32,
     /// Bytes of code made since the beginning.
     code_bytes: AtomicU64,
+    /// Regions translated since the beginning.
+    translations: AtomicU64,
 }
 
 impl Cache {
@@ -180,6 +184,7 @@ impl Cache {
             regions: Vec::new(),
             found: HashMap::default(),
             restless: HashMap::new(),
+            stale: 0,
             sites: Vec::new(),
             exits: Vec::new(),
             kept: Vec::new(),
@@ -195,6 +200,7 @@ impl Cache {
             emptying: AtomicBool::new(false),
             generation: AtomicU32::new(0),
             code_bytes: AtomicU64::new(0),
+            translations: AtomicU64::new(0),
         })
     }
 
@@ -206,6 +212,12 @@ impl Cache {
     #[must_use]
     pub fn code_bytes(&self) -> u64 {
         self.code_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Regions translated since the beginning, and those of them that the guest has changed.
+    #[must_use]
+    pub fn translations(&self) -> (u64, u64) {
+        (self.translations.load(Ordering::Relaxed), self.contents().stale)
     }
 
     /// A vCPU goes inside. Returns the generation: whoever remembers code of an older one forgets it.
@@ -387,6 +399,7 @@ impl Cache {
             c.exits.extend(emitted.exits);
             c.kept.extend(emitted.kept);
             self.code_bytes.fetch_add(emitted.code.len() as u64, Ordering::Relaxed);
+            self.translations.fetch_add(1, Ordering::Relaxed);
         }
         let is_code = made.entry != 0;
         c.regions.push(made);
@@ -484,6 +497,7 @@ impl Contents {
         if !region.bytes.are_in(ram) {
             if self.found.get(&region.key) == Some(&number) {
                 self.found.remove(&region.key);
+                self.stale += 1;
                 let restless = self.restless.entry(region.key).or_default();
                 *restless = Restless { changes: restless.changes + 1, asked: 0 };
             }

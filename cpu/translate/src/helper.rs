@@ -150,7 +150,14 @@ pub(crate) fn call_cold(core: &mut Core, call: &ColdCall) -> Option<Reason> {
     core.leave_block = false;
     let state = |core: &Core| (core.class, Usable::of(core), core.system_flags & rflags::DF);
     let before = state(core);
-    if (call.run)(core, &call.insn).is_err() {
+    if let Some(tally) = &mut core.tally {
+        tally.at = Some(call.ip);
+    }
+    let done = (call.run)(core, &call.insn);
+    if let Some(tally) = &mut core.tally {
+        tally.at = None;
+    }
+    if done.is_err() {
         core.rip = call.ip;
         return Some(Reason::Faulted);
     }

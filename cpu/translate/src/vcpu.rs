@@ -159,6 +159,8 @@ pub(crate) struct Translator {
     states: [Known; 4],
     dirty_epoch: u32,
     entered: u64,
+    /// Instructions retired inside.
+    retired: u64,
 }
 
 impl Translator {
@@ -183,6 +185,7 @@ impl Translator {
             states: Default::default(),
             dirty_epoch: 0,
             entered: 0,
+            retired: 0,
         }
     }
 
@@ -292,7 +295,9 @@ impl Translator {
         };
         let before = core.retired;
         let (reason, number) = self.enter(core, code, end);
-        match self.after(core, reason, number) {
+        let above = self.after(core, reason, number);
+        self.retired += core.retired - before;
+        match above {
             // Fewer instructions are left than the first block has.
             Above::Ran if reason == Reason::Budget && core.retired == before => Above::Once,
             above => above,
@@ -428,9 +433,14 @@ impl Tier for Translator {
     }
 
     fn stats(&self, stats: Stats) -> Stats {
+        let (translations, translations_stale) = self.cache.translations();
         Stats {
             blocks_entered: stats.blocks_entered + self.entered,
             code_bytes: self.cache.code_bytes(),
+            instructions_translated: self.retired,
+            translations,
+            translations_stale,
+            translation_flushes: u64::from(self.cache.generation()),
             ..stats
         }
     }

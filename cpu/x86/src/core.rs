@@ -15,6 +15,7 @@ use crate::{
     rflags,
     sem::{Checked, Reach},
     state::{Activity, Control, Debug, Events, Msrs, Segments, Simd, X87},
+    tally::Tally,
     tlb::{Class, Tlb},
     vector,
 };
@@ -175,6 +176,8 @@ pub struct Core {
     pub raised: Option<Exception>,
     /// Counters.
     pub counters: Counters,
+    /// Counts what leaves the fast path, if anybody wants to know.
+    pub tally: Option<Box<Tally>>,
     /// Derived: the form of the page tables.
     pub(crate) paging: Paging,
     /// Everything that is not RAM.
@@ -209,6 +212,7 @@ impl Core {
             retired: 0,
             number: 0,
             counters: Counters::default(),
+            tally: None,
             cpl: 0,
             mode: Mode::default(),
             class: Class::Supervisor,

@@ -26,6 +26,7 @@ mod sem;
 mod simd;
 mod state;
 mod system;
+mod tally;
 mod tlb;
 mod x87;
 mod xsave;
@@ -50,4 +51,5 @@ pub use sem::{
 pub use state::{
     Activity, Control, CpuState, Debug, Events, Msrs, Segment, Segments, Shadow, Simd, Table, X87,
 };
+pub use tally::{Cause, EventCount, Tally, disassemble, event};
 pub use tlb::{Class, Cursor, Entry, Tlb};

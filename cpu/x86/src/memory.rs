@@ -9,6 +9,7 @@ use crate::{
     Core, Raised, Seg, Width,
     paging::Intent,
     segment::is_canonical,
+    tally::event,
     tlb::{Class, Entry},
 };
 
@@ -361,6 +362,7 @@ impl Core {
             },
             None => {
                 self.counters.mmio += 1;
+                self.count_access(event::MMIO_READ);
                 data.fill(0xff);
                 self.bus.mmio_read(self.access(), at, data);
             }
@@ -381,6 +383,7 @@ impl Core {
             },
             _ => {
                 self.counters.mmio += 1;
+                self.count_access(event::MMIO_WRITE);
                 self.bus.mmio_write(self.access(), at, data);
                 false
             }

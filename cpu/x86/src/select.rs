@@ -60,8 +60,21 @@ macro_rules! conditional {
 
 /// A cold instruction: `cold!(p, function)`, with `, ends` if it ends its block, and `, serial` if
 /// it is one of the serialising instructions (SDM vol. 3A, section 9.3): stores before it are seen
-/// by all before it begins.
+/// by all before it begins. `=> REASON` at the end: it is counted, for that reason of
+/// [`crate::tally::event`].
 macro_rules! cold {
+    ($p:expr, $f:path => $reason:ident) => {
+        cold!(@ counted $p, $f, $reason, false, false)
+    };
+    ($p:expr, $f:path, ends => $reason:ident) => {
+        cold!(@ counted $p, $f, $reason, true, false)
+    };
+    ($p:expr, $f:path, serial => $reason:ident) => {
+        cold!(@ counted $p, $f, $reason, false, true)
+    };
+    ($p:expr, $f:path, ends, serial => $reason:ident) => {
+        cold!(@ counted $p, $f, $reason, true, true)
+    };
     ($p:expr, $f:path) => {
         cold!(@ $p, $f, $f, false)
     };
@@ -74,6 +87,16 @@ macro_rules! cold {
     ($p:expr, $f:path, ends, serial) => {
         cold!(@ serial $p, $f, true)
     };
+    (@ counted $p:expr, $f:path, $reason:ident, $ends:expr, $serial:expr) => {{
+        fn counted(core: &mut $crate::Core, i: &$crate::insn::Insn) -> Result<(), $crate::Raised> {
+            if $serial {
+                std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+            }
+            core.count_cold($crate::tally::event::$reason, i);
+            $f(core, i)
+        }
+        cold!(@ $p, $f, counted, $ends)
+    }};
     (@ serial $p:expr, $f:path, $ends:expr) => {{
         fn serial(core: &mut $crate::Core, i: &$crate::insn::Insn) -> Result<(), $crate::Raised> {
             std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);

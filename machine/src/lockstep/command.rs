@@ -93,7 +93,6 @@ impl LockstepArgs {
 /// One line, if it cannot be run.
 pub fn lockstep(
     args: &LockstepArgs,
-    guest: impl Fn(&RunArgs) -> Result<Guest, String>,
     print: impl Fn(&str) -> Result<(), String>,
 ) -> Result<u8, String> {
     let kinds = args.check()?;
@@ -103,7 +102,7 @@ pub fn lockstep(
         .map_err(|e| format!("--debug-console cannot be opened: {e}"))?;
     let heard = Arc::new(AtomicBool::new(true));
     let hear = |peer| Box::new(Heard { peer, heard: heard.clone() }) as Box<dyn SerialPeer>;
-    let guest = guest(run)?;
+    let guest = run.guest.guest()?;
     let nobody = || Box::new(Nobody) as Box<dyn SerialPeer>;
     let first = config(run, guest.clone(), [line.peer(), debug.peer()].map(hear))?;
     let second = config(run, guest, [nobody(), nobody()])?;
@@ -151,15 +150,15 @@ fn config(
     [serial, debug_console]: [Box<dyn SerialPeer>; 2],
 ) -> Result<Config, String> {
     Ok(Config {
-        cpu: CpuModel::named(&args.cpu).map_err(|e| e.to_string())?,
-        cpus: args.cpus,
-        memory: args.memory.0,
+        cpu: CpuModel::named(&args.guest.cpu).map_err(|e| e.to_string())?,
+        cpus: args.guest.cpus,
+        memory: args.guest.memory.0,
         clock: ClockKind::Instructions,
         guest,
         serial: Some(serial),
         debug_console: Some(debug_console),
-        debug_exit: args.debug_exit,
-        test_device: args.test_device,
+        debug_exit: args.guest.debug_exit,
+        test_device: args.guest.test_device,
         no_reboot: args.no_reboot,
         ..Config::default()
     })

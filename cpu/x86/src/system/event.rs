@@ -6,6 +6,7 @@ use crate::{
     Core, Exception, Raised, TripleFault, debugctl, dr7, rflags,
     state::{Activity, Shadow},
     system::descriptor::EXT,
+    tally::event,
     vector,
 };
 
@@ -82,6 +83,7 @@ impl Core {
     /// As [`Core::deliver_raised`].
     pub fn deliver_interrupt(&mut self, vector: u8) -> Result<(), TripleFault> {
         self.counters.interrupts += 1;
+        self.count_here(event::INTERRUPT);
         self.deliver_first(Event { vector, code: None, cause: Cause::External })
     }
 
@@ -91,6 +93,7 @@ impl Core {
     /// As [`Core::deliver_raised`].
     pub fn deliver_nmi(&mut self) -> Result<(), TripleFault> {
         self.events.nmi_blocked = true;
+        self.count_here(event::INTERRUPT);
         self.deliver_first(Event { vector: vector::NMI, code: None, cause: Cause::External })
     }
 
@@ -100,6 +103,7 @@ impl Core {
     /// As [`Core::deliver_raised`].
     pub fn trap_debug(&mut self, bits: u64) -> Result<(), TripleFault> {
         self.counters.exceptions += 1;
+        self.count_exception(vector::DB);
         self.note_debug(bits);
         let event = Event { vector: vector::DB, code: None, cause: Cause::Trap };
         let chain = vec![Exception { vector: vector::DB, code: None, payload: bits }];
@@ -126,6 +130,7 @@ impl Core {
         mut chain: Vec<Exception>,
     ) -> Result<(), TripleFault> {
         self.counters.exceptions += 1;
+        self.count_exception(exception.vector);
         chain.push(exception);
         let event = self.announce(&exception);
         match self.deliver(&event) {
@@ -164,6 +169,7 @@ impl Core {
                 return Err(self.shut_down(chain));
             }
             self.counters.exceptions += 1;
+            self.count_exception(next.vector);
             chain.push(next);
             first = self.announce(&next);
             match self.deliver(&first) {

@@ -1,0 +1,156 @@
+//! The options that say what the guest is and what it runs on: the same for every command that runs
+//! one.
+
+use std::{
+    fs::File,
+    io::Read,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use clap::Args;
+use trine_x86::CpuModel;
+
+use super::{Board, Size, port};
+use crate::{ClockKind, Config, Guest};
+
+/// What the guest is, and the machine it runs on.
+#[derive(Args, Clone, Debug)]
+pub struct GuestArgs {
+    /// The CPU model: pentium, p6, x86-64-v1, x86-64-v2, x86-64-v3 or max. Features are added and
+    /// taken away by name: max,-invtsc. What KVM does for guests that know of it is a feature too:
+    /// max,+kvmclock,+kvm-steal-time,+kvm-pv-eoi.
+    #[arg(long, value_name = "MODEL", default_value = "max")]
+    pub cpu: String,
+    /// How many vCPUs.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub cpus: u32,
+    /// Guest memory, with K, M or G.
+    #[arg(long, value_name = "SIZE", default_value = "256M")]
+    pub memory: Size,
+    /// The board.
+    #[arg(long, value_enum, default_value_t = Board::Pc)]
+    pub machine: Board,
+    /// A kernel: a bzImage, an ELF file with a PVH entry, or a Multiboot image. Without one, the
+    /// demonstration guest runs.
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<PathBuf>,
+    /// The kernel's initial RAM file system, or a Multiboot module.
+    #[arg(long, value_name = "FILE", requires = "kernel")]
+    pub initrd: Option<PathBuf>,
+    /// The kernel's command line.
+    #[arg(long, value_name = "STRING", requires = "kernel", allow_hyphen_values = true)]
+    pub append: Option<String>,
+    /// What guest time follows.
+    #[arg(long, value_enum, default_value_t = ClockKind::Host)]
+    pub clock: ClockKind,
+    /// A port at which a write of V ends the run with status (V << 1) | 1, as F4h or 501h.
+    #[arg(long, value_name = "PORT", value_parser = port)]
+    pub debug_exit: Option<u16>,
+    /// Add the test device of kvm-unit-tests (as QEMU's pc-testdev).
+    #[arg(long)]
+    pub test_device: bool,
+    /// A ROM image that runs from the reset vector in place of a kernel, 64K to 16M.
+    #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
+    pub firmware: Option<PathBuf>,
+    /// Not available yet.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub disk: Vec<String>,
+    /// Not available yet.
+    #[arg(long, value_name = "NET", hide = true)]
+    pub net: Vec<String>,
+    /// Not available yet.
+    #[arg(long, value_name = "ADDR", hide = true)]
+    pub gdb: Option<SocketAddr>,
+}
+
+/// What is larger than `--kernel` and `--initrd` may be.
+const RAM: &str = "the guest's memory, see --memory";
+/// The largest file that `--firmware` looks at; which sizes will do, the machine says.
+const ROM_MAX: u64 = 16 << 20;
+
+impl GuestArgs {
+    /// What was asked for and is not there yet, with what to do instead.
+    ///
+    /// # Errors
+    /// One line that says what.
+    pub fn check(&self) -> Result<(), String> {
+        let later = |option: &str| {
+            Err(format!("{option} is not available yet; leave it out (see trine run --help)"))
+        };
+        if self.machine == Board::Microvm {
+            return Err("--machine microvm is not available yet; use --machine pc".into());
+        }
+        if !self.disk.is_empty() {
+            return later("--disk");
+        }
+        if !self.net.is_empty() {
+            return later("--net");
+        }
+        if self.gdb.is_some() {
+            return later("--gdb");
+        }
+        Ok(())
+    }
+
+    /// The machine that was asked for, with its guest's files read; nobody hears it yet.
+    ///
+    /// # Errors
+    /// One line that says what is wrong, and with which option.
+    pub fn config(&self) -> Result<Config, String> {
+        Ok(Config {
+            cpu: CpuModel::named(&self.cpu).map_err(|e| e.to_string())?,
+            cpus: self.cpus,
+            memory: self.memory.0,
+            clock: self.clock,
+            guest: self.guest()?,
+            debug_exit: self.debug_exit,
+            test_device: self.test_device,
+            unix_seconds: unix_seconds(self.clock),
+            ..Config::default()
+        })
+    }
+
+    /// What to boot, with its files read.
+    ///
+    /// # Errors
+    /// One line that says which file is wrong.
+    pub fn guest(&self) -> Result<Guest, String> {
+        if let Some(image) = &self.firmware {
+            return read("--firmware", image, ROM_MAX, "any ROM can be").map(Guest::Firmware);
+        }
+        let Some(kernel) = &self.kernel else { return Ok(Guest::Demonstration) };
+        let initrd = self.initrd.as_ref().map(|path| read("--initrd", path, self.memory.0, RAM));
+        Ok(Guest::Linux {
+            kernel: read("--kernel", kernel, self.memory.0, RAM)?,
+            initrd: initrd.transpose()?,
+            append: self.append.clone().unwrap_or_default(),
+        })
+    }
+}
+
+/// Reads a file of at most `most` bytes, what is larger being `limit`; and no more of it than shows
+/// whether it is.
+fn read(option: &str, path: &Path, most: u64, limit: &str) -> Result<Vec<u8>, String> {
+    let failed = |e: std::io::Error| format!("{option} {}: {e}", path.display());
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > most {
+        return Err(format!(
+            "{option} {} is larger than {limit} (more than {most} bytes)",
+            path.display()
+        ));
+    }
+    Ok(bytes)
+}
+
+/// What the guest's clock shows: the host's time, or always the same if runs are to be the same.
+pub fn unix_seconds(clock: ClockKind) -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    match (clock, now) {
+        (ClockKind::Host, Ok(now)) => i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
+        _ => Config::default().unix_seconds,
+    }
+}
