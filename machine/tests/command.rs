@@ -88,7 +88,6 @@ fn what_cannot_be_done_is_one_line_and_status_1() {
         (&["run", "--kernel", "/nonexistent"], "/nonexistent"),
         (&["run", "--kernel", &empty_name], "kernel"),
         (&["run", "--serial", "pty"], "stdio, null, file:PATH and unix:PATH"),
-        (&["compare"], "not available yet"),
     ];
     for (args, part) in wrong {
         let output = trine(args);
