@@ -1,8 +1,8 @@
 //! Stolen time: what the host gave to others while a vCPU's thread could have run.
 //!
 //! Linux counts for each thread how long it has waited for a CPU (`/proc/thread-self/schedstat`,
-//! the second number; Linux, `Documentation/scheduler/sched-stats.rst`). Other hosts do not say, and
-//! nothing is stolen there.
+//! the second number; Linux, `Documentation/scheduler/sched-stats.rst`). Other hosts do not say,
+//! and nothing is stolen there.
 
 /// Nanoseconds for which this thread has waited since it began, or since the last call.
 #[cfg(target_os = "linux")]

@@ -47,7 +47,10 @@ fn offers(host: &Host, feature: Feature) -> bool {
         | Feature::InvariantTsc
         | Feature::Mtrr
         | Feature::Mca
-        | Feature::Mce => true,
+        | Feature::Mce
+        | Feature::Kvmclock
+        | Feature::KvmStealTime
+        | Feature::KvmPvEoi => true,
         // KVM would have to tell when it is done.
         Feature::Monitor => false,
         // Its place in the save area is the host's.

@@ -132,6 +132,8 @@ impl KvmVcpu {
         let wanted = self.core().tsc();
         let exact = std::mem::take(&mut self.tsc_is_set);
         self.tsc.align(&self.fd, &self.model, wanted, exact)?;
+        self.note_tsc()?;
+        self.core().renew_paravirtual();
         loop {
             // From here on a kick is seen below, or keeps us from entering the guest.
             self.bell.set_immediate(false);
@@ -166,8 +168,9 @@ impl KvmVcpu {
         let pins = self.bus.pins(self.access());
         self.interrupt = pins.interrupt;
         self.a20_masked = pins.a20_masked;
+        self.core().set_tscs_differ(pins.tscs_differ);
         if pins.init || pins.startup.is_some() {
-            self.to_software()?;
+            self.take_from_kvm()?;
             let core = self.core();
             if pins.init {
                 core.init();
@@ -250,7 +253,7 @@ impl KvmVcpu {
 
     /// Enters the guest and serves what it comes out for. Says how it ended if it did.
     fn pass_through(&mut self) -> Result<Option<Exit>, EngineError> {
-        self.to_kvm()?;
+        self.give_to_kvm()?;
         self.inject()?;
         if !self.in_kvm {
             return Ok(None);
@@ -293,6 +296,7 @@ impl KvmVcpu {
         if self.interrupt && open {
             if let Some(vector) = self.bus.acknowledge_interrupt(self.access()) {
                 self.queue_interrupt(vector)?;
+                self.core().count_stolen();
             }
             self.sample_pins()?;
         }
@@ -394,7 +398,7 @@ impl KvmVcpu {
 
     /// The interpreter executes `n` instructions.
     fn help(&mut self, n: u64) -> Result<Option<Exit>, EngineError> {
-        self.to_software()?;
+        self.take_from_kvm()?;
         self.helped += 1;
         let n = std::num::NonZeroU64::new(n).unwrap_or(std::num::NonZeroU64::MIN);
         match self.software.run(Budget::Instructions(n))? {
@@ -405,7 +409,7 @@ impl KvmVcpu {
 
     /// The guest's CPU has shut down, and KVM does not say why.
     fn shut_down(&mut self) -> Result<Exit, EngineError> {
-        self.to_software()?;
+        self.take_from_kvm()?;
         let core = self.core();
         core.events.activity = Activity::Shutdown;
         let fault = TripleFault {
@@ -424,11 +428,12 @@ impl KvmVcpu {
         let core = self.core();
         let by = tsc.wrapping_sub(core.tsc());
         core.msrs.tsc_offset = core.msrs.tsc_offset.wrapping_add(by);
+        core.tell_tsc_offset();
         Ok(())
     }
 
     /// Hands the registers to KVM.
-    fn to_kvm(&mut self) -> Result<(), EngineError> {
+    fn give_to_kvm(&mut self) -> Result<(), EngineError> {
         if self.in_kvm {
             return Ok(());
         }
@@ -444,7 +449,7 @@ impl KvmVcpu {
     }
 
     /// Takes the registers from KVM, at an instruction boundary.
-    fn to_software(&mut self) -> Result<(), EngineError> {
+    fn take_from_kvm(&mut self) -> Result<(), EngineError> {
         if !self.in_kvm {
             return Ok(());
         }
@@ -517,7 +522,7 @@ impl Vcpu for KvmVcpu {
     }
 
     fn state(&mut self) -> Result<CpuState, EngineError> {
-        self.to_software()?;
+        self.take_from_kvm()?;
         self.software.state()
     }
 

@@ -4,7 +4,7 @@
 
 use crate::{
     Core, CpuModel, Feature as F, Insn, MsrFault as Refused, Raised, Seg, Vendor, cr0, efer,
-    insn::Width, msr, segment::is_canonical, system::paravirt::STEAL_TIME_RESERVED,
+    insn::Width, msr, segment::is_canonical,
 };
 
 /// The crystal that CPUID leaf 15h reports: the clock of the local APIC's timer.
@@ -215,10 +215,7 @@ impl Core {
             }
             msr::KVM_WALL_CLOCK_OLD | msr::KVM_WALL_CLOCK => self.set_wall_clock(value),
             msr::KVM_SYSTEM_TIME_OLD | msr::KVM_SYSTEM_TIME => self.set_system_time(value),
-            msr::KVM_STEAL_TIME => {
-                allow(value & STEAL_TIME_RESERVED == 0)?;
-                self.set_steal_time(value);
-            }
+            msr::KVM_STEAL_TIME => self.set_steal_time(value)?,
             msr::FEATURE_CONTROL => {
                 allow(self.msrs.feature_control & FEATURE_LOCK == 0 && value & !FEATURE_LOCK == 0)?;
                 self.msrs.feature_control = value;

@@ -17,12 +17,12 @@ use std::sync::atomic::{Ordering, fence};
 
 use trine_guest::{Gpa, PAGE_SIZE};
 
-use crate::{Core, Feature};
+use crate::{Core, Feature, MsrFault};
 
 /// Bit 0 of an MSR that gives an address: the guest wants the structure there kept up to date.
 const ENABLED: u64 = 1;
 /// MSR_KVM_STEAL_TIME: the structure is aligned to its 64 bytes.
-pub(crate) const STEAL_TIME_RESERVED: u64 = 0x3e;
+const STEAL_TIME_RESERVED: u64 = 0x3e;
 
 /// `pvclock_vcpu_time_info`: bytes, and where three words follow its version: a TSC, the time then,
 /// and how ticks become nanoseconds.
@@ -61,7 +61,7 @@ impl Core {
     }
 
     /// Tells the other vCPUs' clocks, through the bus, what this one's TSC is.
-    pub(crate) fn tell_tsc_offset(&self) {
+    pub fn tell_tsc_offset(&self) {
         if self.model.has(Feature::Kvmclock) {
             self.bus.set_tsc_offset(self.access(), self.msrs.tsc_offset);
         }
@@ -138,13 +138,18 @@ impl Core {
         [self.msrs.tsc_offset, 0, u64::from(mul) | u64::from(shift as u8) << 32 | flags]
     }
 
-    /// WRMSR of MSR_KVM_STEAL_TIME, whose reserved bits are 0.
-    pub(crate) fn set_steal_time(&mut self, value: u64) {
+    /// WRMSR of MSR_KVM_STEAL_TIME.
+    pub(crate) fn set_steal_time(&mut self, value: u64) -> Result<(), MsrFault> {
+        if value & STEAL_TIME_RESERVED != 0 {
+            return Err(MsrFault);
+        }
         self.msrs.kvm_steal_time = value;
-        let Some(page) = self.paravirtual(value, STEAL_SIZE) else { return };
-        // What was taken before was not taken from a guest that counts.
-        self.bus.take_stolen_ns(self.access());
-        self.write_stolen(page, 0);
+        if let Some(page) = self.paravirtual(value, STEAL_SIZE) {
+            // What was taken before was not taken from a guest that counts.
+            self.bus.take_stolen_ns(self.access());
+            self.write_stolen(page, 0);
+        }
+        Ok(())
     }
 
     /// Adds what the host has taken from the vCPU to what the guest knows of.
@@ -165,8 +170,8 @@ impl Core {
         });
     }
 
-    /// Where in RAM the structure of `size` bytes is that such an MSR asks for: nowhere unless it is
-    /// enabled, and lies in one page that can be written.
+    /// Where in RAM the structure of `size` bytes is that such an MSR asks for: nowhere unless it
+    /// is enabled, and lies in one page that can be written.
     fn paravirtual(&self, value: u64, size: u64) -> Option<u64> {
         let at = value & !ENABLED;
         let fits = at % PAGE_SIZE + size <= PAGE_SIZE;
@@ -189,8 +194,8 @@ impl Core {
 }
 
 /// The multiplier and the shift that make nanoseconds of the ticks of a TSC: ticks are shifted to
-/// the left (a negative shift: to the right), multiplied, and divided by 2³². Exact for 10⁹ Hz, else
-/// less by 5·10⁻¹⁰ of the time at most.
+/// the left (a negative shift: to the right), multiplied, and divided by 2³². Exact for 10⁹ Hz,
+/// else less by 5·10⁻¹⁰ of the time at most.
 fn nanoseconds_from_ticks(hz: u64) -> (u32, i8) {
     // From the least shift on, for some 10 GHz: the first multiplier that fits has all its 32 bits.
     let mul = |shift: i8| (1_000_000_000_u128 << (32 - shift)) / u128::from(hz.max(1));
