@@ -72,7 +72,7 @@ fn what_cannot_be_done_is_one_line_and_status_1() {
     let empty = temporary("empty");
     fs::write(&empty, b"").expect("a file");
     let empty_name = empty.to_string_lossy();
-    let wrong: [(&[&str], &str); 16] = [
+    let wrong: [(&[&str], &str); 15] = [
         (&["run", "--memory", "0"], "--memory 0"),
         (&["run", "--memory", "64K"], "--memory"),
         (&["run", "--memory", "100000G"], "--memory"),
