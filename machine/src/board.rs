@@ -5,6 +5,7 @@
 //! is carried along the nets until all is quiet, then it is noted when the chips that were
 //! touched next want to be woken. What a vCPU samples, its pins and the time, takes no lock.
 
+mod decode;
 mod saved;
 
 use std::{
@@ -33,7 +34,7 @@ use crate::{
     serial::SerialInput,
     snapshot::Incoming,
     stolen,
-    stopwatch::Stopwatch,
+    stopwatch::DeviceTimes,
     tscs::Tscs,
 };
 
@@ -89,8 +90,7 @@ pub struct Board {
     /// The timer thread has to look again.
     poked: Mutex<bool>,
     poke: Condvar,
-    /// Time in the chips, by vCPU; the last is the timer's.
-    device_times: Vec<Stopwatch>,
+    device_times: DeviceTimes,
 }
 
 impl Board {
@@ -127,9 +127,7 @@ impl Board {
             awaited: AtomicU64::new(0),
             poked: Mutex::new(false),
             poke: Condvar::new(),
-            device_times: std::iter::repeat_with(Stopwatch::default)
-                .take(cpus as usize + 1)
-                .collect(),
+            device_times: DeviceTimes::new(cpus),
         }
     }
 
@@ -234,29 +232,14 @@ impl Board {
         self.with(self.clock.now(), 0, State::refill_com1);
     }
 
-    /// From now on the time in the chips is measured.
-    pub(crate) fn measure_time(&self) {
-        self.device_times.iter().for_each(Stopwatch::switch_on);
-    }
-
-    /// Whether it is: then events are counted too.
-    pub(crate) fn measures_time(&self) -> bool {
-        self.device_times.iter().any(Stopwatch::is_on)
-    }
-
-    /// Time that vCPU `vcpu` has spent in the chips, if it is measured.
-    pub(crate) fn device_time(&self, vcpu: u32) -> Duration {
-        self.device_times.get(vcpu as usize).map_or(Duration::ZERO, Stopwatch::total)
-    }
-
-    /// The time of what chips do by themselves.
-    pub(crate) fn timer_time(&self) -> Duration {
-        self.device_times.last().map_or(Duration::ZERO, Stopwatch::total)
+    /// The vCPUs' time in the chips.
+    pub(crate) fn device_times(&self) -> &DeviceTimes {
+        &self.device_times
     }
 
     /// Everything that is due by now happens. Returns when something is due next.
     pub(crate) fn advance(&self) -> Option<VmTime> {
-        let _running = self.device_times.last().map(Stopwatch::run);
+        let _running = self.device_times.run_timer();
         let mut guard = self.lock();
         let state = &mut *guard;
         state.last = state.last.max(self.clock.now());
@@ -388,7 +371,7 @@ impl Board {
 
     /// As [`Board::with`], for an access by a vCPU.
     fn access<R>(&self, by: Access, f: impl FnOnce(&mut State, &mut Cx<'_>) -> R) -> R {
-        let _running = self.device_times.get(by.vcpu as usize).map(Stopwatch::run);
+        let _running = self.device_times.run(by.vcpu);
         let mut guard = self.lock();
         let state = &mut *guard;
         // The time is read under the lock, so that it never runs backwards for a chip.
@@ -555,53 +538,6 @@ impl State {
                 self.unclaimed
             );
         }
-    }
-
-    /// The chip at `port` that sees an access of `len` bytes: its register there, and how many of
-    /// the bytes it sees.
-    fn port(&self, board: &Board, port: u16, len: usize) -> Option<(Chip, u16, usize)> {
-        if port == pc::PCI_CONFIG_ADDRESS && len == 4 {
-            return Some((Chip::Pci, trine_devices::PciBus::CONFIG_ADDRESS, 4));
-        }
-        if board.debug_exit == Some(port) {
-            return Some((Chip::DebugExit, trine_devices::DebugExit::STATUS, len));
-        }
-        if board.post_port == Some(port) {
-            return Some((Chip::PostCode, trine_devices::PostCode::CODE, 1));
-        }
-        let row = self.port_row(port)?;
-        let seen = len.min(usize::from(row.last - port) + 1);
-        // A chip sees 1, 2 or 4 bytes.
-        let seen = if seen == 3 { 2 } else { seen };
-        Some((row.chip, row.register + (port - row.first), seen))
-    }
-
-    fn port_row(&self, port: u16) -> Option<&'static pc::PortRow> {
-        let find = |rows: &'static [pc::PortRow]| {
-            let next = rows.partition_point(|row| row.first <= port);
-            rows.get(next.checked_sub(1)?).filter(|row| port <= row.last)
-        };
-        let test = self.chips.test_device.is_some().then(|| find(pc::TEST_PORTS)).flatten();
-        test.or_else(|| find(pc::PORTS))
-    }
-
-    /// The chip that answers vCPU `vcpu` at `at`: where in its window, and the bytes left in it.
-    fn window(&self, vcpu: u32, at: Gpa) -> Option<(Chip, u64, u64)> {
-        let inside = |start: u64, len: u64| {
-            let offset = at.0.wrapping_sub(start);
-            (offset < len).then(|| (offset, len - offset))
-        };
-        for window in pc::WINDOWS {
-            if window.chip == Chip::TestDevice && self.chips.test_device.is_none() {
-                continue;
-            }
-            if let Some((offset, left)) = inside(window.at.0, window.len) {
-                return Some((window.chip, offset, left));
-            }
-        }
-        let base = self.chips.apics.apic_base(vcpu) & !0xfff;
-        let (offset, left) = inside(base, trine_devices::APIC_WINDOW)?;
-        Some((Chip::LocalApics, offset, left))
     }
 }
 

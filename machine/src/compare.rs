@@ -120,7 +120,7 @@ const MEASURING: Duration = Duration::from_secs(180);
 /// Does it all; `print` gets the table.
 ///
 /// # Errors
-/// One line, if the options make no sense, no engine can run the guest, or a file cannot be written.
+/// One line, if the options make no sense, no engine runs the guest, or a file cannot be written.
 pub fn compare(
     args: &CompareArgs,
     print: impl Fn(&str) -> Result<(), String>,

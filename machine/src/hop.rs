@@ -42,7 +42,7 @@ impl Machine {
         for (id, cpu) in (0_u32..).zip(&mut self.cpus) {
             let mut vcpu = engine.create_vcpu(id, &self.model, self.board.clone())?;
             vcpu.set_state(&cpu.vcpu.state()?)?;
-            if self.board.measures_time() {
+            if self.board.device_times().is_on() {
                 vcpu.count_events(stopwatch::host_ns);
             }
             vcpus.push(vcpu);

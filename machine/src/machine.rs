@@ -295,14 +295,14 @@ impl Machine {
         let random = Random::new(config.clock, config.seed);
         let board = Arc::new(Board::new(ram.clone(), Clock::new(config.clock), random, parts));
         if config.count_events {
-            board.measure_time();
+            board.device_times().switch_on();
         }
         let model = engine.fit(config.cpu.with_cpus(config.cpus));
         let boot = boot(config.guest, &board, config.memory, config.cpus, &model)?;
         let mut cpus = Vec::new();
         for id in 0..config.cpus {
             let mut vcpu = engine.create_vcpu(id, &model, board.clone())?;
-            if board.measures_time() {
+            if board.device_times().is_on() {
                 vcpu.count_events(stopwatch::host_ns);
             }
             if let Some(wires) = board.cpu(id) {
@@ -584,13 +584,13 @@ impl Machine {
         let vcpus: Vec<VcpuStats> = (0_u32..)
             .zip(&self.cpus)
             .map(|(vcpu, cpu)| {
-                let (engine, devices) = (cpu.stats(), self.board.device_time(vcpu));
+                let (engine, devices) = (cpu.stats(), self.board.device_times().of(vcpu));
                 let times = Times::of_vcpu(cpu.time, engine.making_ns, devices);
                 VcpuStats { vcpu, engine, exits: cpu.exits, times }
             })
             .collect();
         let mut times = vcpus.iter().fold(Times::default(), |sum, v| sum.plus(v.times));
-        times.devices += self.board.timer_time().as_secs_f64();
+        times.devices += self.board.device_times().of_timer().as_secs_f64();
         let events = self.cpus.iter().map(|cpu| cpu.events());
         let events = events.fold(Vec::new(), EventCount::merge);
         let total = vcpus.iter().map(|v| v.engine).reduce(trine_engine::Stats::plus);
