@@ -6,6 +6,7 @@
 //! touched next want to be woken. What a vCPU samples, its pins and the time, takes no lock.
 
 mod decode;
+mod saved;
 
 use std::{
     collections::VecDeque,
@@ -18,8 +19,7 @@ use std::{
 };
 
 use trine_devices::{
-    Ack, Backplane, Cx, DeliveryMode, Destination, Message, Ports, Power, Saved, Signal,
-    TriggerMode,
+    Ack, Backplane, Cx, DeliveryMode, Destination, Message, Ports, Power, Signal, TriggerMode,
 };
 use trine_engine::{Access, Bus, MsrFault, Pins};
 use trine_guest::{Gpa, Ram, VmTime};
@@ -32,7 +32,7 @@ use crate::{
     pc::{self, Chip, Chips, NETS, Sink, Wire},
     random::Random,
     serial::SerialInput,
-    snapshot::{BoardSaved, Incoming, SnapshotError},
+    snapshot::Incoming,
     stolen,
     stopwatch::DeviceTimes,
     tscs::Tscs,
@@ -315,49 +315,6 @@ impl Board {
         (counts, state.unclaimed)
     }
 
-    /// The chips' states, and the board's own.
-    pub(crate) fn save(&self) -> BoardSaved {
-        let mut state = self.lock();
-        BoardSaved {
-            now: self.clock.now(),
-            devices: state.save_chips(),
-            wires: state.wires.to_vec(),
-            nets: state.nets.to_vec(),
-            incoming: state.incoming.iter().copied().collect(),
-            random: self.random.save(),
-        }
-    }
-
-    /// Replaces them, while the machine stands.
-    ///
-    /// # Errors
-    /// If they do not fit this board; it is then as it was.
-    pub(crate) fn load(&self, saved: &BoardSaved) -> Result<(), SnapshotError> {
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        let wires = saved.wires.as_slice().try_into();
-        let wires = wires.map_err(|_| SnapshotError::Build("number of wires"))?;
-        let nets = saved.nets.as_slice().try_into();
-        let nets = nets.map_err(|_| SnapshotError::Build("number of nets"))?;
-        if saved.incoming.len() > INPUT_MAX {
-            return Err(SnapshotError::Damaged("more serial input waits than can"));
-        }
-        let before = state.save_chips();
-        if let Err(e) = state.load_chips(&saved.devices) {
-            state.load_chips(&before)?;
-            return Err(e);
-        }
-        (state.wires, state.nets) = (wires, nets);
-        state.incoming = saved.incoming.iter().copied().collect();
-        (state.last, state.touched) = (saved.now, u32::MAX);
-        self.clock.set(saved.now);
-        self.random.load(saved.random);
-        self.note_due(state);
-        self.awaited.store(0, Ordering::SeqCst);
-        self.control.forget_guest();
-        Ok(())
-    }
-
     // Under the lock
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -533,26 +490,6 @@ impl Board {
 }
 
 impl State {
-    /// The states of the chips that there are, in order.
-    fn save_chips(&mut self) -> Vec<Saved> {
-        let mut saved = Vec::new();
-        for chip in Chip::ALL {
-            saved.extend(self.chips.device(chip).map(|device| device.save()));
-        }
-        saved
-    }
-
-    /// Replaces them. What fails may have replaced some.
-    fn load_chips(&mut self, saved: &[Saved]) -> Result<(), SnapshotError> {
-        let mut saved = saved.iter();
-        for chip in Chip::ALL {
-            if let Some(device) = self.chips.device(chip) {
-                device.load(saved.next().ok_or(SnapshotError::Build("set of chips"))?)?;
-            }
-        }
-        saved.next().map_or(Ok(()), |_| Err(SnapshotError::Build("set of chips")))
-    }
-
     fn touch(&mut self, chip: Chip) {
         self.touched |= 1 << chip as u32;
     }

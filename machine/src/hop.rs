@@ -55,6 +55,7 @@ impl Machine {
                 wires.connect(vcpu.kicker());
             }
             cpu.past = cpu.stats();
+            cpu.retired_before = cpu.retired();
             cpu.past_events = cpu.events();
             cpu.vcpu = vcpu;
         }

@@ -52,8 +52,8 @@ pub(crate) struct Cpu {
     pub(crate) past_events: Vec<EventCount>,
     /// It has gone idle, and its bell has not rung since.
     pub(crate) idle: bool,
-    /// What it has retired more than the engine has counted (it wraps): in another machine, or when
-    /// it went here before.
+    /// What it has retired more than its engine has counted (it wraps): on another one, in another
+    /// machine, or when it went here before.
     pub(crate) retired_before: u64,
 }
 
@@ -260,7 +260,7 @@ pub(crate) fn round_in_turns(
     }
 }
 
-/// Instructions retired by all vCPUs, on the present engine.
+/// Instructions retired by all vCPUs, on all engines that count.
 pub(crate) fn retired(cpus: &[Cpu]) -> u64 {
     cpus.iter().map(Cpu::retired).fold(0, u64::saturating_add)
 }

@@ -69,8 +69,11 @@ fn a_snapshot_is_all_that_a_machine_is() {
             for piece in [1, 2, 9_997, 990_000, 1_234_567] {
                 run(&mut other, piece);
             }
+            let interp = |ram| create_engine(EngineKind::Interp, ram);
+            other.switch_engine(interp).expect("an interpreter");
             run(&mut other, 3_000_000 - (1 + 2 + 9_997 + 990_000 + 1_234_567));
             assert_same(&other.save().expect("a snapshot"), &later, other.ram());
+            assert_eq!(other.retired(), later.retired());
         }
     }
 }

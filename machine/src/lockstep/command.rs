@@ -80,6 +80,9 @@ impl LockstepArgs {
                 "--serial can be stdio, null or file:PATH in lock-step: nothing is typed".into()
             );
         }
+        if !self.guest.switch.is_empty() {
+            return Err("--switch is for one machine; leave it out in lock-step".into());
+        }
         if self.guest.stats.is_some() {
             return Err("--stats is for one machine; leave it out in lock-step".into());
         }
