@@ -74,10 +74,13 @@ fn to_halt(g: &mut Guest) -> Exit {
     })
 }
 
-/// The state but for the TSC, which goes on in KVM whatever the board's clock does.
+/// The state but for the TSC, which goes on in KVM whatever the board's clock does, and for the
+/// x87's last instruction, which QEMU's CPU does not keep.
 fn timeless(g: &mut Guest) -> CpuState {
     let mut state = g.state();
     state.msrs.tsc_offset = 0;
+    let x87 = &mut state.x87;
+    (x87.ip, x87.cs, x87.dp, x87.ds, x87.opcode) = (0, 0, 0, 0, 0);
     state
 }
 
@@ -169,9 +172,8 @@ fn programs_do_on_kvm_what_they_do_elsewhere() {
     same("64", "01c8 9c 5b 31c0 f9 9c 59 d9eb d9e8 dec1 f20f58c1 f4", numbers);
     // A store to its own next instruction.
     same("64", "c6050100000042 b801000000 f4", numbers);
-    // A fault, whose handler halts.
+    // A fault, whose handler halts. (Not of a 32-bit user: QEMU 7.2 takes a busy TSS for none there.)
     same("64", "31c9 f7f1 f4", numbers);
-    same("32u", "a100500000", numbers);
     same("real", "b80300 f7f3 cd10", |s| s.gpr[3] = 0);
 }
 
