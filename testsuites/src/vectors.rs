@@ -90,24 +90,32 @@ fn step(vector: &Vector, before: &CpuState, vcpu: &mut dyn Vcpu) -> Result<CpuSt
     Ok(after)
 }
 
-/// Executes the instruction and the HLT that follows it, here or in a handler, for an engine that
-/// cannot be told to stop after one; then takes the HLT back.
-fn run_to_halt(vector: &Vector, stage: &Stage, vcpu: &mut dyn Vcpu) -> Result<CpuState, String> {
-    const LONGEST: Duration = Duration::from_secs(5);
-    let failed = |e: EngineError| e.to_string();
-    let taken = stage.put_halt(vector);
+/// Runs a vCPU until it returns by itself, or stops it after so long.
+///
+/// # Errors
+/// If the engine fails.
+pub fn run_for(vcpu: &mut dyn Vcpu, longest: Duration) -> Result<Exit, EngineError> {
     let (done, over) = mpsc::channel::<()>();
     let kicker = vcpu.kicker();
-    let exit = thread::scope(|scope| {
+    thread::scope(|scope| {
         scope.spawn(move || {
-            if over.recv_timeout(LONGEST) == Err(mpsc::RecvTimeoutError::Timeout) {
+            if over.recv_timeout(longest) == Err(mpsc::RecvTimeoutError::Timeout) {
                 kicker.stop();
             }
         });
         let exit = vcpu.run(Budget::Unlimited);
         drop(done);
         exit
-    });
+    })
+}
+
+/// Executes the instruction and the HLT that follows it, here or in a handler, for an engine that
+/// cannot be told to stop after one; then takes the HLT back.
+fn run_to_halt(vector: &Vector, stage: &Stage, vcpu: &mut dyn Vcpu) -> Result<CpuState, String> {
+    const LONGEST: Duration = Duration::from_secs(5);
+    let failed = |e: EngineError| e.to_string();
+    let taken = stage.put_halt(vector);
+    let exit = run_for(vcpu, LONGEST);
     match exit.map_err(failed)? {
         Exit::Halted => {}
         Exit::TripleFault(fault) => return Err(fault.to_string()),

@@ -422,14 +422,14 @@ impl KvmVcpu {
         Ok(Exit::TripleFault(Box::new(fault)))
     }
 
-    /// The guest's TSC is what it is: what follows for its offset from guest time.
-    fn note_tsc(&mut self) -> Result<(), EngineError> {
+    /// The guest's TSC is what it is: what follows for its offset from guest time. Returns it.
+    fn note_tsc(&mut self) -> Result<u64, EngineError> {
         let tsc = msrs::load_one(&self.fd, msr::TSC)?;
         let core = self.core();
         let by = tsc.wrapping_sub(core.tsc());
         core.msrs.tsc_offset = core.msrs.tsc_offset.wrapping_add(by);
         core.tell_tsc_offset();
-        Ok(())
+        Ok(tsc)
     }
 
     /// Hands the registers to KVM.
@@ -516,8 +516,8 @@ impl Vcpu for KvmVcpu {
         let exit = self.run_loop(until);
         self.bell.leave();
         // Guest time may stand still from here on; the TSC does not.
-        self.note_tsc()?;
-        self.tsc.stop(&self.fd)?;
+        let tsc = self.note_tsc()?;
+        self.tsc.stop(tsc);
         exit
     }
 

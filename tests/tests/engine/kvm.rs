@@ -2,49 +2,20 @@
 //! as on the interpreter. Where the host has no KVM that will do, each test says that it skips;
 //! `tests/kvm/run` runs them where there is one.
 
-use std::{
-    sync::{Arc, Mutex},
-    thread,
-    time::Duration,
-};
+use std::{sync::Mutex, thread, time::Duration};
 
 use trine_engine::{Budget, CpuState, Exit, Pins};
-use trine_machine::{EngineKind, create_engine};
+use trine_machine::EngineKind;
+use trine_testsuites::vectors;
 use trine_x86::{Activity, Shadow, rflags};
 
 use crate::{Board, Guest, Make, PROGRAMS};
 
-const KVM: Make = |ram| Box::new(Boxed(create_engine(EngineKind::Kvm, ram).expect("it is there")));
+const KVM: Make = |ram| Box::new(trine_kvm::Kvm::new(ram).expect("it is there"));
 const INTERP: Make = |ram| Box::new(trine_interp::Interp::new(ram));
 
 /// A vector of an interrupt, below 32 as all gates of the stage.
 const VECTOR: u8 = 0x1e;
-
-/// An engine that is shared, as one that is not.
-struct Boxed(Arc<dyn trine_engine::Engine>);
-
-impl trine_engine::Engine for Boxed {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-    fn limits(&self) -> trine_engine::Limits {
-        self.0.limits()
-    }
-    fn fit(&self, model: trine_engine::CpuModel) -> trine_engine::CpuModel {
-        self.0.fit(model)
-    }
-    fn collect_dirty(&self) -> Result<(), trine_engine::EngineError> {
-        self.0.collect_dirty()
-    }
-    fn create_vcpu(
-        &self,
-        id: u32,
-        model: &trine_engine::CpuModel,
-        bus: Arc<dyn trine_engine::Bus>,
-    ) -> Result<Box<dyn trine_engine::Vcpu>, trine_engine::EngineError> {
-        self.0.create_vcpu(id, model, bus)
-    }
-}
 
 /// Whether there is KVM here; says so if not.
 fn there() -> bool {
@@ -55,23 +26,9 @@ fn there() -> bool {
     missing.is_none()
 }
 
-/// Runs a guest until it halts, or fails if that takes too long.
+/// Runs a guest until it halts, or is stopped because that takes too long.
 fn to_halt(g: &mut Guest) -> Exit {
-    let (done, over) = std::sync::mpsc::channel::<()>();
-    let kicker = g.vcpu.kicker();
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            if over
-                .recv_timeout(Duration::from_secs(20))
-                .is_err_and(|e| e == std::sync::mpsc::RecvTimeoutError::Timeout)
-            {
-                kicker.stop();
-            }
-        });
-        let exit = g.vcpu.run(Budget::Unlimited).expect("the host does not fail");
-        drop(done);
-        exit
-    })
+    vectors::run_for(&mut *g.vcpu, Duration::from_secs(20)).expect("the host does not fail")
 }
 
 /// The state but for the TSC, which goes on in KVM whatever the board's clock does, and for the
