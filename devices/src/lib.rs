@@ -38,7 +38,9 @@ mod uart16550;
 use trine_guest::{Ram, VmTime};
 
 pub use acpi_pm::AcpiPm;
-pub use apic::{Ack, Gp, LocalApics, LocalSource, WINDOW as APIC_WINDOW, msi_message};
+pub use apic::{
+    Ack, ApicImage, Gp, LocalApics, LocalSource, WINDOW as APIC_WINDOW, message_msi, msi_message,
+};
 pub use backplane::{
     Backplane, CpuSignal, DeliveryMode, Destination, Line, Message, Power, Signal, TriggerMode,
 };

@@ -5,6 +5,7 @@
 //! is carried along the nets until all is quiet, then it is noted when the chips that were
 //! touched next want to be woken. What a vCPU samples, its pins and the time, takes no lock.
 
+mod apics;
 mod decode;
 mod saved;
 
@@ -20,8 +21,9 @@ use std::{
 
 use trine_devices::{
     Ack, Backplane, Cx, DeliveryMode, Destination, Message, Ports, Power, Signal, TriggerMode,
+    message_msi,
 };
-use trine_engine::{Access, Bus, MsrFault, Pins};
+use trine_engine::{Access, Bus, HostApics, MsrFault, Pins};
 use trine_guest::{Gpa, Ram, VmTime};
 use trine_x86::msr;
 
@@ -63,6 +65,8 @@ struct State {
     unclaimed: u64,
     /// The time of the last call into a chip.
     last: VmTime,
+    /// Who has the local APICs, while they are lent.
+    host_apics: Option<Arc<dyn HostApics>>,
     /// What came in at the serial port and waits for room.
     incoming: VecDeque<Incoming>,
     /// The chip that was last accessed: who it was that reset the machine.
@@ -109,6 +113,7 @@ impl Board {
             accesses: [0; Chip::ALL.len()],
             unclaimed: 0,
             last: VmTime::ZERO,
+            host_apics: None,
             incoming: VecDeque::new(),
             origin: "the board",
         };
@@ -392,10 +397,7 @@ impl Board {
         while let Some(signal) = state.backplane.take() {
             match signal {
                 Signal::Level { wire, level } => self.carry(state, cx, wire, level),
-                Signal::Message(message) => {
-                    state.touch(Chip::LocalApics);
-                    state.chips.apics.deliver(cx, message);
-                }
+                Signal::Message(message) => state.deliver(cx, message),
                 Signal::EndOfInterrupt(vector) => {
                     state.touch(Chip::IoApic);
                     state.chips.ioapic.end_of_interrupt(cx, vector);
@@ -490,6 +492,21 @@ impl Board {
 }
 
 impl State {
+    /// An interrupt message goes to where the local APICs are.
+    fn deliver(&mut self, cx: &mut Cx<'_>, message: Message) {
+        match &self.host_apics {
+            // Only the board's takes one whose vector the 8259 has.
+            Some(host) if message.delivery != DeliveryMode::ExtInt => {
+                let (address, data) = message_msi(message);
+                host.message(address, data);
+            }
+            _ => {
+                self.touch(Chip::LocalApics);
+                self.chips.apics.deliver(cx, message);
+            }
+        }
+    }
+
     fn touch(&mut self, chip: Chip) {
         self.touched |= 1 << chip as u32;
     }
@@ -678,7 +695,7 @@ impl Bus for Board {
         };
         self.access(by, |state, cx| {
             state.accessed(Chip::LocalApics);
-            state.chips.apics.deliver(cx, message);
+            state.deliver(cx, message);
         });
         true
     }

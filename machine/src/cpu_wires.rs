@@ -21,7 +21,8 @@ const A20_MASKED: u32 = 1 << 4;
 /// it would have found the first one being served, and would wait for its end.
 const NMI_AGAIN: u32 = 1 << 5;
 const TSCS_DIFFER: u32 = 1 << 6;
-const EDGES: u32 = NMI | INIT | STARTUP;
+const TSCS_CHANGED: u32 = 1 << 7;
+const EDGES: u32 = NMI | INIT | STARTUP | TSCS_CHANGED;
 const VECTOR_SHIFT: u32 = 8;
 const VECTOR: u32 = 0xff << VECTOR_SHIFT;
 
@@ -64,6 +65,7 @@ impl CpuWires {
             startup: (word & STARTUP != 0).then_some((word >> VECTOR_SHIFT) as u8),
             a20_masked: word & A20_MASKED != 0,
             tscs_differ: word & TSCS_DIFFER != 0,
+            tscs_changed: word & TSCS_CHANGED != 0,
         }
     }
 
@@ -100,7 +102,8 @@ impl CpuWires {
     /// Whether the vCPUs' time-stamp counters differ.
     pub fn tell_tscs_differ(&self, differ: bool) {
         let bit = if differ { TSCS_DIFFER } else { 0 };
-        if self.change(|w| w & !TSCS_DIFFER | bit) & TSCS_DIFFER != bit {
+        let changed = |w: u32| if w & TSCS_DIFFER != bit { TSCS_CHANGED } else { 0 };
+        if changed(self.change(|w| w & !TSCS_DIFFER | bit | changed(w))) != 0 {
             self.call();
         }
     }
@@ -238,6 +241,25 @@ mod tests {
         assert!(!first.take());
         wires.end_turn();
         assert!(second.take() && !first.is_raised());
+    }
+
+    #[test]
+    fn a_change_of_the_tscs_is_told_once_and_waits_for_who_is_connected() {
+        let wires = CpuWires::default();
+        wires.tell_tscs_differ(false);
+        assert_eq!(wires.sample(), Pins::default());
+        wires.tell_tscs_differ(true);
+        wires.tell_tscs_differ(true);
+        let saved = wires.save();
+        assert!(CpuWires::are_pins(saved.0));
+        let other = CpuWires::default();
+        other.load(saved);
+        for wires in [wires, other] {
+            let pins = wires.sample();
+            assert!(pins.tscs_differ && pins.tscs_changed);
+            let pins = wires.sample();
+            assert!(pins.tscs_differ && !pins.tscs_changed);
+        }
     }
 
     #[test]

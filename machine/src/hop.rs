@@ -38,6 +38,9 @@ impl Machine {
     ) -> Result<(), MachineError> {
         let engine = engine(self.ram.clone())?;
         check_count(self.board.clock().kind(), engine.as_ref())?;
+        if self.lend_apics {
+            engine.borrow_apics(self.board.clone())?;
+        }
         let mut vcpus = Vec::with_capacity(self.cpus.len());
         for (id, cpu) in (0_u32..).zip(&mut self.cpus) {
             let mut vcpu = engine.create_vcpu(id, &self.model, self.board.clone())?;

@@ -50,6 +50,8 @@ pub struct Config {
     pub post_port: Option<u16>,
     /// The run ends where vCPU 0 halts with interrupts off, as test programs do that are done.
     pub end_on_halt: bool,
+    /// Lets an engine borrow the local APICs for its host's own, which are faster.
+    pub lend_apics: bool,
     /// Is there the test device of kvm-unit-tests (QEMU's pc-testdev)?
     pub test_device: bool,
     /// A reset of the machine ends the run.
@@ -79,6 +81,7 @@ impl Default for Config {
             debug_exit: None,
             post_port: None,
             end_on_halt: false,
+            lend_apics: true,
             test_device: false,
             no_reboot: false,
             unix_seconds: UNIX_2026,
@@ -251,6 +254,7 @@ pub struct Machine {
     boot: Boot,
     no_reboot: bool,
     end_on_halt: bool,
+    pub(crate) lend_apics: bool,
     capture: Capture,
     /// By [`ClockKind::Instructions`].
     pub(crate) turns: Turns,
@@ -297,6 +301,11 @@ impl Machine {
         if config.count_events {
             board.device_times().switch_on();
         }
+        // Where they are lent, nobody sees that a vCPU halts.
+        let lend_apics = config.lend_apics && !config.end_on_halt;
+        if lend_apics && engine.borrow_apics(board.clone())? {
+            log::info!("the host has the local APICs while the guest runs");
+        }
         let model = engine.fit(config.cpu.with_cpus(config.cpus));
         let boot = boot(config.guest, &board, config.memory, config.cpus, &model)?;
         let mut cpus = Vec::new();
@@ -320,6 +329,7 @@ impl Machine {
             boot,
             no_reboot: config.no_reboot,
             end_on_halt: config.end_on_halt,
+            lend_apics,
             capture,
             turns: Turns::default(),
             image,
@@ -585,7 +595,7 @@ impl Machine {
             .zip(&self.cpus)
             .map(|(vcpu, cpu)| {
                 let (engine, devices) = (cpu.stats(), self.board.device_times().of(vcpu));
-                let times = Times::of_vcpu(cpu.time, engine.making_ns, devices);
+                let times = Times::of_vcpu(cpu.time, engine, devices);
                 VcpuStats { vcpu, engine, exits: cpu.exits, times }
             })
             .collect();

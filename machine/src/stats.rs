@@ -171,13 +171,15 @@ pub struct Times {
 }
 
 impl Times {
-    pub(crate) fn of_vcpu(time: CpuTime, making_ns: u64, devices: Duration) -> Self {
-        let making = Duration::from_nanos(making_ns);
+    pub(crate) fn of_vcpu(time: CpuTime, stats: Stats, devices: Duration) -> Self {
+        let making = Duration::from_nanos(stats.making_ns);
+        let asleep = Duration::from_nanos(stats.asleep_ns);
+        let other = making + devices + asleep;
         Self {
-            executing: time.running.saturating_sub(making).saturating_sub(devices).as_secs_f64(),
+            executing: time.running.saturating_sub(other).as_secs_f64(),
             translating: making.as_secs_f64(),
             devices: devices.as_secs_f64(),
-            idle: time.idle.as_secs_f64(),
+            idle: (time.idle + asleep).as_secs_f64(),
         }
     }
 

@@ -134,7 +134,7 @@ fn check_shape(json: &Value) {
         has(&stats["times"], "executing translating devices idle");
         let total = "instructions blocks_entered blocks_made blocks_stale tlb_misses tlb_flushes \
              exceptions interrupts mmio port_io halts code_bytes instructions_translated \
-             translations translations_stale translation_flushes making_ns";
+             translations translations_stale translation_flushes making_ns asleep_ns";
         has(&stats["total"], total);
         has(&stats["vcpus"][0], "vcpu engine exits times");
         has(&stats["vcpus"][0]["engine"], total);

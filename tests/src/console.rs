@@ -2,15 +2,22 @@
 
 use std::{
     fmt,
+    fs::File,
     io::{Read, Write},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc, OnceLock,
         mpsc::{Receiver, RecvTimeoutError, channel},
     },
     thread,
     time::{Duration, Instant},
+};
+
+use rustix::{
+    fs::{Mode, OFlags, open},
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{Termios, tcgetattr},
 };
 
 /// How long a test waits for the guest to say something. A bound against hanging for ever, not an
@@ -52,7 +59,7 @@ pub fn trine() -> &'static Path {
 /// A running `trine` whose standard input and output are the guest's serial console.
 pub struct Console {
     child: Child,
-    keyboard: Option<ChildStdin>,
+    keyboard: Option<Box<dyn Write + Send>>,
     screen: Receiver<Vec<u8>>,
     log: Receiver<Vec<u8>>,
     /// All that the guest printed.
@@ -110,10 +117,33 @@ impl Console {
             .stderr(Stdio::piped())
             .spawn()
             .expect("trine starts");
-        let keyboard = child.stdin.take();
+        let keyboard = child.stdin.take().map(|pipe| Box::new(pipe) as _);
         let screen = follow(child.stdout.take().expect("it is piped"));
         let log = follow(child.stderr.take().expect("it is piped"));
         Self { child, keyboard, screen, log, printed: Vec::new(), seen: 0 }
+    }
+
+    /// Starts `trine` with `arguments` on a terminal: its input, its output and its log are there.
+    ///
+    /// # Panics
+    /// If it cannot be started, or the host has no pseudo-terminals.
+    #[must_use]
+    pub fn start_on_terminal<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> (Self, Terminal) {
+        let terminal = Terminal::new().expect("the host has pseudo-terminals");
+        let mut command = Command::new(trine());
+        {
+            let other = terminal.other_side().expect("the terminal is there");
+            let again = || other.try_clone().expect("there are descriptors");
+            command.args(arguments).stdin(again()).stdout(again()).stderr(again());
+        }
+        let child = command.spawn().expect("trine starts");
+        // It holds what it gave to the child: once that has ended, nobody writes to the terminal.
+        drop(command);
+        let side = || terminal.0.try_clone().expect("there are descriptors");
+        let (keyboard, screen) = (Some(Box::new(side()) as _), follow(side()));
+        // Nobody sends to this one.
+        let log = channel().1;
+        (Self { child, keyboard, screen, log, printed: Vec::new(), seen: 0 }, terminal)
     }
 
     /// Types, as it is.
@@ -197,6 +227,33 @@ impl Console {
         let stderr: Vec<u8> = self.log.iter().flatten().collect();
         let stdout = std::mem::take(&mut self.printed);
         Ending { status, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() }
+    }
+}
+
+/// A terminal at which a test sits, by its master side.
+pub struct Terminal(File);
+
+impl Terminal {
+    fn new() -> rustix::io::Result<Self> {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+        grantpt(&master)?;
+        unlockpt(&master)?;
+        Ok(Self(master.into()))
+    }
+
+    /// The side that is a program's terminal.
+    fn other_side(&self) -> rustix::io::Result<File> {
+        let name = ptsname(&self.0, Vec::new())?;
+        Ok(open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty())?.into())
+    }
+
+    /// Its settings.
+    ///
+    /// # Panics
+    /// If the host refuses to tell.
+    #[must_use]
+    pub fn settings(&self) -> Termios {
+        tcgetattr(&self.0).expect("a terminal has settings")
     }
 }
 

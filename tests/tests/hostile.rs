@@ -105,6 +105,7 @@ impl Bus for NoisyBus {
             startup: noise.once_in(16).then(|| noise.byte() & 15),
             a20_masked: noise.once_in(64),
             tscs_differ: false,
+            tscs_changed: false,
         }
     }
     fn acknowledge_interrupt(&self, by: Access) -> Option<u8> {

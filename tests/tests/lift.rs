@@ -9,10 +9,10 @@
 
 use std::{collections::HashSet, num::NonZeroU64, sync::Arc};
 
-use trine_engine::{Budget, CpuModel, CpuState, Engine, Vcpu};
+use trine_engine::{Budget, CpuModel, CpuState, Engine, NoBus, Vcpu};
 use trine_guest::{Gpa, Ram};
 use trine_interp::Interp;
-use trine_testsuites::{noise::Noise, vectors::NoBus};
+use trine_testsuites::noise::Noise;
 use trine_translate::Translate;
 use trine_x86::{
     Decoded, Decoder, Insn, Mode, Pick, Seg, Segment, Semantics, Width, cr0, cr4, efer, pick,
@@ -184,7 +184,7 @@ impl Bench {
         ram.write(Gpa(ROOT), &(GIGABYTES | 0x27).to_le_bytes()).expect("in RAM");
         ram.take_dirty();
         let engine = make(ram.clone());
-        let vcpu = engine.create_vcpu(0, model, Arc::new(NoBus)).expect("a vCPU");
+        let vcpu = engine.create_vcpu(0, model, Arc::new(NoBus::default())).expect("a vCPU");
         Self { name: engine.name(), ram, vcpu }
     }
 

@@ -78,6 +78,56 @@ fn a_snapshot_is_all_that_a_machine_is() {
     }
 }
 
+/// Real mode: asks for KVM's clock and for stolen time at 2000h, then writes over both for ever and
+/// adds up what it finds there.
+fn spoiler() -> Config {
+    let code = [
+        &[0x66, 0xb9, 0x01, 0x4d, 0x56, 0x4b][..], // mov ecx, MSR_KVM_SYSTEM_TIME
+        &[0x66, 0xb8, 0x01, 0x20, 0x00, 0x00],     // mov eax, 2001h
+        &[0x66, 0x31, 0xd2, 0x0f, 0x30],           // xor edx, edx; wrmsr
+        &[0xb1, 0x03, 0xb0, 0x41, 0x0f, 0x30],     // MSR_KVM_STEAL_TIME: 2041h
+        &[0x66, 0x43],                             // inc ebx, to which all returns
+        &[0x66, 0x89, 0x1e, 0x0c, 0x20],           // mov [200ch], ebx: the clock's TSC
+        &[0x66, 0x89, 0x1e, 0x50, 0x20],           // mov [2050h], ebx: preempted
+        &[0x66, 0x03, 0x36, 0x00, 0x20],           // add esi, [2000h]: the clock's version
+        &[0x66, 0x03, 0x36, 0x48, 0x20],           // add esi, [2048h]: that of stolen time
+        &[0xeb, 0xe8],                             // jmp to the inc
+    ];
+    let entry = Entry::Real { cs: 0, ip: 0x7c00 };
+    let boot = Boot { segments: vec![(Gpa(0x7c00), code.concat())], entry };
+    let cpu = CpuModel::named("max,+kvmclock,+kvm-steal-time").expect("there is such a model");
+    counted(Config { cpu, guest: Guest::Raw(boot), ..Config::default() })
+}
+
+#[test]
+fn what_kvm_does_for_a_guest_does_not_depend_on_how_a_run_is_cut() {
+    const LENGTH: u64 = 700_000;
+    let machine =
+        |kind| Machine::new(spoiler(), |ram| create_engine(kind, ram)).expect("a machine");
+    let mut whole = machine(EngineKind::Interp);
+    run(&mut whole, LENGTH);
+    let expected = whole.save().expect("a snapshot");
+    assert!(whole.cpu_state(0).expect("a state").gpr[3] > 100_000, "it is in the loop");
+    for kind in engines() {
+        let mut cut = machine(kind);
+        let mut left = LENGTH;
+        for piece in [1, 2, 3, 5, 7, 1_000, 77_777, 99_999, 123_456].into_iter().cycle() {
+            run(&mut cut, piece.min(left));
+            left -= piece.min(left);
+            if left == 0 {
+                break;
+            }
+            if left % 2 == 1 {
+                cut.switch_engine(|ram| create_engine(kind, ram)).expect("the same anew");
+            } else {
+                let here = cut.save().expect("a snapshot");
+                cut.load(&here).expect("it fits");
+            }
+        }
+        assert_same(&cut.save_like(&expected).expect("a snapshot"), &expected, whole.ram());
+    }
+}
+
 #[test]
 fn what_a_guest_does_after_a_reset_is_not_in_an_earlier_snapshot() {
     let mut machine = demonstration(EngineKind::Interp, 1);
@@ -315,7 +365,7 @@ fn instructions_of_a_guest_become_vectors() {
         run(&mut machine, 9_973);
         let state = machine.cpu_state(0).expect("a state");
         let ram = machine.ram().clone();
-        let mut core = trine_x86::Core::new(0, &model, ram, Arc::new(vectors::NoBus));
+        let mut core = trine_x86::Core::new(0, &model, ram, Arc::new(trine_x86::NoBus::default()));
         core.set_state(&state);
         let core = Mutex::new(core);
         let peek = |linear| {

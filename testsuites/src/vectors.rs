@@ -40,13 +40,13 @@ use std::{
     time::Duration,
 };
 
-use trine_engine::{Budget, CpuModel, CpuState, EngineError, Exit, Vcpu};
+use trine_engine::{Budget, CpuModel, CpuState, EngineError, Exit, NoBus, Vcpu};
 use trine_guest::{PAGE_SIZE, Ram};
 use trine_x86::Activity;
 
 use crate::{Candidate, Suite, Tally};
 
-pub use stage::{NoBus, Stage};
+pub use stage::Stage;
 pub(crate) use text::GPR_NAMES;
 pub use text::{Fault, Mode, ParseError, Vector};
 pub use transplant::{Scene, record};
@@ -63,7 +63,7 @@ pub fn run(vector: &Vector, model: &CpuModel, candidate: &Candidate) -> Result<(
     let engine = candidate.engine(stage.ram.clone()).map_err(|e| e.to_string())?;
     let model = &engine.fit(model.clone());
     let mut vcpu =
-        engine.create_vcpu(0, model, Arc::new(stage::NoBus)).map_err(|e| e.to_string())?;
+        engine.create_vcpu(0, model, Arc::new(NoBus::default())).map_err(|e| e.to_string())?;
     let before = stage.state(vector, model);
     vcpu.set_state(&before).map_err(|e| e.to_string())?;
     let after = if engine.limits().counts_instructions {

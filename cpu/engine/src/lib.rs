@@ -9,6 +9,7 @@
 //! an effect.
 #![forbid(unsafe_code)]
 
+mod apics;
 mod kicker;
 mod stats;
 
@@ -17,10 +18,11 @@ use std::{num::NonZeroU64, sync::Arc};
 use thiserror::Error;
 use trine_guest::{Gpa, VmTime};
 pub use trine_x86::{
-    Access, Bus, Cause, CpuModel, CpuState, EventCount, MsrFault, Pins, Tally, TripleFault,
+    Access, Bus, Cause, CpuModel, CpuState, EventCount, MsrFault, NoBus, Pins, Tally, TripleFault,
     disassemble,
 };
 
+pub use apics::{ApicState, BoardApics, Give, HostApics, Take};
 pub use kicker::{Kicker, Wake};
 pub use stats::Stats;
 
@@ -34,6 +36,15 @@ pub trait Engine: Send + Sync {
     /// cut. All of a machine's vCPUs are made with the same model, on whatever engine.
     fn fit(&self, model: CpuModel) -> CpuModel {
         model
+    }
+    /// Offers it the board's local APICs, before there is a vCPU. An engine whose host has none of
+    /// its own, or none as good, leaves them on the board; it says whether it borrows them.
+    ///
+    /// # Errors
+    /// If the host fails.
+    fn borrow_apics(&self, board: Arc<dyn BoardApics>) -> Result<bool, EngineError> {
+        let _ = board;
+        Ok(false)
     }
     /// Brings RAM's marks of dirty pages up to date, between runs: for engines whose guests' stores
     /// are not seen one by one.

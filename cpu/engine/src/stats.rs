@@ -40,6 +40,9 @@ pub struct Stats {
     /// Host time spent on reading, decoding and translating guest code, in nanoseconds; 0 unless
     /// [`crate::Vcpu::count_events`] was called.
     pub making_ns: u64,
+    /// Host time for which the vCPU was idle inside of [`crate::Vcpu::run`], in nanoseconds, where the
+    /// host waits for its interrupts.
+    pub asleep_ns: u64,
 }
 
 impl Stats {
@@ -64,6 +67,7 @@ impl Stats {
             translations_stale: self.translations_stale.max(other.translations_stale),
             translation_flushes: self.translation_flushes.max(other.translation_flushes),
             making_ns: self.making_ns + other.making_ns,
+            asleep_ns: self.asleep_ns + other.asleep_ns,
         }
     }
 }

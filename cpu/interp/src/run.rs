@@ -89,7 +89,7 @@ impl<T: Tier> InterpVcpu<T> {
     /// Runs until `end` instructions are retired in total.
     fn run_to(&mut self, end: u64) -> Result<Exit, TripleFault> {
         self.sample_pins();
-        self.exec.core.renew_paravirtual();
+        self.exec.core.count_stolen();
         loop {
             // A task switch that faulted in the new task, whose instruction has begun nowhere: it is
             // no part of a state, so no exit leaves it behind.
@@ -98,6 +98,9 @@ impl<T: Tier> InterpVcpu<T> {
                 if self.kicker.take() {
                     return Ok(Exit::Kicked);
                 }
+                self.sample_pins();
+            } else if self.interrupt {
+                // A level that falls calls nobody; the guest may have raised its task priority.
                 self.sample_pins();
             }
             // An idle CPU may be woken, and says so rather than that its budget is used up.
@@ -333,7 +336,7 @@ impl<T: Tier> InterpVcpu<T> {
         let core = &mut self.exec.core;
         let pins = core.bus.pins(core.access());
         core.set_a20_masked(pins.a20_masked);
-        core.set_tscs_differ(pins.tscs_differ);
+        core.hear_of_tscs(pins.tscs_differ, pins.tscs_changed);
         if pins.init {
             core.init();
         }

@@ -1,27 +1,118 @@
 //! Which pages the guest has stored to: from KVM's log to RAM's marks.
 //!
-//! Logging makes KVM take a fault at the first store to each page, so it begins only when somebody
-//! asks. What was stored before is not known: the first answer is all pages.
+//! KVM writes them down in a ring for each vCPU (`ring`) or, where it has none, in a bitmap. Logging
+//! makes KVM take a fault at the first store to each page, so it begins only when somebody asks. What
+//! was stored before is not known: the first answer is all pages.
 
-use std::sync::PoisonError;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use kvm_ioctls::VcpuFd;
 use trine_engine::EngineError;
-use trine_guest::{PAGE_SIZE, RegionKind};
+use trine_guest::{PAGE_SIZE, Ram, RegionKind};
 
-use crate::vm::{Vm, failed};
+use crate::{
+    ring::{self, Ring},
+    vm::{Vm, failed},
+};
+
+/// Entries of a ring where KVM offers as many: each vCPU stores to so many pages between two stops
+/// to empty it (64 MiB), for 256 KiB of the host's memory.
+const ENTRIES: u32 = 1 << 14;
+
+/// How KVM tells which pages a guest has stored to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DirtyLog {
+    /// Each vCPU has a ring with room for so many pages, a power of two. To ask costs as much as
+    /// there are pages that were stored to (Linux 5.11).
+    Ring(u32),
+    /// There is a bit for each page of RAM, and to ask is to look at all of them.
+    Bitmap,
+}
+
+impl DirtyLog {
+    /// The better one that this host's KVM has.
+    pub(crate) fn best(kvm: &kvm_ioctls::Kvm) -> Self {
+        ring::most_entries(kvm).map_or(Self::Bitmap, |most| Self::Ring(most.min(ENTRIES)))
+    }
+}
+
+/// A machine's log, which is off at first.
+#[derive(Default)]
+pub(crate) struct Log(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    is_on: bool,
+    /// Those of all vCPUs that ever were: their entries stay.
+    rings: Vec<Ring>,
+}
+
+impl Log {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A ring is whole wherever a holder could panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A new vCPU's stores are logged too.
+pub(crate) fn join(vm: &Vm, vcpu: &VcpuFd) -> Result<(), EngineError> {
+    if let DirtyLog::Ring(entries) = vm.host.abilities.dirty_log {
+        vm.log.lock().rings.push(Ring::map(vcpu, entries)?);
+    }
+    Ok(())
+}
 
 /// Marks the pages that the guest stored to since the last call.
 pub(crate) fn collect(vm: &Vm) -> Result<(), EngineError> {
-    let mut logs = vm.logs.lock().unwrap_or_else(PoisonError::into_inner);
-    if !*logs {
+    let mut state = vm.log.lock();
+    if !state.is_on {
         vm.set_slots(true)?;
-        *logs = true;
+        state.is_on = true;
         for page in (0..vm.ram.len()).step_by(PAGE_SIZE as usize) {
             vm.ram.mark_dirty(page, 1);
         }
         return Ok(());
     }
-    for (slot, (region, offset)) in (0..).zip(vm.ram.regions()) {
+    match vm.host.abilities.dirty_log {
+        DirtyLog::Ring(_) => empty(vm, &mut state.rings),
+        DirtyLog::Bitmap => read_bitmaps(vm),
+    }
+}
+
+/// A ring is nearly full: marks the pages that it names, and makes room.
+pub(crate) fn make_room(vm: &Vm) -> Result<(), EngineError> {
+    empty(vm, &mut vm.log.lock().rings)
+}
+
+/// Empties all rings. Pages are marked once KVM sees stores to them again: whoever takes the marks
+/// then and copies the pages misses none, even if vCPUs execute.
+fn empty(vm: &Vm, rings: &mut [Ring]) -> Result<(), EngineError> {
+    let mut pages = Vec::new();
+    for ring in rings {
+        ring.harvest(|slot, page| pages.push((slot, page)));
+    }
+    let done = if pages.is_empty() { Ok(()) } else { ring::reset(&vm.fd) };
+    for (slot, page) in pages {
+        mark(&vm.ram, slot, page);
+    }
+    done
+}
+
+/// Marks a page of a memory slot, as [`Vm::set_slots`] numbers them.
+fn mark(ram: &Ram, slot: u32, page: u64) {
+    let region = ram.regions().get(slot as usize);
+    match region.filter(|(region, _)| page < region.len / PAGE_SIZE) {
+        Some((_, offset)) => {
+            ram.mark_dirty(offset + page * PAGE_SIZE, 1);
+        }
+        None => {
+            log::error!("KVM logs a store to page {page:#x} of memory slot {slot:#x}: none such")
+        }
+    }
+}
+
+fn read_bitmaps(vm: &Vm) -> Result<(), EngineError> {
+    for (slot, (region, _)) in (0..).zip(vm.ram.regions()) {
         if region.kind == RegionKind::Rom {
             continue;
         }
@@ -29,8 +120,7 @@ pub(crate) fn collect(vm: &Vm) -> Result<(), EngineError> {
         let log = log.map_err(|e| failed("KVM_GET_DIRTY_LOG", e.errno()))?;
         for (n, mut word) in (0_u64..).zip(log) {
             while word != 0 {
-                let page = n * 64 + u64::from(word.trailing_zeros());
-                vm.ram.mark_dirty(offset + page * PAGE_SIZE, 1);
+                mark(&vm.ram, slot, n * 64 + u64::from(word.trailing_zeros()));
                 word &= word - 1;
             }
         }

@@ -4,8 +4,9 @@
 //! them): what is shown is then the instruction behind, and says so.
 
 use kvm_bindings::{
-    KVM_EXIT_HLT, KVM_EXIT_INTR, KVM_EXIT_IO, KVM_EXIT_IO_IN, KVM_EXIT_IRQ_WINDOW_OPEN,
-    KVM_EXIT_MMIO, KVM_EXIT_SET_TPR, KVM_EXIT_SHUTDOWN, KVM_EXIT_X86_RDMSR, KVM_EXIT_X86_WRMSR,
+    KVM_EXIT_DIRTY_RING_FULL, KVM_EXIT_HLT, KVM_EXIT_INTR, KVM_EXIT_IO, KVM_EXIT_IO_IN,
+    KVM_EXIT_IOAPIC_EOI, KVM_EXIT_IRQ_WINDOW_OPEN, KVM_EXIT_MMIO, KVM_EXIT_SET_TPR,
+    KVM_EXIT_SHUTDOWN, KVM_EXIT_X86_RDMSR, KVM_EXIT_X86_WRMSR,
 };
 use kvm_ioctls::VcpuFd;
 use trine_engine::{Tally, disassemble};
@@ -31,7 +32,9 @@ fn reason(fd: &mut VcpuFd) -> &'static str {
         KVM_EXIT_HLT => event::HLT,
         KVM_EXIT_INTR => "kick",
         KVM_EXIT_IRQ_WINDOW_OPEN => "interrupt window",
+        KVM_EXIT_IOAPIC_EOI => "end of interrupt",
         KVM_EXIT_SET_TPR => "task priority",
+        KVM_EXIT_DIRTY_RING_FULL => "dirty ring full",
         KVM_EXIT_SHUTDOWN => "shutdown",
         _ => "not emulated by kvm",
     }

@@ -4,13 +4,11 @@ use std::{num::NonZeroU64, sync::Arc};
 
 use kvm_bindings::{CpuId, KVM_API_VERSION, KVM_MAX_CPUID_ENTRIES};
 use kvm_ioctls::Cap;
-use trine_engine::{
-    Access, Budget, Bus, CpuModel, CpuState, Engine, EngineError, Exit, MsrFault, Pins, Vcpu,
-};
-use trine_guest::{Gpa, Ram, VmTime};
+use trine_engine::{Budget, CpuModel, CpuState, Engine, EngineError, Exit, NoBus, Vcpu};
+use trine_guest::{Gpa, Ram};
 use trine_x86::{Segment, cr0, cr4};
 
-use crate::vm::Kvm;
+use crate::{dirty::DirtyLog, sregs, vm::Kvm};
 
 /// What the engine cannot do without.
 const NEEDED: [(Cap, &str); 9] = [
@@ -25,12 +23,23 @@ const NEEDED: [(Cap, &str); 9] = [
     (Cap::Debugregs, "debug registers"),
 ];
 
+/// What the engine uses where KVM can do it, and does without elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Abilities {
+    /// How KVM tells which pages a guest has stored to.
+    pub dirty_log: DirtyLog,
+    /// It shows and takes the page-directory pointers that a CPU holds while it pages with PAE
+    /// (Linux 5.14; AMD's hold none with nested pages).
+    pub pdptes: bool,
+}
+
 /// What KVM offers on this host.
 pub(crate) struct Host {
     pub(crate) kvm: kvm_ioctls::Kvm,
     pub(crate) supported: CpuId,
     /// Whether the TSC can be given any frequency.
     pub(crate) scales_tsc: bool,
+    pub(crate) abilities: Abilities,
 }
 
 impl Host {
@@ -54,15 +63,19 @@ impl Host {
         let supported = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES);
         let supported = supported.map_err(|e| format!("its KVM does not tell its CPUID: {e}"))?;
         let scales_tsc = kvm.check_extension(Cap::TscControl);
-        Ok(Self { kvm, supported, scales_tsc })
+        let abilities = Abilities {
+            dirty_log: DirtyLog::best(&kvm),
+            pdptes: sregs::has_pdptes(&kvm, &supported),
+        };
+        Ok(Self { kvm, supported, scales_tsc, abilities })
     }
 }
 
 /// Why this host's KVM cannot run a PC; `None` if it can.
 #[must_use]
 pub fn missing() -> Option<String> {
-    let tried = Host::open().and_then(|_| {
-        let works = try_out().map_err(|e| format!("its KVM does not work: {e}"))?;
+    let tried = Host::open().and_then(|host| {
+        let works = try_out(host).map_err(|e| format!("its KVM does not work: {e}"))?;
         if works {
             Ok(())
         } else {
@@ -77,7 +90,7 @@ pub fn missing() -> Option<String> {
 /// Executes a few instructions at privilege level 0 with 32-bit paging, SSE and the x87, and says
 /// whether they did what they should without help. Implementations in software of the interface
 /// mostly fail here.
-fn try_out() -> Result<bool, EngineError> {
+fn try_out(host: Host) -> Result<bool, EngineError> {
     // mov eax, 1234h; movd xmm0, eax; paddd xmm0, xmm0; movd ebx, xmm0; fld1; fistp [2000h];
     // mov ecx, [2000h]; mov cr3, edx; hlt
     const CODE: [u8; 35] = [
@@ -95,9 +108,9 @@ fn try_out() -> Result<bool, EngineError> {
     // A page of 4 MiB, present and writable.
     ram.write(Gpa(DIRECTORY), &0x83_u32.to_le_bytes()).map_err(failed)?;
     let model = CpuModel::named("x86-64-v1").map_err(|e| EngineError::BadState(e.to_string()))?;
-    let engine = Kvm::new(ram)?;
+    let engine = Kvm::on(host, ram)?;
     let model = engine.fit(model);
-    let mut vcpu = engine.create(0, &model, Arc::new(Nowhere))?;
+    let mut vcpu = engine.create(0, &model, Arc::new(NoBus::default()))?;
     let mut state = CpuState::reset(&model, 0);
     flat(&mut state);
     state.control.cr0 = cr0::PE | cr0::PG | cr0::ET | cr0::NE;
@@ -119,40 +132,4 @@ fn flat(state: &mut CpuState) {
     // Present, accessed, 32 bits, in pages: writable data; code.
     state.segments.seg = [segment(0x10, 0xc093); 6];
     state.segments.seg[trine_x86::Seg::Cs as usize] = segment(8, 0xc09b);
-}
-
-/// A board with nothing on it.
-struct Nowhere;
-
-impl Bus for Nowhere {
-    fn mmio_read(&self, _: Access, _: Gpa, data: &mut [u8]) {
-        data.fill(0xff);
-    }
-    fn mmio_write(&self, _: Access, _: Gpa, _: &[u8]) {}
-    fn port_in(&self, _: Access, _: u16, data: &mut [u8]) {
-        data.fill(0xff);
-    }
-    fn port_out(&self, _: Access, _: u16, _: &[u8]) {}
-    fn read_msr(&self, _: Access, _: u32) -> Result<u64, MsrFault> {
-        Err(MsrFault)
-    }
-    fn write_msr(&self, _: Access, _: u32, _: u64, _: Option<VmTime>) -> Result<(), MsrFault> {
-        Err(MsrFault)
-    }
-    fn task_priority(&self, _: Access) -> u8 {
-        0
-    }
-    fn set_task_priority(&self, _: Access, _: u8) {}
-    fn pins(&self, _: Access) -> Pins {
-        Pins::default()
-    }
-    fn acknowledge_interrupt(&self, _: Access) -> Option<u8> {
-        None
-    }
-    fn random(&self, _: Access) -> u64 {
-        0
-    }
-    fn now(&self, _: Access) -> VmTime {
-        VmTime::ZERO
-    }
 }

@@ -1,14 +1,16 @@
 //! KVM: the guest's instructions run on the host's own CPU.
 //!
-//! The engine lends the guest what Linux offers as `/dev/kvm`, and nothing else: all devices, the
-//! local APICs among them, stay on the board, so that a machine is the same under every engine.
+//! The engine lends the guest what Linux offers as `/dev/kvm`, and nothing else: all devices stay on
+//! the board, so that a machine is the same under every engine. Only the local APICs go to the
+//! kernel while vCPUs run, if it has what that takes (`apics`).
 //!
 //! # The life of a vCPU
 //!
 //! `vcpu` enters the guest and serves what it comes out for: port and memory-mapped accesses go
 //! to the bus, and so do interrupts' acknowledge cycles when the guest can take one. It comes out
 //! without a reason of its own when somebody kicks it (`kick`). What is not executing (halted,
-//! waiting for a start-up IPI) is not entered at all.
+//! waiting for a start-up IPI) sleeps where the local APIC is that can wake it: in the kernel, or
+//! it is not entered at all.
 //!
 //! # What KVM does not do
 //!
@@ -32,6 +34,8 @@
 //! Sources: Linux, Documentation/virt/kvm/api.rst; SDM vol. 3; AMD APM vol. 2, chapter 15.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+mod apics;
+mod counters;
 mod cpuid;
 mod dirty;
 mod exits;
@@ -39,13 +43,16 @@ mod host;
 mod ioctl;
 mod kick;
 mod msrs;
+mod ring;
+mod sregs;
 mod state;
 mod tsc;
 mod vcpu;
 mod vm;
 mod xsave;
 
-pub use host::missing;
+pub use dirty::DirtyLog;
+pub use host::{Abilities, missing};
 pub use vm::Kvm;
 
 /// [`trine_engine::Engine::name`].

@@ -19,20 +19,31 @@ const KEPT: [(u32, u32, bool); 5] = [
     (msr::FS_BASE, 4, true),
 ];
 
+/// What it answers besides if it has the local APICs. x2APIC registers pass any filter. The last one
+/// it would answer whatever CPUID says.
+const KEPT_WITH_APICS: [(u32, u32, bool); 3] =
+    [(msr::APIC_BASE, 1, true), (msr::TSC_DEADLINE, 1, true), (msr::KVM_PV_EOI, 1, true)];
+const X2APIC: (u32, u32, bool) = (0x800, 0x100, true);
+
 /// Whether KVM answers a read, or a write, of register `number`.
-pub(crate) fn is_kept(number: u32, write: bool) -> bool {
-    KEPT.iter().any(|(first, count, writes)| {
+pub(crate) fn is_kept(number: u32, write: bool, with_apics: bool) -> bool {
+    let more = KEPT_WITH_APICS.iter().chain([&X2APIC]).filter(|_| with_apics);
+    KEPT.iter().chain(more).any(|(first, count, writes)| {
         (*first..first + count).contains(&number) && (*writes || !write)
     })
 }
 
-/// Has KVM come out at all others.
-pub(crate) fn filter(vm: &VmFd) -> Result<(), EngineError> {
+/// Has KVM come out at all others. With local APICs there is a model.
+pub(crate) fn filter(vm: &VmFd, apics: Option<&CpuModel>) -> Result<(), EngineError> {
     let all = [0xff];
-    let ranges = KEPT.map(|(base, msr_count, writes)| {
+    let range = |&(base, msr_count, writes): &(u32, u32, bool)| {
         let write = if writes { MsrFilterRangeFlags::WRITE } else { MsrFilterRangeFlags::empty() };
         MsrFilterRange { flags: MsrFilterRangeFlags::READ | write, base, msr_count, bitmap: &all }
+    };
+    let more = KEPT_WITH_APICS.iter().filter(|(number, ..)| {
+        apics.is_some_and(|model| *number != msr::KVM_PV_EOI || model.has(Feature::KvmPvEoi))
     });
+    let ranges: Vec<_> = KEPT.iter().chain(more).map(range).collect();
     vm.set_msr_filter(MsrFilterDefaultAction::DENY, &ranges)
         .map_err(|e| refused("a filter for MSRs", e))
 }

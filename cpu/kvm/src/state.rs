@@ -5,15 +5,18 @@
 
 use kvm_bindings::{
     KVM_VCPUEVENT_VALID_NMI_PENDING, KVM_VCPUEVENT_VALID_SHADOW, KVM_X86_SHADOW_INT_MOV_SS,
-    KVM_X86_SHADOW_INT_STI, kvm_debugregs, kvm_dtable, kvm_regs, kvm_segment, kvm_sregs,
+    KVM_X86_SHADOW_INT_STI, kvm_debugregs, kvm_dtable, kvm_regs, kvm_segment, kvm_sregs2,
     kvm_vcpu_events, kvm_xcrs,
 };
 use kvm_ioctls::VcpuFd;
 use trine_engine::{CpuModel, CpuState, EngineError};
-use trine_guest::{Gpa, Ram};
-use trine_x86::{Feature, Segment, Shadow, Table, cr0, cr4, efer};
+use trine_x86::{Feature, Segment, Shadow, Table};
 
-use crate::{msrs, vm::failed, xsave};
+use crate::{
+    msrs, sregs,
+    vm::{Vm, failed},
+    xsave,
+};
 
 /// Segment rights: present, null.
 const PRESENT: u32 = 1 << 7;
@@ -28,17 +31,19 @@ pub(crate) struct Outside {
     pub(crate) priority: u8,
 }
 
-/// Gives KVM all of `state` that it keeps. Events that are in delivery are forgotten.
+/// Gives KVM all of `state` that it keeps, and what is `outside` if KVM does not know that already.
+/// Events that are in delivery are forgotten.
 pub(crate) fn store(
     vcpu: &VcpuFd,
+    vm: &Vm,
     model: &CpuModel,
     state: &CpuState,
-    outside: Outside,
+    outside: Option<Outside>,
 ) -> Result<(), EngineError> {
     let s = |what| move |e: kvm_ioctls::Error| failed(what, e.errno());
-    let mut sregs = vcpu.get_sregs().map_err(s("KVM_GET_SREGS"))?;
+    let mut sregs = sregs::load(vcpu, vm)?;
     store_system(state, outside, &mut sregs);
-    vcpu.set_sregs(&sregs).map_err(s("KVM_SET_SREGS"))?;
+    sregs::store(vcpu, vm, &sregs)?;
     vcpu.set_regs(&general(state)).map_err(s("KVM_SET_REGS"))?;
     if model.has(Feature::Xsave) {
         let mut xcrs = kvm_xcrs { nr_xcrs: 1, ..Default::default() };
@@ -64,16 +69,14 @@ pub(crate) fn store(
 /// Takes from KVM what it keeps; the rest of `state` stays. Returns the events that are in delivery.
 pub(crate) fn load(
     vcpu: &VcpuFd,
+    vm: &Vm,
     model: &CpuModel,
-    ram: &Ram,
     state: &mut CpuState,
 ) -> Result<kvm_vcpu_events, EngineError> {
     let s = |what| move |e: kvm_ioctls::Error| failed(what, e.errno());
     let regs = vcpu.get_regs().map_err(s("KVM_GET_REGS"))?;
     load_general(&regs, state);
-    let sregs = vcpu.get_sregs().map_err(s("KVM_GET_SREGS"))?;
-    load_system(&sregs, state);
-    load_pdptes(ram, state);
+    load_system(&sregs::load(vcpu, vm)?, state);
     if model.has(Feature::Xsave) {
         let xcrs = vcpu.get_xcrs().map_err(s("KVM_GET_XCRS"))?;
         state.control.xcr0 = xcrs.xcrs[0].value;
@@ -127,7 +130,7 @@ fn load_general(r: &kvm_regs, state: &mut CpuState) {
     (state.rip, state.rflags) = (r.rip, r.rflags);
 }
 
-fn store_system(state: &CpuState, outside: Outside, sregs: &mut kvm_sregs) {
+fn store_system(state: &CpuState, outside: Option<Outside>, sregs: &mut kvm_sregs2) {
     let [es, cs, ss, ds, fs, gs] = state.segments.seg.map(segment);
     (sregs.es, sregs.cs, sregs.ss, sregs.ds, sregs.fs, sregs.gs) = (es, cs, ss, ds, fs, gs);
     (sregs.ldt, sregs.tr) = (segment(state.segments.ldtr), segment(state.segments.tr));
@@ -135,11 +138,14 @@ fn store_system(state: &CpuState, outside: Outside, sregs: &mut kvm_sregs) {
     let c = &state.control;
     (sregs.cr0, sregs.cr2, sregs.cr3, sregs.cr4) = (c.cr0, c.cr2, c.cr3, c.cr4);
     sregs.efer = c.efer;
-    (sregs.cr8, sregs.apic_base) = (u64::from(outside.priority), outside.apic_base);
-    sregs.interrupt_bitmap = [0; 4];
+    if let Some(outside) = outside {
+        (sregs.cr8, sregs.apic_base) = (u64::from(outside.priority), outside.apic_base);
+    }
+    (sregs.flags, sregs.pdptrs) =
+        if sregs::is_pae(sregs) { (sregs::HAS_PDPTES, c.pdpte) } else { (0, [0; 4]) };
 }
 
-fn load_system(sregs: &kvm_sregs, state: &mut CpuState) {
+fn load_system(sregs: &kvm_sregs2, state: &mut CpuState) {
     let all = [sregs.es, sregs.cs, sregs.ss, sregs.ds, sregs.fs, sregs.gs];
     state.segments.seg = all.map(segment_back);
     state.segments.ldtr = segment_back(sregs.ldt);
@@ -149,6 +155,9 @@ fn load_system(sregs: &kvm_sregs, state: &mut CpuState) {
     let c = &mut state.control;
     (c.cr0, c.cr2, c.cr3, c.cr4) = (sregs.cr0, sregs.cr2, sregs.cr3, sregs.cr4);
     c.efer = sregs.efer;
+    if sregs.flags & sregs::HAS_PDPTES != 0 {
+        c.pdpte = sregs.pdptrs;
+    }
 }
 
 fn segment(s: Segment) -> kvm_segment {
@@ -205,20 +214,4 @@ fn events(state: &CpuState) -> kvm_vcpu_events {
     events.nmi.masked = u8::from(state.events.nmi_blocked);
     events.nmi.pending = u8::from(state.events.nmi_pending);
     events
-}
-
-/// In PAE mode KVM reads the page-directory pointers itself, and does not show them; so they are
-/// read where it read them.
-fn load_pdptes(ram: &Ram, state: &mut CpuState) {
-    let c = &mut state.control;
-    let pae = c.cr0 & cr0::PG != 0 && c.cr4 & cr4::PAE != 0 && c.efer & efer::LMA == 0;
-    if !pae {
-        return;
-    }
-    let mut bytes = [0; 32];
-    if ram.read(Gpa(c.cr3 & 0xffff_ffe0), &mut bytes).is_ok() {
-        for (entry, bytes) in c.pdpte.iter_mut().zip(bytes.chunks_exact(8)) {
-            *entry = bytes.iter().rev().fold(0, |entry, byte| entry << 8 | u64::from(*byte));
-        }
-    }
 }

@@ -11,7 +11,7 @@ use trine_x86::msr;
 
 use crate::{
     ioctl, msrs,
-    vm::{Vm, failed, refused},
+    vm::{Vm, failed_io, refused},
 };
 
 /// What it may differ from guest time before it is set anew, in nanoseconds: guest time and TSC are
@@ -50,8 +50,7 @@ impl Tsc {
         }
         let mut offset = None;
         if ioctl::has_tsc_offset(vcpu) {
-            ioctl::set_tsc_offset(vcpu, 0)
-                .map_err(|e| failed("setting the TSC", e.raw_os_error().unwrap_or(0)))?;
+            ioctl::set_tsc_offset(vcpu, 0).map_err(failed_io("setting the TSC"))?;
             offset = Some(0);
         }
         Ok(Self { offset, seen: 0 })
@@ -74,8 +73,7 @@ impl Tsc {
         match &mut self.offset {
             Some(offset) => {
                 *offset = offset.wrapping_add(wanted.wrapping_sub(now));
-                ioctl::set_tsc_offset(vcpu, *offset)
-                    .map_err(|e| failed("setting the TSC", e.raw_os_error().unwrap_or(0)))
+                ioctl::set_tsc_offset(vcpu, *offset).map_err(failed_io("setting the TSC"))
             }
             None => msrs::store_one(vcpu, msr::TSC, wanted),
         }

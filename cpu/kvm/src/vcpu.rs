@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use kvm_bindings::{
-    KVM_EXIT_HLT, KVM_EXIT_INTR, KVM_EXIT_IO, KVM_EXIT_IO_IN, KVM_EXIT_IRQ_WINDOW_OPEN,
-    KVM_EXIT_MMIO, KVM_EXIT_SET_TPR, KVM_EXIT_SHUTDOWN, KVM_EXIT_X86_RDMSR, KVM_EXIT_X86_WRMSR,
-    KVM_MSR_EXIT_REASON_FILTER, kvm_run, kvm_vcpu_events,
+    KVM_EXIT_DIRTY_RING_FULL, KVM_EXIT_HLT, KVM_EXIT_INTR, KVM_EXIT_IO, KVM_EXIT_IO_IN,
+    KVM_EXIT_IOAPIC_EOI, KVM_EXIT_IRQ_WINDOW_OPEN, KVM_EXIT_MMIO, KVM_EXIT_SET_TPR,
+    KVM_EXIT_SHUTDOWN, KVM_EXIT_X86_RDMSR, KVM_EXIT_X86_WRMSR, KVM_MP_STATE_HALTED,
+    KVM_MP_STATE_INIT_RECEIVED, KVM_MP_STATE_RUNNABLE, KVM_MSR_EXIT_REASON_FILTER, kvm_mp_state,
+    kvm_run, kvm_vcpu_events,
 };
 use kvm_ioctls::VcpuFd;
 use trine_engine::{
@@ -14,17 +16,21 @@ use trine_engine::{
 };
 use trine_guest::{Gpa, VmTime};
 use trine_interp::{InterpVcpu, Nothing};
-use trine_x86::{Activity, Core, Exception, Seg, Shadow, msr, rflags, vector};
+use trine_x86::{Activity, Core, Exception, Feature, Seg, Shadow, msr, rflags, vector};
 
 use crate::{
-    cpuid, exits, ioctl,
+    apics::Apics,
+    counters::Counters,
+    cpuid, dirty, exits, ioctl,
     kick::Bell,
     msrs,
     state::{self, Outside},
     tsc::Tsc,
-    vm::{Vm, failed, refused},
+    vm::{Vm, failed, failed_io, refused},
 };
 
+/// The spurious-interrupt vector register: ends of interrupts are not broadcast.
+const SUPPRESS_EOI_BROADCAST: u32 = 1 << 12;
 /// IA32_APIC_BASE where the board has no local APIC: at its usual place, enabled.
 const APIC_BASE: u64 = 0xfee0_0800;
 /// The interpreter executes so many instructions at a time while the A20 gate is closed.
@@ -43,6 +49,8 @@ pub(crate) struct KvmVcpu {
     software: Box<InterpVcpu<Nothing>>,
     /// KVM has the registers, and the interpreter's are stale; else the other way round.
     in_kvm: bool,
+    /// The guest came out in the middle of an instruction, which the next entry completes.
+    incomplete: bool,
     /// KVM has said since whether the guest can take an interrupt.
     knows_window: bool,
     tsc: Tsc,
@@ -56,6 +64,8 @@ pub(crate) struct KvmVcpu {
     /// How often the interpreter executed something.
     helped: u64,
     stats: Stats,
+    /// What KVM counts, where it has the local APIC.
+    counters: Option<Counters>,
     /// Counts exits, if anybody wants to know.
     tally: Option<Box<Tally>>,
 }
@@ -86,8 +96,15 @@ impl KvmVcpu {
         let fd = vm.fd.create_vcpu(u64::from(id));
         let mut fd = fd.map_err(|e| refused("a vCPU", e))?;
         fd.set_cpuid2(&cpuid::table(model, id)?).map_err(|e| refused("a CPUID", e))?;
+        dirty::join(&vm, &fd)?;
         let tsc = Tsc::new(&fd, model)?;
         let bell = Arc::new(Bell::new(&mut fd));
+        let mut counters = None;
+        if let Some(apics) = vm.apics.get() {
+            apics.sit(id, &fd, &bell, model)?;
+            let file = ioctl::counters(&fd).and_then(Counters::new);
+            counters = file.inspect_err(|e| log::debug!("KVM does not count: {e}")).ok();
+        }
         let software = software(&vm, id, model, &bus);
         Ok(Self {
             fd,
@@ -98,6 +115,7 @@ impl KvmVcpu {
             bell,
             software,
             in_kvm: false,
+            incomplete: false,
             knows_window: false,
             tsc,
             tsc_is_set: true,
@@ -106,6 +124,7 @@ impl KvmVcpu {
             a20_masked: false,
             helped: 0,
             stats: Stats::default(),
+            counters,
             tally: None,
             vm,
         })
@@ -133,6 +152,7 @@ impl KvmVcpu {
         let exact = std::mem::take(&mut self.tsc_is_set);
         self.tsc.align(&self.fd, &self.model, wanted, exact)?;
         self.note_tsc()?;
+        self.renew_deadline()?;
         self.core().renew_paravirtual();
         loop {
             // From here on a kick is seen below, or keeps us from entering the guest.
@@ -168,8 +188,9 @@ impl KvmVcpu {
         let pins = self.bus.pins(self.access());
         self.interrupt = pins.interrupt;
         self.a20_masked = pins.a20_masked;
-        self.core().set_tscs_differ(pins.tscs_differ);
+        self.core().hear_of_tscs(pins.tscs_differ, pins.tscs_changed);
         if pins.init || pins.startup.is_some() {
+            self.complete()?;
             self.take_from_kvm()?;
             let core = self.core();
             if pins.init {
@@ -192,9 +213,13 @@ impl KvmVcpu {
 
     /// Whether the CPU is idle, and nothing wakes it.
     fn sleeps(&mut self) -> Result<bool, EngineError> {
+        let has_apic = self.has_apic();
         match self.core().events.activity {
             Activity::Running => return Ok(false),
-            Activity::WaitForStartup | Activity::Shutdown => return Ok(true),
+            Activity::Shutdown => return Ok(true),
+            // KVM puts it to sleep.
+            _ if has_apic => return Ok(false),
+            Activity::WaitForStartup => return Ok(true),
             Activity::Halted => {}
         }
         let nmi = std::mem::take(&mut self.nmi) && !self.nmi_is_blocked()?;
@@ -233,10 +258,17 @@ impl KvmVcpu {
 
     /// KVM delivers an interrupt at the next entry.
     fn queue_interrupt(&mut self, vector: u8) -> Result<(), EngineError> {
-        self.stats.interrupts += 1;
         self.knows_window = false;
-        ioctl::interrupt(&self.fd, vector)
-            .map_err(|e| failed("KVM_INTERRUPT", e.raw_os_error().unwrap_or(0)))
+        if self.has_apic() {
+            // KVM would not show an interrupt that waits beside its local APIC.
+            let f = |e: kvm_ioctls::Error| failed("an interrupt of the 8259", e.errno());
+            let mut events = self.fd.get_vcpu_events().map_err(f)?;
+            (events.interrupt.injected, events.interrupt.nr, events.flags) = (1, vector, 0);
+            self.fd.set_vcpu_events(&events).map_err(f)?;
+            return self.set_mp_state(KVM_MP_STATE_RUNNABLE);
+        }
+        self.stats.interrupts += 1;
+        ioctl::interrupt(&self.fd, vector).map_err(failed_io("KVM_INTERRUPT"))
     }
 
     /// How many instructions the interpreter has to execute before KVM can go on.
@@ -254,20 +286,22 @@ impl KvmVcpu {
     /// Enters the guest and serves what it comes out for. Says how it ended if it did.
     fn pass_through(&mut self) -> Result<Option<Exit>, EngineError> {
         self.give_to_kvm()?;
-        self.inject()?;
-        if !self.in_kvm {
-            return Ok(None);
-        }
-        let priority = self.bus.task_priority(self.access());
-        self.kvm_run().cr8 = u64::from(priority);
-        let entered = self.enter()?;
+        let entered = match self.vm.clone().apics.get() {
+            Some(apics) => {
+                let _running = apics.begin(&self.vm)?;
+                self.inject()?;
+                self.enter()?
+            }
+            None => {
+                self.inject()?;
+                if !self.in_kvm {
+                    return Ok(None);
+                }
+                self.enter_with_priority()?
+            }
+        };
         if let Some(tally) = &mut self.tally {
             exits::note(tally, &mut self.fd, &self.vm.ram, entered);
-        }
-        self.knows_window = true;
-        let after = self.kvm_run().cr8 as u8;
-        if after != priority {
-            self.bus.set_task_priority(self.access(), after);
         }
         if !entered {
             return Ok(None);
@@ -279,13 +313,38 @@ impl KvmVcpu {
         }
     }
 
+    /// As [`KvmVcpu::enter`], where the board has the task priority.
+    fn enter_with_priority(&mut self) -> Result<bool, EngineError> {
+        let priority = self.bus.task_priority(self.access());
+        self.kvm_run().cr8 = u64::from(priority);
+        let entered = self.enter()?;
+        let after = self.kvm_run().cr8 as u8;
+        if after != priority {
+            self.bus.set_task_priority(self.access(), after);
+        }
+        Ok(entered)
+    }
+
     /// KVM_RUN. False if it was interrupted.
     fn enter(&mut self) -> Result<bool, EngineError> {
-        match self.fd.run() {
-            Ok(_) => Ok(true),
-            Err(e) if matches!(e.errno(), libc::EINTR | libc::EAGAIN) => Ok(false),
-            Err(e) => Err(failed("KVM_RUN", e.errno())),
-        }
+        let entered = match self.fd.run() {
+            Ok(_) => true,
+            Err(e) if matches!(e.errno(), libc::EINTR | libc::EAGAIN) => false,
+            Err(e) => return Err(failed("KVM_RUN", e.errno())),
+        };
+        (self.incomplete, self.knows_window) = (false, true);
+        Ok(entered)
+    }
+
+    /// KVM has this vCPU's local APIC, or gets it at the next entry.
+    fn has_apic(&self) -> bool {
+        self.vm.apics.get().is_some()
+    }
+
+    fn set_mp_state(&mut self, mp_state: u32) -> Result<(), EngineError> {
+        self.fd
+            .set_mp_state(kvm_mp_state { mp_state })
+            .map_err(|e| failed("KVM_SET_MP_STATE", e.errno()))
     }
 
     /// Gives the guest an interrupt, if one waits and it can take it, or asks to be told when.
@@ -298,7 +357,10 @@ impl KvmVcpu {
                 self.queue_interrupt(vector)?;
                 self.core().count_stolen();
             }
-            self.sample_pins()?;
+            // With an APIC in the kernel this is the 8259 alone: it will come again.
+            if !self.has_apic() {
+                self.sample_pins()?;
+            }
         }
         let waits = u8::from(self.interrupt);
         self.kvm_run().request_interrupt_window = waits;
@@ -308,15 +370,20 @@ impl KvmVcpu {
     /// Does what the guest came out for.
     fn serve(&mut self) -> Result<Next, EngineError> {
         let by = self.access();
-        match self.kvm_run().exit_reason {
+        let reason = self.kvm_run().exit_reason;
+        self.incomplete =
+            matches!(reason, KVM_EXIT_IO | KVM_EXIT_MMIO | KVM_EXIT_X86_RDMSR | KVM_EXIT_X86_WRMSR);
+        match reason {
             KVM_EXIT_IO => self.serve_port(by),
             KVM_EXIT_MMIO => self.serve_memory(by),
             KVM_EXIT_X86_RDMSR => self.serve_rdmsr(),
             KVM_EXIT_X86_WRMSR => return self.serve_wrmsr().map(|()| Next::Go),
             KVM_EXIT_HLT => self.core().events.activity = Activity::Halted,
             KVM_EXIT_INTR | KVM_EXIT_IRQ_WINDOW_OPEN | KVM_EXIT_SET_TPR => {}
+            KVM_EXIT_DIRTY_RING_FULL => dirty::make_room(&self.vm)?,
+            KVM_EXIT_IOAPIC_EOI => self.serve_end_of_interrupt(by)?,
             KVM_EXIT_SHUTDOWN => return Ok(Next::Shutdown),
-            reason => {
+            _ => {
                 log::debug!("vCPU {}: KVM gives up (exit reason {reason})", self.id);
                 return Ok(Next::Help);
             }
@@ -363,8 +430,9 @@ impl KvmVcpu {
     fn serve_rdmsr(&mut self) {
         // SAFETY: KVM has filled in this member, as the exit reason says.
         let msr = unsafe { self.kvm_run().__bindgen_anon_1.msr };
+        let with_apics = self.has_apic();
         let value = match msr.reason & KVM_MSR_EXIT_REASON_FILTER {
-            0 if msrs::is_kept(msr.index, false) => None,
+            0 if msrs::is_kept(msr.index, false, with_apics) => None,
             _ => self.core().read_msr(msr.index).ok(),
         };
         if value.is_none() {
@@ -378,7 +446,7 @@ impl KvmVcpu {
     fn serve_wrmsr(&mut self) -> Result<(), EngineError> {
         // SAFETY: KVM has filled in this member, as the exit reason says.
         let msr = unsafe { self.kvm_run().__bindgen_anon_1.msr };
-        let keeps = msrs::is_kept(msr.index, true);
+        let keeps = msrs::is_kept(msr.index, true, self.has_apic());
         let is_time = matches!(msr.index, msr::TSC | msr::TSC_ADJUST | msr::TSC_DEADLINE);
         if is_time {
             self.note_tsc()?;
@@ -388,6 +456,7 @@ impl KvmVcpu {
             let wanted = self.core().tsc();
             let exact = msr.index != msr::TSC_DEADLINE;
             self.tsc.align(&self.fd, &self.model, wanted, exact)?;
+            self.renew_deadline()?;
         }
         if !good {
             log::debug!("vCPU {}: WRMSR {:#x} = {:#x} refused", self.id, msr.index, msr.data);
@@ -396,8 +465,24 @@ impl KvmVcpu {
         Ok(())
     }
 
+    /// KVM's local APIC ends a level-triggered interrupt.
+    fn serve_end_of_interrupt(&mut self, by: Access) -> Result<(), EngineError> {
+        // SAFETY: KVM has filled in this member, as the exit reason says.
+        let vector = unsafe { self.kvm_run().__bindgen_anon_1.eoi.vector };
+        let Some(apics) = self.vm.apics.get() else { return Ok(()) };
+        // KVM asks whatever the guest has said about broadcasts.
+        if apics.svr(self.id)? & SUPPRESS_EOI_BROADCAST == 0 {
+            apics.end_of_interrupt(by, vector);
+        }
+        Ok(())
+    }
+
     /// The interpreter executes `n` instructions.
     fn help(&mut self, n: u64) -> Result<Option<Exit>, EngineError> {
+        self.complete()?;
+        let vm = self.vm.clone();
+        // It looks for its local APIC on the board.
+        let _still = vm.apics.get().map(Apics::still).transpose()?;
         self.take_from_kvm()?;
         self.helped += 1;
         let n = std::num::NonZeroU64::new(n).unwrap_or(std::num::NonZeroU64::MIN);
@@ -432,30 +517,55 @@ impl KvmVcpu {
         Ok(tsc)
     }
 
+    /// KVM's local APIC waits for a time that the TSC shows, which has been set.
+    fn renew_deadline(&mut self) -> Result<(), EngineError> {
+        if self.model.has(Feature::TscDeadline)
+            && self.vm.apics.get().is_some_and(Apics::in_kernel)
+            && let deadline = msrs::load_one(&self.fd, msr::TSC_DEADLINE)?
+            && deadline != 0
+        {
+            msrs::store_one(&self.fd, msr::TSC_DEADLINE, deadline)?;
+        }
+        Ok(())
+    }
+
     /// Hands the registers to KVM.
     fn give_to_kvm(&mut self) -> Result<(), EngineError> {
         if self.in_kvm {
             return Ok(());
         }
         let by = self.access();
-        let outside = Outside {
-            apic_base: self.bus.read_msr(by, msr::APIC_BASE).unwrap_or(APIC_BASE),
-            priority: self.bus.task_priority(by),
+        // What the local APIC in the kernel has is right.
+        let outside = match self.vm.apics.get().is_some_and(Apics::in_kernel) {
+            true => None,
+            false => Some(Outside {
+                apic_base: self.bus.read_msr(by, msr::APIC_BASE).unwrap_or(APIC_BASE),
+                priority: self.bus.task_priority(by),
+            }),
         };
         let state = self.software.state()?;
-        state::store(&self.fd, &self.model, &state, outside)?;
+        state::store(&self.fd, &self.vm, &self.model, &state, outside)?;
+        if self.has_apic() {
+            self.set_mp_state(match state.events.activity {
+                Activity::WaitForStartup => KVM_MP_STATE_INIT_RECEIVED,
+                Activity::Halted => KVM_MP_STATE_HALTED,
+                Activity::Running | Activity::Shutdown => KVM_MP_STATE_RUNNABLE,
+            })?;
+        }
         (self.in_kvm, self.knows_window) = (true, false);
         Ok(())
     }
 
-    /// Takes the registers from KVM, at an instruction boundary.
+    /// Takes the registers from KVM. The guest's last instruction is complete.
     fn take_from_kvm(&mut self) -> Result<(), EngineError> {
         if !self.in_kvm {
             return Ok(());
         }
-        self.settle()?;
+        // First of all: it makes KVM do what INIT and start-up IPIs that wait ask for.
+        let activity = if self.has_apic() { Some(self.activity_in_kvm()?) } else { None };
         let mut state = self.software.state()?;
-        let events = state::load(&self.fd, &self.model, &self.vm.ram, &mut state)?;
+        let events = state::load(&self.fd, &self.vm, &self.model, &mut state)?;
+        state.events.activity = activity.unwrap_or(state.events.activity);
         // KVM shows the delivery of an event that it has begun; the interpreter ends it.
         self.software.set_state(&state)?;
         // What the guest did meanwhile to code that was decoded, nobody has counted.
@@ -465,23 +575,48 @@ impl KvmVcpu {
         Ok(())
     }
 
-    /// KVM completes an access that was served.
-    fn settle(&mut self) -> Result<(), EngineError> {
-        loop {
+    /// What the CPU does, where KVM takes INIT, start-up IPIs and what wakes it.
+    fn activity_in_kvm(&mut self) -> Result<Activity, EngineError> {
+        let state = self.fd.get_mp_state().map_err(|e| failed("KVM_GET_MP_STATE", e.errno()))?;
+        Ok(match state.mp_state {
+            KVM_MP_STATE_RUNNABLE => Activity::Running,
+            KVM_MP_STATE_HALTED => Activity::Halted,
+            _ => Activity::WaitForStartup,
+        })
+    }
+
+    /// Another vCPU's INIT or start-up IPI waits in KVM, while the interpreter has the registers.
+    fn is_called(&mut self) -> Result<bool, EngineError> {
+        if self.in_kvm || !self.has_apic() {
+            return Ok(false);
+        }
+        // Whether a start-up IPI waits, KVM does not say.
+        let waits = self.core().events.activity == Activity::WaitForStartup;
+        let events = self.fd.get_vcpu_events();
+        let events = events.map_err(|e| failed("KVM_GET_VCPU_EVENTS", e.errno()))?;
+        Ok(waits || events.smi.latched_init != 0)
+    }
+
+    /// KVM completes the instruction in whose middle the guest came out.
+    fn complete(&mut self) -> Result<(), EngineError> {
+        let vm = self.vm.clone();
+        while self.incomplete {
+            let running = vm.apics.get().map(|apics| apics.begin(&vm)).transpose()?;
             self.bell.set_immediate(true);
-            if !self.enter()? {
-                return Ok(());
-            }
-            match self.serve()? {
-                Next::Go => {}
-                // It will come again.
-                Next::Help | Next::Shutdown => return Ok(()),
+            let entered = self.enter()?;
+            drop(running);
+            if entered {
+                // What is no access will come again.
+                self.serve()?;
             }
         }
+        Ok(())
     }
 
     fn deliver(&mut self, events: &kvm_vcpu_events) {
         let core = self.software.core_mut();
+        // KVM has counted it, or nobody does.
+        let counted = core.counters;
         let delivered = if events.exception.injected != 0 || events.exception.pending != 0 {
             let nr = events.exception.nr;
             if matches!(nr, vector::BP | vector::OF) {
@@ -500,6 +635,7 @@ impl KvmVcpu {
         } else {
             return;
         };
+        core.counters = counted;
         if let Err(fault) = delivered {
             log::debug!("vCPU {}: {fault}", core.id);
         }
@@ -513,22 +649,36 @@ impl Vcpu for KvmVcpu {
             Budget::Instructions(_) | Budget::Unlimited => None,
         };
         self.bell.enter();
+        let vm = self.vm.clone();
+        if let Some(apics) = vm.apics.get() {
+            apics.enter();
+        }
         let exit = self.run_loop(until);
+        let completed = self.complete();
+        let left = vm.apics.get().map_or(Ok(()), Apics::leave);
         self.bell.leave();
+        completed.and(left)?;
         // Guest time may stand still from here on; the TSC does not.
         let tsc = self.note_tsc()?;
         self.tsc.stop(tsc);
+        self.core().renew_paravirtual();
         exit
     }
 
     fn state(&mut self) -> Result<CpuState, EngineError> {
+        if self.is_called()? {
+            self.give_to_kvm()?;
+        }
         self.take_from_kvm()?;
         self.software.state()
     }
 
     fn set_state(&mut self, state: &CpuState) -> Result<(), EngineError> {
-        self.in_kvm = false;
-        self.tsc_is_set = true;
+        if self.has_apic() {
+            // INIT and start-up IPIs that wait in KVM are of another past.
+            self.activity_in_kvm()?;
+        }
+        (self.in_kvm, self.incomplete, self.tsc_is_set) = (false, false, true);
         self.software.set_state(state)
     }
 
@@ -546,7 +696,8 @@ impl Vcpu for KvmVcpu {
 
     fn stats(&self) -> Stats {
         let software = self.software.stats();
-        Stats { instructions: 0, ..self.stats.plus(software) }
+        let counted = self.counters.as_ref().map_or_else(Stats::default, Counters::stats);
+        Stats { instructions: 0, ..self.stats.plus(software).plus(counted) }
     }
 
     fn count_events(&mut self, clock: fn() -> u64) {
@@ -562,6 +713,9 @@ impl Vcpu for KvmVcpu {
 
 impl Drop for KvmVcpu {
     fn drop(&mut self) {
+        if let Some(apics) = self.vm.apics.get() {
+            apics.stand_up(self.id);
+        }
         self.bell.detach();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, OnceLock},
 };
 
 use kvm_bindings::{
@@ -11,10 +11,18 @@ use kvm_bindings::{
     kvm_enable_cap, kvm_userspace_memory_region,
 };
 use kvm_ioctls::VmFd;
-use trine_engine::{Bus, CpuModel, Engine, EngineError, Limits, Vcpu};
+use trine_engine::{BoardApics, Bus, CpuModel, Engine, EngineError, Limits, Vcpu};
 use trine_guest::{Ram, RegionKind};
 
-use crate::{NAME, cpuid, dirty, host::Host, kick, msrs, tsc, vcpu::KvmVcpu};
+use crate::{
+    NAME,
+    apics::{self, Apics},
+    cpuid,
+    dirty::{self, DirtyLog},
+    host::{Abilities, Host},
+    kick, msrs, ring, tsc,
+    vcpu::KvmVcpu,
+};
 
 /// Where Intel's CPUs want three pages for a task state segment in real mode, and KVM an identity
 /// page table: below the ROM, where the board has neither memory nor devices.
@@ -31,8 +39,10 @@ pub(crate) struct Vm {
     pub(crate) fd: VmFd,
     pub(crate) host: Host,
     pub(crate) ram: Arc<Ram>,
-    /// Whether KVM logs the pages that guests store to.
-    pub(crate) logs: Mutex<bool>,
+    /// The pages that guests store to.
+    pub(crate) log: dirty::Log,
+    /// The local APICs, if they go to the kernel.
+    pub(crate) apics: OnceLock<Apics>,
 }
 
 /// The host refuses at the outset.
@@ -45,14 +55,45 @@ pub(crate) fn failed(what: &'static str, errno: i32) -> EngineError {
     EngineError::Failed { engine: NAME, what, error: io::Error::from_raw_os_error(errno) }
 }
 
+/// The same for a call that tells of its failure as the standard library does.
+pub(crate) fn failed_io(what: &'static str) -> impl Fn(io::Error) -> EngineError {
+    move |e| failed(what, e.raw_os_error().unwrap_or(libc::EINVAL))
+}
+
+/// Enables an ability of a virtual machine, with one argument; `what` it is for.
+pub(crate) fn enable(
+    fd: &VmFd,
+    cap: u32,
+    argument: u64,
+    what: &'static str,
+) -> Result<(), EngineError> {
+    let mut cap = kvm_enable_cap { cap, ..Default::default() };
+    cap.args[0] = argument;
+    fd.enable_cap(&cap).map_err(|e| refused(what, e))
+}
+
 impl Kvm {
     /// An engine for the guest in `ram`.
     ///
     /// # Errors
     /// If the host has no KVM that will do, or refuses something.
     pub fn new(ram: Arc<Ram>) -> Result<Self, EngineError> {
-        let host =
+        Self::limited(ram, |_| ())
+    }
+
+    /// The same, with fewer of the host's abilities, as on an older one: `limit` takes them away.
+    ///
+    /// # Errors
+    /// As [`Kvm::new`]; or KVM does not have what `limit` puts in place of one.
+    pub fn limited(ram: Arc<Ram>, limit: impl FnOnce(&mut Abilities)) -> Result<Self, EngineError> {
+        let mut host =
             Host::open().map_err(|reason| EngineError::Unavailable { engine: NAME, reason })?;
+        limit(&mut host.abilities);
+        Self::on(host, ram)
+    }
+
+    /// An engine on a host that was looked at.
+    pub(crate) fn on(host: Host, ram: Arc<Ram>) -> Result<Self, EngineError> {
         kick::install_handler().map_err(|error| EngineError::Refused {
             engine: NAME,
             what: "a signal handler",
@@ -61,10 +102,8 @@ impl Kvm {
         let fd = host.kvm.create_vm().map_err(|e| refused("a virtual machine", e))?;
         let exits =
             KVM_MSR_EXIT_REASON_FILTER | KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN;
-        let mut cap = kvm_enable_cap { cap: KVM_CAP_X86_USER_SPACE_MSR, ..Default::default() };
-        cap.args[0] = u64::from(exits);
-        fd.enable_cap(&cap).map_err(|e| refused("exits for MSRs", e))?;
-        msrs::filter(&fd)?;
+        enable(&fd, KVM_CAP_X86_USER_SPACE_MSR, u64::from(exits), "exits for MSRs")?;
+        msrs::filter(&fd, None)?;
         // Only Intel's CPUs want them, and only some.
         if let Err(e) = fd.set_identity_map_address(IDENTITY_MAP) {
             log::debug!("no identity map address: {e}");
@@ -72,7 +111,10 @@ impl Kvm {
         if let Err(e) = fd.set_tss_address(TSS_ADDRESS) {
             log::debug!("no TSS address: {e}");
         }
-        let vm = Vm { fd, host, ram, logs: Mutex::new(false) };
+        if let DirtyLog::Ring(entries) = host.abilities.dirty_log {
+            ring::enable(&host.kvm, &fd, entries)?;
+        }
+        let vm = Vm { fd, host, ram, log: dirty::Log::default(), apics: OnceLock::new() };
         vm.set_slots(false)?;
         Ok(Self { vm: Arc::new(vm) })
     }
@@ -83,6 +125,9 @@ impl Kvm {
         model: &CpuModel,
         bus: Arc<dyn Bus>,
     ) -> Result<KvmVcpu, EngineError> {
+        if self.vm.apics.get().is_some() {
+            msrs::filter(&self.vm.fd, Some(model))?;
+        }
         KvmVcpu::new(self.vm.clone(), id, model, bus)
     }
 }
@@ -120,6 +165,11 @@ impl Engine for Kvm {
 
     fn fit(&self, model: CpuModel) -> CpuModel {
         tsc::fit(&self.vm, cpuid::fit(&self.vm.host, model))
+    }
+
+    fn borrow_apics(&self, board: Arc<dyn BoardApics>) -> Result<bool, EngineError> {
+        let Some(apics) = apics::set_up(&self.vm.fd, board)? else { return Ok(false) };
+        Ok(self.vm.apics.set(apics).is_ok())
     }
 
     fn collect_dirty(&self) -> Result<(), EngineError> {

@@ -179,8 +179,11 @@ use crate::{
     vcpu::{Peers, Translator, Tuning},
 };
 
-/// Bytes of code of a machine, at most.
-const CODE_BYTES: usize = 64 << 20;
+/// Bytes of code of a machine, at most and at least.
+const CODE_BYTES_MAX: usize = 64 << 20;
+const CODE_BYTES_MIN: usize = 4 << 20;
+/// A byte of guest code may become so many; there is no more guest code than memory.
+const EXPANSION: u64 = 8;
 
 /// [`Engine::name`].
 const TRANSLATE: &str = "translate";
@@ -234,7 +237,9 @@ impl Translate {
         way: Way,
     ) -> Result<Self, EngineError> {
         let tuning = Tuning { heat: 16, steps: BLOCK_INSNS, doublings: 6 };
-        let cache = Cache::new(ram.clone(), backend, way, CODE_BYTES).map_err(|error| {
+        let len = usize::try_from(ram.len() * EXPANSION).unwrap_or(CODE_BYTES_MAX);
+        let len = len.clamp(CODE_BYTES_MIN, CODE_BYTES_MAX);
+        let cache = Cache::new(ram.clone(), backend, way, len).map_err(|error| {
             EngineError::Refused { engine: name, what: "memory for code", error }
         })?;
         Ok(Self { name, ram, cache: Arc::new(cache), peers: Arc::default(), tuning })

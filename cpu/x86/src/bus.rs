@@ -18,8 +18,8 @@ pub struct Access {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MsrFault;
 
-/// Pins of a vCPU that call for action, as [`Bus::pins`] samples them. Edges (NMI, INIT, SIPI) are
-/// taken: they are reported once.
+/// Pins of a vCPU that call for action, as [`Bus::pins`] samples them. Edges (NMI, INIT, SIPI, and
+/// changes of `tscs_differ`) are taken: they are reported once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Pins {
     /// A maskable interrupt waits for its acknowledge cycle.
@@ -34,6 +34,8 @@ pub struct Pins {
     pub a20_masked: bool,
     /// The vCPUs' time-stamp counters do not agree ([`Bus::set_tsc_offset`]).
     pub tscs_differ: bool,
+    /// Whether they do has changed.
+    pub tscs_changed: bool,
 }
 
 /// Everything that is not RAM. Called from inside `Vcpu::run`, so that every exit of an engine is
@@ -99,5 +101,46 @@ pub trait Bus: Send + Sync {
     /// all of them being the same, each tells; [`Pins::tscs_differ`] is the answer.
     fn set_tsc_offset(&self, by: Access, offset: u64) {
         let _ = (by, offset);
+    }
+}
+
+/// A bus with nothing on it, for CPUs that execute by themselves: reads are all ones, no chip has
+/// MSRs, random bits are always the same, and time is the vCPU's own count of instructions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct NoBus {
+    /// The A20 gate holds address bit 20 at 0. No other pin is ever driven.
+    pub a20_masked: bool,
+}
+
+impl Bus for NoBus {
+    fn mmio_read(&self, _: Access, _: Gpa, data: &mut [u8]) {
+        data.fill(0xff);
+    }
+    fn mmio_write(&self, _: Access, _: Gpa, _: &[u8]) {}
+    fn port_in(&self, _: Access, _: u16, data: &mut [u8]) {
+        data.fill(0xff);
+    }
+    fn port_out(&self, _: Access, _: u16, _: &[u8]) {}
+    fn read_msr(&self, _: Access, _: u32) -> Result<u64, MsrFault> {
+        Err(MsrFault)
+    }
+    fn write_msr(&self, _: Access, _: u32, _: u64, _: Option<VmTime>) -> Result<(), MsrFault> {
+        Err(MsrFault)
+    }
+    fn task_priority(&self, _: Access) -> u8 {
+        0
+    }
+    fn set_task_priority(&self, _: Access, _: u8) {}
+    fn pins(&self, _: Access) -> Pins {
+        Pins { a20_masked: self.a20_masked, ..Pins::default() }
+    }
+    fn acknowledge_interrupt(&self, _: Access) -> Option<u8> {
+        None
+    }
+    fn random(&self, _: Access) -> u64 {
+        0x0123_4567_89ab_cdef
+    }
+    fn now(&self, by: Access) -> VmTime {
+        VmTime(by.retired)
     }
 }

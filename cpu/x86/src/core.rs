@@ -146,7 +146,7 @@ pub struct Core {
     pub quiet_writes: bool,
     /// Page tables outside of RAM are taken for empty: somebody looks who will have to look again.
     pub skips_far_tables: bool,
-    /// Not all vCPUs have the same TSC ([`Core::set_tscs_differ`]).
+    /// Not all vCPUs have the same TSC ([`Core::hear_of_tscs`]).
     pub(crate) tscs_differ: bool,
 
     /// The machine's RAM.

@@ -32,7 +32,7 @@ mod x87;
 mod xsave;
 
 pub use bits::{cr0, cr4, debugctl, dr6, dr7, efer, msr, rflags, xcr0};
-pub use bus::{Access, Bus, MsrFault, Pins};
+pub use bus::{Access, Bus, MsrFault, NoBus, Pins};
 pub use core::{Core, Counters, Extent, Hunches, Translated};
 pub use decode::{BLOCK_BYTES, BLOCK_INSNS, Decoded, Decoder};
 pub use effect::FlagEffect;

@@ -92,7 +92,12 @@ impl EventCount {
             sum.count += more.count;
             for cause in more.instructions {
                 match sum.instructions.iter_mut().find(|c| c.rip == cause.rip) {
-                    Some(same) => same.count += cause.count,
+                    Some(same) => {
+                        same.count += cause.count;
+                        if same.text.is_empty() {
+                            same.text = cause.text;
+                        }
+                    }
                     None => sum.instructions.push(cause),
                 }
             }

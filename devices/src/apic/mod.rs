@@ -1,13 +1,14 @@
 //! The local APICs of all vCPUs, as one device: interrupts between processors stay inside it.
 //!
 //! Source: Intel SDM vol. 3A, chapter 11. It is the xAPIC of recent Intel processors (version
-//! 14h, seven LVT entries, suppression of EOI broadcasts) with x2APIC mode. vCPU `n` has APIC ID
-//! `n`; the ID cannot be changed (as since Nehalem).
+//! 14h, suppression of EOI broadcasts) with x2APIC mode. There is no LVT entry for corrected
+//! machine checks, as IA32_MCG_CAP says. vCPU `n` has APIC ID `n`.
 //!
 //! - The registers are reached through [`Mmio`] (a 4 KiB window; [`Cx::vcpu`] says whose) in
 //!   xAPIC mode, and through [`LocalApics::read_msr`] and [`LocalApics::write_msr`] in x2APIC mode.
 //! - The input pins ([`Inputs`]) are `vcpu * 2` for LINT0 and `vcpu * 2 + 1` for LINT1. A level is
 //!   "asserted or not": the polarity bit of the LVT is kept and changes nothing.
+//! - All of them can be lent to APICs of the host's (`lend.rs`).
 //! - The end of an interrupt may also be a bit in the guest's memory, as under KVM (`pv_eoi.rs`).
 //! - It says [`Signal::Cpu`] for the pins of the vCPUs and [`Signal::EndOfInterrupt`]. Interrupts
 //!   between processors are carried out at once and are never a [`Signal::Message`].
@@ -18,6 +19,7 @@
 //! store are left alone.
 
 mod delivery;
+mod lend;
 mod msr;
 mod pv_eoi;
 mod registers;
@@ -29,6 +31,7 @@ mod vectors;
 
 use trine_guest::VmTime;
 
+pub use self::lend::{ApicImage, message_msi};
 use self::{
     registers::{ILLEGAL_REGISTER, Lvt},
     state::{Apic, State},
@@ -50,6 +53,8 @@ pub struct LocalApics {
     state: State,
     /// The level of each vCPU's interrupt pin, as last said. Follows from the state.
     interrupt: Vec<bool>,
+    /// Other APICs have their registers (`lend.rs`).
+    lent: bool,
 }
 
 /// What an interrupt acknowledge cycle finds.
@@ -74,8 +79,6 @@ pub enum LocalSource {
     Performance,
     /// The thermal sensor.
     Thermal,
-    /// A corrected machine check.
-    CorrectedMachineCheck,
 }
 
 impl LocalApics {
@@ -91,7 +94,7 @@ impl LocalApics {
         assert!((1..=0x8000).contains(&vcpus), "{vcpus} local APICs");
         assert!((1..=100_000_000_000).contains(&bus_hz), "a local APIC at {bus_hz} Hz");
         let state = State { apics: (0..vcpus).map(Apic::new).collect(), turn: 0 };
-        Self { backplane, bus_hz, state, interrupt: vec![false; vcpus as usize] }
+        Self { backplane, bus_hz, state, interrupt: vec![false; vcpus as usize], lent: false }
     }
 
     /// What a firmware leaves to an operating system that knows no APIC ("virtual wire mode", MP
@@ -120,12 +123,13 @@ impl LocalApics {
     pub fn acknowledge(&mut self, cx: &mut Cx<'_>) -> Ack {
         let Some(n) = self.index(cx.vcpu) else { return Ack::None };
         let had_offer = self.settle(cx);
+        let lent = self.lent;
         let apic = &mut self.state.apics[n];
         if had_offer && !apic.interrupt() {
             // That was all for which the pin was asserted.
             return Ack::None;
         }
-        let ack = apic.acknowledge();
+        let ack = if lent { apic.acknowledge_lent() } else { apic.acknowledge() };
         if let Ack::Vector(vector) = ack {
             self.offer(cx, n, vector);
         }
@@ -247,7 +251,6 @@ impl LocalApics {
         match source {
             LocalSource::Performance => self.performance_interrupt(n),
             LocalSource::Thermal => self.raise_local(n, Lvt::Thermal),
-            LocalSource::CorrectedMachineCheck => self.raise_local(n, Lvt::Cmci),
         }
         self.update(n);
     }
@@ -266,6 +269,9 @@ impl LocalApics {
 
     /// The timer of APIC `n` does what is due by `now`.
     fn catch_up(&mut self, n: usize, now: VmTime) {
+        if self.lent {
+            return;
+        }
         let apic = &mut self.state.apics[n];
         let mode = apic.timer_mode();
         if apic.timer.expire(now, self.bus_hz, mode) {
@@ -276,7 +282,8 @@ impl LocalApics {
 
     /// Drives the interrupt pin of vCPU `n` to where the state says it is.
     fn update(&mut self, n: usize) {
-        let level = self.state.apics[n].interrupt();
+        let apic = &self.state.apics[n];
+        let level = if self.lent { apic.lent_interrupt() } else { apic.interrupt() };
         if self.interrupt[n] != level {
             self.interrupt[n] = level;
             self.say(n, CpuSignal::Interrupt(level));
@@ -384,13 +391,19 @@ impl Inputs for LocalApics {
     fn input(&mut self, cx: &mut Cx<'_>, pin: u16, level: bool) {
         let Some(n) = self.index(u32::from(pin / 2)) else { return };
         self.catch_up(n, cx.now);
-        self.local_pin(n, usize::from(pin % 2), level);
+        match self.lent {
+            true => self.lent_pin(n, usize::from(pin % 2), level),
+            false => self.local_pin(n, usize::from(pin % 2), level),
+        }
         self.update(n);
     }
 }
 
 impl Timed for LocalApics {
     fn next_event(&self) -> Option<VmTime> {
+        if self.lent {
+            return None;
+        }
         self.state.apics.iter().filter_map(Apic::next_event).min()
     }
 

@@ -21,18 +21,17 @@ pub(super) const REMOTE_IRR: u32 = 1 << 14;
 pub(super) const LEVEL: u32 = 1 << 15;
 pub(super) const MASKED: u32 = 1 << 16;
 /// The bits of each entry that software can write.
-pub(super) const LVT_WRITABLE: [u32; 7] =
-    [0x0001_07ff, 0x0007_00ff, 0x0001_07ff, 0x0001_07ff, 0x0001_a7ff, 0x0001_a7ff, 0x0001_00ff];
+pub(super) const LVT_WRITABLE: [u32; 6] =
+    [0x0007_00ff, 0x0001_07ff, 0x0001_07ff, 0x0001_a7ff, 0x0001_a7ff, 0x0001_00ff];
 
-/// Version 14h (an integrated xAPIC), seven LVT entries, EOI broadcasts can be suppressed.
-const VERSION: u32 = 0x14 | 6 << 16 | 1 << 24;
+/// Version 14h (an integrated xAPIC), six LVT entries, EOI broadcasts can be suppressed.
+const VERSION: u32 = 0x14 | 5 << 16 | 1 << 24;
 /// The bits of the lower half of the ICR that software can write.
 const ICR_WRITABLE: u32 = 0x000c_cfff;
 
 /// An entry of the local vector table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Lvt {
-    Cmci,
     Timer,
     Thermal,
     Performance,
@@ -48,8 +47,7 @@ impl Lvt {
     /// The entry that is register `register`, as an index.
     pub(super) fn index(register: u32) -> Option<usize> {
         match register {
-            0x2f => Some(Self::Cmci as usize),
-            0x32..=0x37 => Some((register - 0x31) as usize),
+            0x32..=0x37 => Some((register - 0x32) as usize),
             _ => None,
         }
     }

@@ -67,7 +67,7 @@ pub(super) struct Apic {
     /// The interrupt command register; the destination is in the upper half.
     pub(super) icr: u64,
     /// By [`Lvt`].
-    pub(super) lvt: [u32; 7],
+    pub(super) lvt: [u32; 6],
     pub(super) timer: Timer,
     /// The levels of LINT0 and LINT1.
     pub(super) pins: [bool; 2],
@@ -97,7 +97,7 @@ impl Apic {
             errors: 0,
             error_raised: false,
             icr: 0,
-            lvt: [MASKED; 7],
+            lvt: [MASKED; 6],
             timer: Timer::default(),
             pins: [false; 2],
             ext_int: false,
@@ -214,6 +214,18 @@ impl Apic {
     pub(super) fn interrupt(&self) -> bool {
         let unsettled = self.has_offer && self.irr.highest().is_some();
         unsettled || self.ext_int_asserted() || self.deliverable().is_some()
+    }
+
+    /// The same while other APICs have its registers: what they do not know of.
+    pub(super) fn lent_interrupt(&self) -> bool {
+        self.pins[0] || self.ext_int
+    }
+
+    /// The acknowledge cycle of such an interrupt.
+    pub(super) fn acknowledge_lent(&mut self) -> Ack {
+        let is_there = self.lent_interrupt();
+        self.ext_int = false;
+        if is_there { Ack::ExtInt } else { Ack::None }
     }
 
     /// The interrupt acknowledge cycle.

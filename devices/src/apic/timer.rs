@@ -121,6 +121,22 @@ impl Timer {
         }
     }
 
+    /// The timer goes on from what another one shows: `counts` are its initial and current ones.
+    pub(super) fn resume(
+        &mut self,
+        (now, hz, mode): (VmTime, u64, Mode),
+        (initial, count): (u32, u32),
+        divide: u32,
+    ) {
+        *self = Self { divide: divide & 0b1011, ..Self::default() };
+        if mode.counts() {
+            self.initial = initial;
+            // A periodic one that stands at 0 begins anew.
+            let first = if mode == Mode::Periodic && count == 0 { initial } else { count };
+            self.start(now, hz, mode, first.min(initial));
+        }
+    }
+
     /// Brings the timer up to `now`. Returns whether it expired, however often.
     pub(super) fn expire(&mut self, now: VmTime, hz: u64, mode: Mode) -> bool {
         if self.next.is_none_or(|next| next > now) {

@@ -7,6 +7,12 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Vectors([u32; 8]);
 
 impl Vectors {
+    /// The register with these words; vectors that no APIC accepts are left out.
+    pub(super) fn from_words(mut words: [u32; 8]) -> Self {
+        words[0] &= !0xffff;
+        Self(words)
+    }
+
     pub(super) fn set(&mut self, vector: u8) {
         self.0[usize::from(vector >> 5)] |= 1 << (vector & 31);
     }

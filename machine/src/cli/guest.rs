@@ -9,7 +9,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use trine_x86::CpuModel;
 
 use super::{Board, Size, port};
@@ -45,6 +45,10 @@ pub struct GuestArgs {
     /// What guest time follows.
     #[arg(long, value_enum, default_value_t = ClockKind::Host)]
     pub clock: ClockKind,
+    /// Where the local APICs are under KVM: in the kernel while the guest runs, if the kernel can
+    /// (split), or always on Trine's board (off).
+    #[arg(long, value_enum, default_value_t = KernelIrqchip::Split)]
+    pub kernel_irqchip: KernelIrqchip,
     /// A port at which a write of V ends the run with status (V << 1) | 1, as F4h or 501h.
     #[arg(long, value_name = "PORT", value_parser = port)]
     pub debug_exit: Option<u16>,
@@ -63,6 +67,15 @@ pub struct GuestArgs {
     /// Not available yet.
     #[arg(long, value_name = "ADDR", hide = true)]
     pub gdb: Option<SocketAddr>,
+}
+
+/// Where the local APICs are under KVM.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum KernelIrqchip {
+    /// In the kernel while the guest runs.
+    Split,
+    /// On the board.
+    Off,
 }
 
 /// What is larger than `--kernel` and `--initrd` may be.
@@ -106,6 +119,7 @@ impl GuestArgs {
             clock: self.clock,
             guest: self.guest()?,
             debug_exit: self.debug_exit,
+            lend_apics: self.kernel_irqchip == KernelIrqchip::Split,
             test_device: self.test_device,
             unix_seconds: unix_seconds(self.clock),
             ..Config::default()

@@ -5,9 +5,9 @@ use std::{fmt, sync::Arc};
 use trine_guest::Ram;
 use trine_testsuites::{
     Candidate,
-    vectors::{NoBus, Scene, record},
+    vectors::{Scene, record},
 };
-use trine_x86::{Core, CpuModel, CpuState};
+use trine_x86::{Core, CpuModel, CpuState, NoBus};
 
 use super::{Divergence, Lockstep, run};
 use crate::MachineError;
@@ -101,7 +101,7 @@ impl Lockstep {
 
 /// A byte of a CPU's linear memory, without a trace.
 fn peek(model: &CpuModel, ram: &Arc<Ram>, state: &CpuState) -> impl Fn(u64) -> Option<u8> + use<> {
-    let mut core = Core::new(0, model, ram.clone(), Arc::new(NoBus));
+    let mut core = Core::new(0, model, ram.clone(), Arc::new(NoBus::default()));
     core.set_state(state);
     move |linear| {
         let spot = core.ram.spot(core.peek(linear)?)?;

@@ -22,7 +22,9 @@ use std::{
     },
 };
 
-use trine_engine::{Access, Budget, Bus, CpuModel, CpuState, Engine, Exit, MsrFault, Pins, Vcpu};
+use trine_engine::{
+    Access, Budget, Bus, CpuModel, CpuState, Engine, Exit, Kicker, MsrFault, Pins, Vcpu,
+};
 use trine_guest::{Gpa, Ram, VmTime};
 use trine_tests::hopper::Hopper;
 use trine_testsuites::vectors::{Stage, Vector};
@@ -68,11 +70,16 @@ struct Board {
     after: Mutex<Pins>,
     clock: AtomicU64,
     log: Mutex<Vec<(u64, String)>>,
+    /// Stopped at each access.
+    stops: Mutex<Option<Kicker>>,
 }
 
 impl Board {
     fn note(&self, by: Access, what: String) {
         self.log.lock().expect("not poisoned").push((by.retired, what));
+        if let Some(kicker) = &*self.stops.lock().expect("not poisoned") {
+            kicker.stop();
+        }
     }
 }
 
@@ -100,7 +107,12 @@ impl Bus for Board {
     fn task_priority(&self, _: Access) -> u8 {
         0
     }
-    fn set_task_priority(&self, _: Access, _: u8) {}
+    /// Anything above 0 holds every interrupt back.
+    fn set_task_priority(&self, _: Access, priority: u8) {
+        if priority > 0 {
+            self.pins.lock().expect("not poisoned").interrupt = false;
+        }
+    }
     fn pins(&self, _: Access) -> Pins {
         let mut pins = self.pins.lock().expect("not poisoned");
         let now = *pins;
@@ -582,6 +594,18 @@ fn no_edge_of_a_pin_is_lost() {
         g.board.pins.lock().expect("not poisoned").nmi = true;
         assert_eq!(g.run(1), Exit::Halted);
         assert!(g.state().events.nmi_pending);
+    }
+}
+
+#[test]
+fn an_interrupt_that_is_held_back_in_time_does_not_come() {
+    for make in ENGINES {
+        let pins = Mutex::new(Pins { interrupt: true, ..Pins::default() });
+        let board = Board { pins, vector: Some(0x1e), ..Board::default() };
+        // mov cr8, rax; sti; nop; nop
+        let mut g = Guest::with_board(make, "64", "440f22c0 fb 90 90", board, |s| s.gpr[0] = 1);
+        assert_eq!(g.run(4), Exit::Budget);
+        assert_eq!(g.state().rip, 0x1007);
     }
 }
 

@@ -2,17 +2,14 @@
 
 use std::{num::NonZeroU64, sync::Arc};
 
-use trine_engine::{Budget, CpuModel, CpuState, Exit, Vcpu};
+use trine_engine::{Budget, CpuModel, CpuState, Exit, NoBus, Vcpu};
 use trine_guest::{Gpa, Ram};
 use trine_native::{
     Case, Change, FX_BYTES, Outcome, Page, State, WINDOW, WINDOW_BYTES, YMM_BYTES, page,
 };
 use trine_x86::{Simd, X87, rflags};
 
-use crate::{
-    Candidate,
-    vectors::{NoBus, window},
-};
+use crate::{Candidate, vectors::window};
 
 /// Instructions that a case may take: a repeated one with a 16-bit count has not more iterations.
 const PATIENCE: NonZeroU64 = NonZeroU64::new(70_000).expect("not 0");
@@ -43,7 +40,8 @@ impl Guest {
         let mirror: Vec<u8> = (0..WINDOW_BYTES as u64).map(|n| background(WINDOW + n)).collect();
         ram.write(Gpa(WINDOW), &mirror).map_err(|e| e.to_string())?;
         let engine = candidate.engine(ram.clone()).map_err(|e| e.to_string())?;
-        let vcpu = engine.create_vcpu(0, model, Arc::new(NoBus)).map_err(|e| e.to_string())?;
+        let vcpu =
+            engine.create_vcpu(0, model, Arc::new(NoBus::default())).map_err(|e| e.to_string())?;
         ram.take_dirty();
         Ok(Self { ram, vcpu, base: window::state(model), mirror })
     }

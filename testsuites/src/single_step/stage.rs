@@ -3,8 +3,8 @@
 
 use std::{num::NonZeroU64, sync::Arc};
 
-use trine_engine::{Access, Budget, Bus, CpuModel, CpuState, Exit, MsrFault, Pins, Vcpu};
-use trine_guest::{Gpa, Ram, VmTime};
+use trine_engine::{Budget, CpuModel, CpuState, Exit, NoBus, Vcpu};
+use trine_guest::{Gpa, Ram};
 use trine_x86::{cr0, rflags};
 
 use super::{
@@ -43,7 +43,7 @@ impl Stage {
         if !engine.limits().counts_instructions {
             return Err(format!("{} cannot stop after one instruction", candidate.name));
         }
-        let bus = Arc::new(Silence { a20_masked });
+        let bus = Arc::new(NoBus { a20_masked });
         let vcpu = engine.create_vcpu(0, &model, bus).map_err(|e| e.to_string())?;
         Ok(Self { ram, vcpu, model })
     }
@@ -205,43 +205,5 @@ fn registers(before: &CpuState, after: &CpuState, want: &Expectation, out: &mut 
     rest.events = before.events;
     if rest != *before {
         out.push("a register that the old CPU lacks has changed".into());
-    }
-}
-
-/// A bus on which nothing answers.
-struct Silence {
-    a20_masked: bool,
-}
-
-impl Bus for Silence {
-    fn mmio_read(&self, _: Access, _: Gpa, data: &mut [u8]) {
-        data.fill(0xff);
-    }
-    fn mmio_write(&self, _: Access, _: Gpa, _: &[u8]) {}
-    fn port_in(&self, _: Access, _: u16, data: &mut [u8]) {
-        data.fill(0xff);
-    }
-    fn port_out(&self, _: Access, _: u16, _: &[u8]) {}
-    fn read_msr(&self, _: Access, _: u32) -> Result<u64, MsrFault> {
-        Err(MsrFault)
-    }
-    fn write_msr(&self, _: Access, _: u32, _: u64, _: Option<VmTime>) -> Result<(), MsrFault> {
-        Err(MsrFault)
-    }
-    fn task_priority(&self, _: Access) -> u8 {
-        0
-    }
-    fn set_task_priority(&self, _: Access, _: u8) {}
-    fn pins(&self, _: Access) -> Pins {
-        Pins { a20_masked: self.a20_masked, ..Pins::default() }
-    }
-    fn acknowledge_interrupt(&self, _: Access) -> Option<u8> {
-        None
-    }
-    fn random(&self, _: Access) -> u64 {
-        0
-    }
-    fn now(&self, by: Access) -> VmTime {
-        VmTime(by.retired)
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use trine_engine::{Access, Bus, CpuModel, CpuState, MsrFault, Pins};
-use trine_guest::{Gpa, Ram, VmTime};
+use trine_engine::{CpuModel, CpuState};
+use trine_guest::{Gpa, Ram};
 use trine_x86::{Segment, Table, cr0, cr4, efer, rflags, vector};
 
 use super::{
@@ -48,40 +48,6 @@ const DESCRIPTORS: [u64; 11] = [
     0x0000_fb00_0000_ffff,
     0x0000_f300_0000_ffff,
 ];
-
-/// A bus with nothing on it.
-pub struct NoBus;
-
-impl Bus for NoBus {
-    fn mmio_read(&self, _: Access, _: Gpa, _: &mut [u8]) {}
-    fn mmio_write(&self, _: Access, _: Gpa, _: &[u8]) {}
-    fn port_in(&self, _: Access, _: u16, data: &mut [u8]) {
-        data.fill(0xff);
-    }
-    fn port_out(&self, _: Access, _: u16, _: &[u8]) {}
-    fn read_msr(&self, _: Access, _: u32) -> Result<u64, MsrFault> {
-        Err(MsrFault)
-    }
-    fn write_msr(&self, _: Access, _: u32, _: u64, _: Option<VmTime>) -> Result<(), MsrFault> {
-        Err(MsrFault)
-    }
-    fn task_priority(&self, _: Access) -> u8 {
-        0
-    }
-    fn set_task_priority(&self, _: Access, _: u8) {}
-    fn pins(&self, _: Access) -> Pins {
-        Pins::default()
-    }
-    fn acknowledge_interrupt(&self, _: Access) -> Option<u8> {
-        None
-    }
-    fn random(&self, _: Access) -> u64 {
-        0x0123_4567_89ab_cdef
-    }
-    fn now(&self, by: Access) -> VmTime {
-        VmTime(by.retired)
-    }
-}
 
 /// RAM with the tables that a vector's mode needs.
 pub struct Stage {

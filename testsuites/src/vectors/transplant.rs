@@ -285,7 +285,7 @@ fn vector_number(register: Register) -> Option<usize> {
 pub fn record(vector: &mut Vector, model: &CpuModel, candidate: &Candidate) -> Result<(), String> {
     let stage = Stage::new(vector);
     let engine = candidate.engine(stage.ram.clone()).map_err(|e| e.to_string())?;
-    let bus = std::sync::Arc::new(super::NoBus);
+    let bus = std::sync::Arc::new(trine_engine::NoBus::default());
     let mut vcpu = engine.create_vcpu(0, model, bus).map_err(|e| e.to_string())?;
     let before = stage.state(vector, model);
     vcpu.set_state(&before).map_err(|e| e.to_string())?;

@@ -426,47 +426,16 @@ fn fill(core: &mut Core, mut to: u64, mut bytes: u64, w: Width, value: u64) {
 mod tests {
     use std::sync::Arc;
 
-    use trine_guest::{Gpa, Ram, VmTime};
+    use trine_guest::{Gpa, Ram};
 
     use super::*;
-    use crate::{Access, Bus, CpuModel, Decoded, Decoder, MsrFault, Pins, vector};
-
-    struct NoBus;
-
-    impl Bus for NoBus {
-        fn mmio_read(&self, _: Access, _: Gpa, _: &mut [u8]) {}
-        fn mmio_write(&self, _: Access, _: Gpa, _: &[u8]) {}
-        fn port_in(&self, _: Access, _: u16, _: &mut [u8]) {}
-        fn port_out(&self, _: Access, _: u16, _: &[u8]) {}
-        fn read_msr(&self, _: Access, _: u32) -> Result<u64, MsrFault> {
-            Err(MsrFault)
-        }
-        fn write_msr(&self, _: Access, _: u32, _: u64, _: Option<VmTime>) -> Result<(), MsrFault> {
-            Err(MsrFault)
-        }
-        fn task_priority(&self, _: Access) -> u8 {
-            0
-        }
-        fn set_task_priority(&self, _: Access, _: u8) {}
-        fn pins(&self, _: Access) -> Pins {
-            Pins::default()
-        }
-        fn acknowledge_interrupt(&self, _: Access) -> Option<u8> {
-            None
-        }
-        fn random(&self, _: Access) -> u64 {
-            0
-        }
-        fn now(&self, _: Access) -> VmTime {
-            VmTime(0)
-        }
-    }
+    use crate::{CpuModel, Decoded, Decoder, NoBus, vector};
 
     /// Real mode, all segments at 0.
     fn core() -> (Core, Arc<Ram>) {
         let model = CpuModel::named("max").expect("there is such a model");
         let ram = Arc::new(Ram::flat(0x2_0000).expect("128 KiB"));
-        let mut core = Core::new(0, &model, ram.clone(), Arc::new(NoBus));
+        let mut core = Core::new(0, &model, ram.clone(), Arc::new(NoBus::default()));
         for seg in &mut core.segments.seg {
             seg.base = 0;
         }

@@ -4,9 +4,11 @@
 //! Guests that were moved here from KVM, or will be moved there, find the same as there. The clock
 //! is guest time, which the TSC follows. So what is written for it is a function of the TSC's
 //! offset and frequency alone, the time at which the TSC was 0, and stays right until the guest
-//! moves its TSC; and equal TSCs have equal clocks, whenever these were written. Who runs the vCPU
-//! looks at it ([`Core::renew_paravirtual`]): RAM may come from elsewhere. What is right is left
-//! alone, so that nothing tells the guest through which engines it went.
+//! moves its TSC; and equal TSCs have equal clocks, whenever these were written. It is written when
+//! the guest asks for it, moves a TSC, or hears that the vCPUs' TSCs differ, and at no other time:
+//! what a guest finds, even one that writes there itself, does not depend on how its run is cut or
+//! through which engines it went. Only an engine that lends the host's TSC, which is never quite
+//! guest time, has to look ([`Core::renew_paravirtual`]).
 //!
 //! As under KVM, an address where there is no RAM is no error: nothing is written. The fourth
 //! interface, ends of interrupt by a bit in memory, is the local APIC's.
@@ -41,21 +43,18 @@ const STEAL_VERSION: u64 = 8;
 const STEAL_PREEMPTED: u64 = 16;
 
 impl Core {
-    /// Brings what the guest asked for up to date. An engine calls it when it begins to run the
-    /// vCPU.
-    #[inline]
+    /// Brings what the guest asked for up to date. An engine that lends the host's TSC calls it when
+    /// it begins to run the vCPU, and at the end.
     pub fn renew_paravirtual(&mut self) {
-        if (self.msrs.kvm_system_time | self.msrs.kvm_steal_time) & ENABLED != 0 {
-            self.renew_clock();
-            self.count_stolen();
-        }
+        self.renew_clock();
+        self.count_stolen();
     }
 
-    /// What [`crate::Pins::tscs_differ`] says.
+    /// What [`crate::Pins::tscs_differ`] and [`crate::Pins::tscs_changed`] say.
     #[inline]
-    pub fn set_tscs_differ(&mut self, differ: bool) {
-        if self.tscs_differ != differ {
-            self.tscs_differ = differ;
+    pub fn hear_of_tscs(&mut self, differ: bool, changed: bool) {
+        self.tscs_differ = differ;
+        if changed {
             self.renew_clock();
         }
     }
@@ -152,7 +151,8 @@ impl Core {
         Ok(())
     }
 
-    /// Adds what the host has taken from the vCPU to what the guest knows of.
+    /// Adds what the host has taken from the vCPU to what the guest knows of. An engine calls it when
+    /// it begins to run the vCPU, and now and then.
     pub fn count_stolen(&mut self) {
         let Some(page) = self.paravirtual(self.msrs.kvm_steal_time, STEAL_SIZE) else { return };
         let ns = self.bus.take_stolen_ns(self.access());
@@ -172,11 +172,14 @@ impl Core {
 
     /// Where in RAM the structure of `size` bytes is that such an MSR asks for: nowhere unless it
     /// is enabled, and lies in one page that can be written.
+    #[inline]
     fn paravirtual(&self, value: u64, size: u64) -> Option<u64> {
+        if value & ENABLED == 0 {
+            return None;
+        }
         let at = value & !ENABLED;
         let fits = at % PAGE_SIZE + size <= PAGE_SIZE;
-        let spot = self.ram.spot(Gpa(at)).filter(|spot| spot.writable && fits)?;
-        (value & ENABLED != 0).then_some(spot.offset)
+        self.ram.spot(Gpa(at)).filter(|spot| spot.writable && fits).map(|spot| spot.offset)
     }
 
     /// Changes a structure whose version is at `version`: another vCPU that reads it meanwhile sees

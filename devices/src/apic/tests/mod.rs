@@ -1,6 +1,7 @@
 //! Tests of the local APICs, by the sections of the SDM.
 
 mod destinations;
+mod lend;
 mod priorities;
 mod pv_eoi;
 mod random;

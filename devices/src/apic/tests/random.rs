@@ -5,9 +5,9 @@ use serde_json::json;
 use super::*;
 use crate::stress::{Random, Subject, stress};
 
-const VCPUS: u32 = 3;
+pub(super) const VCPUS: u32 = 3;
 
-fn other(apics: &mut LocalApics, cx: &mut Cx<'_>, random: &mut Random) {
+pub(super) fn other(apics: &mut LocalApics, cx: &mut Cx<'_>, random: &mut Random) {
     let vcpu = random.below(u64::from(VCPUS)) as u32;
     let (word, shift) = (random.next(), random.below(64));
     match random.below(14) {
@@ -96,14 +96,14 @@ fn impossible_states_are_refused() {
         ("/apics/0/format", json!(16)),
         ("/apics/0/svr", json!(0x8000)),
         ("/apics/0/svr", json!(0xff)),
-        ("/apics/0/lvt/1", json!(0x80_0000)),
+        ("/apics/0/lvt/0", json!(0x80_0000)),
         ("/apics/0/irr/0", json!(1)),
         ("/apics/0/timer/initial", json!(0)),
         ("/apics/0/timer/divide", json!(4)),
         ("/apics/0/timer/next", json!(1)),
         ("/apics/0/timer/next", json!(null)),
         ("/apics/0/timer/tsc_deadline", json!(7)),
-        ("/apics/0/lvt/1", json!(2 << 17)),
+        ("/apics/0/lvt/0", json!(2 << 17)),
         ("/apics/0/pv_eoi", json!(2)),
         ("/apics/0/has_offer", json!(true)),
         ("/apics/1", json!({})),

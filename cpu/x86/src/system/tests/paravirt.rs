@@ -140,12 +140,17 @@ fn the_clock_goes_on_when_the_tsc_is_moved() {
     assert_eq!(b.clock(), (b.now_ns(), 1));
     assert_eq!(b.desk.tsc_offsets.lock().unwrap().last(), Some(&(1 << 50)));
     // Another vCPU's TSC is no longer the same, and then it is.
-    b.core.set_tscs_differ(true);
+    b.core.hear_of_tscs(true, true);
     assert_eq!(b.clock(), (b.now_ns(), 0));
-    b.core.set_tscs_differ(false);
+    b.core.hear_of_tscs(false, true);
     assert_eq!((b.clock(), b.get32(PAGE)), ((b.now_ns(), 1), 16));
-    b.core.set_tscs_differ(false);
+    b.core.hear_of_tscs(false, true);
     assert_eq!(b.get32(PAGE), 16);
+    // Who runs the vCPU from here on has not seen the change, which has been told.
+    b.core.hear_of_tscs(true, false);
+    assert_eq!(b.get32(PAGE), 16);
+    b.set_tsc(5);
+    assert_eq!(b.clock(), (b.now_ns(), 0));
 }
 
 #[test]
@@ -171,7 +176,7 @@ fn a_clock_that_another_engine_wrote_is_set_right() {
     b.core.renew_paravirtual();
     assert_eq!((b.clock(), b.get32(PAGE)), ((b.now_ns() - 300, 1), version));
     // ... not even when more is written.
-    b.core.set_tscs_differ(true);
+    b.core.hear_of_tscs(true, true);
     assert_eq!(b.clock(), (b.now_ns() - 300, 0));
 }
 
