@@ -340,7 +340,8 @@ fn work(typist: &mut Typist, cpus: u32, time: Duration) {
     let [before, now, after] = clocks[..] else { panic!("{clocks:?}") };
     assert!((before - 2..=after + 2).contains(&now), "{clocks:?}");
     for cpu in 0..cpus {
-        assert_eq!(typist.ask(&format!("sort -u /sums{cpu}")), SMALL_SUM, "on CPU {cpu}");
+        let sums = format!("until [ -s /sums{cpu} ]; do sleep 0.1; done; sort -u /sums{cpu}");
+        assert_eq!(typist.ask(&sums), SMALL_SUM, "on CPU {cpu}");
     }
     let complaints = "dmesg | grep -E 'stall|lockup|unstable|lost|stuck|BUG|segfault'";
     assert_eq!(typist.ask(complaints), "");
