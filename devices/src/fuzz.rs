@@ -2,7 +2,7 @@
 
 use trine_guest::VmTime;
 
-use crate::{stress::Random, *};
+use crate::{pci::seated::Seated, stress::Random, *};
 
 /// Accesses to each chip.
 const STEPS: u32 = 100_000;
@@ -36,10 +36,7 @@ impl SerialPeer for Nobody {
 
 /// Every chip of this crate's PC part, twice for saving into another.
 fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
-    let mut pci = PciBus::new();
-    let slot = |device| Slot::new(device, 0).expect("in range");
-    pci.add(slot(0), Box::new(I440fx::new()));
-    pci.add(slot(1), Box::new(Piix3Isa::new()));
+    let pci = Seated::new(vec![Box::new(I440fx::new()), Box::new(Piix3Isa::new())]);
     vec![
         Box::new(I8259::new(b.line(0))),
         Box::new(I8254::new(b.line(1))),

@@ -6,7 +6,10 @@
 //! Memory attributes (PAM), SMRAM and the ISA bridge's decoders are state without effect: the
 //! board's RAM map is fixed.
 
-use crate::pci::{ConfigSpace, Identity, PciFunction};
+use crate::{
+    Cx, Device, LoadError, Saved,
+    pci::{ConfigSpace, Identity, PciFunction},
+};
 
 const INTEL: u16 = 0x8086;
 /// Status: DEVSEL# at medium speed.
@@ -54,11 +57,25 @@ impl Default for I440fx {
     }
 }
 
-impl PciFunction for I440fx {
+impl Device for I440fx {
     fn name(&self) -> &'static str {
         "i440fx"
     }
 
+    fn reset(&mut self, _cx: &mut Cx<'_>) {
+        self.config.reset();
+    }
+
+    fn save(&self) -> Saved {
+        self.config.save(self.name())
+    }
+
+    fn load(&mut self, saved: &Saved) -> Result<(), LoadError> {
+        self.config.load(self.name(), saved)
+    }
+}
+
+impl PciFunction for I440fx {
     fn config(&self) -> &ConfigSpace {
         &self.config
     }
@@ -118,11 +135,25 @@ impl Default for Piix3Isa {
     }
 }
 
-impl PciFunction for Piix3Isa {
+impl Device for Piix3Isa {
     fn name(&self) -> &'static str {
         "piix3-isa"
     }
 
+    fn reset(&mut self, _cx: &mut Cx<'_>) {
+        self.config.reset();
+    }
+
+    fn save(&self) -> Saved {
+        self.config.save(self.name())
+    }
+
+    fn load(&mut self, saved: &Saved) -> Result<(), LoadError> {
+        self.config.load(self.name(), saved)
+    }
+}
+
+impl PciFunction for Piix3Isa {
     fn config(&self) -> &ConfigSpace {
         &self.config
     }

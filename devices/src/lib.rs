@@ -13,6 +13,7 @@ mod backplane;
 mod bench;
 mod debug_console;
 mod debug_exit;
+mod disk;
 #[cfg(test)]
 mod fuzz;
 mod fw_cfg;
@@ -47,6 +48,7 @@ pub use backplane::{
 pub use bench::Bench;
 pub use debug_console::DebugConsole;
 pub use debug_exit::DebugExit;
+pub use disk::{Answer, Disk, DiskError, Order, RamDisk};
 pub use fw_cfg::FwCfg;
 pub use hpet::Hpet;
 pub use i440fx::{I440fx, Piix3Isa};
@@ -56,7 +58,7 @@ pub use i8259::I8259;
 pub use ioapic::{IoApic, PINS as IOAPIC_PINS};
 pub use mc146818::Mc146818;
 pub use pc_testdev::{PcTestdev, WINDOW as TESTDEV_WINDOW};
-pub use pci::{Bar, ConfigSpace, Identity, PciBus, PciFunction, Slot, Space};
+pub use pci::{Bar, ConfigSpace, Identity, Intx, PciBus, PciFunction, Slot, Space};
 pub use port92::Port92;
 pub use post_code::PostCode;
 pub use reset_control::ResetControl;

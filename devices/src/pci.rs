@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::{Cx, Device, LoadError, Mmio, Ports, Saved};
 
 mod config_space;
+mod intx;
 
 pub use config_space::{Bar, ConfigSpace, Identity};
+pub use intx::Intx;
 
 /// CONFIG_ADDRESS: configuration cycles are on.
 const ENABLE: u32 = 1 << 31;
@@ -22,39 +24,20 @@ const FUNCTIONS: u8 = 8;
 /// The devices that one bus can have.
 const DEVICES: u8 = 32;
 
-/// A PCI function, as its bus sees it.
-pub trait PciFunction: Send {
-    /// Its name, unique on the board.
-    fn name(&self) -> &'static str;
+/// A PCI function, as its bus sees it. What else a chip has, it has as a [`Device`]: its state, its
+/// clockwork, and ports and windows at fixed places.
+pub trait PciFunction: Device {
     /// Its configuration space.
     fn config(&self) -> &ConfigSpace;
     /// Its configuration space, to write to.
     fn config_mut(&mut self) -> &mut ConfigSpace;
     /// The guest changed configuration bytes `offset` to `offset + len - 1`, within a doubleword.
     fn config_written(&mut self, _cx: &mut Cx<'_>, _offset: u8, _len: u8) {}
-    /// The guest reads `data` at `offset` of the region that BAR `bar` maps.
+    /// The guest reads `data` at `offset` of the region that BAR `bar` maps. `data` is 1 to 16 bytes
+    /// (1, 2 or 4 of ports), comes filled with FFh and never leaves the region.
     fn bar_read(&mut self, _cx: &mut Cx<'_>, _bar: u8, _offset: u64, _data: &mut [u8]) {}
     /// The guest writes `data` at `offset` of the region that BAR `bar` maps.
     fn bar_write(&mut self, _cx: &mut Cx<'_>, _bar: u8, _offset: u64, _data: &[u8]) {}
-    /// RST#.
-    fn reset(&mut self, _cx: &mut Cx<'_>) {
-        self.config_mut().reset();
-    }
-    /// As [`Device::save`]; a function with more state than its configuration overrides this.
-    fn save(&self) -> Saved {
-        Saved::pack(self.name(), &self.config().registers())
-    }
-    /// As [`Device::load`].
-    ///
-    /// # Errors
-    /// If `saved` is another function's or its fields do not hold together.
-    fn load(&mut self, saved: &Saved) -> Result<(), LoadError> {
-        let registers: Vec<u8> = saved.unpack(self.name())?;
-        let device = self.name();
-        let is_loaded = self.config_mut().load_registers(&registers);
-        let reason = || "these are not the registers of its configuration space".to_owned();
-        is_loaded.then_some(()).ok_or_else(|| LoadError::Damaged { device, reason: reason() })
-    }
 }
 
 /// Where a function sits on bus 0.
@@ -71,6 +54,16 @@ impl Slot {
         (device < DEVICES && function < FUNCTIONS).then_some(Self { device, function })
     }
 
+    /// As [`Slot::new`], for a board's own slots.
+    ///
+    /// # Panics
+    /// Out of range.
+    #[must_use]
+    pub const fn at(device: u8, function: u8) -> Self {
+        assert!(device < DEVICES && function < FUNCTIONS);
+        Self { device, function }
+    }
+
     /// From bits 7 to 0 of a routing ID.
     fn of_devfn(devfn: u8) -> Self {
         Self { device: devfn >> 3, function: devfn & 7 }
@@ -78,13 +71,13 @@ impl Slot {
 
     /// The device number.
     #[must_use]
-    pub fn device(self) -> u8 {
+    pub const fn device(self) -> u8 {
         self.device
     }
 
     /// The function number.
     #[must_use]
-    pub fn function(self) -> u8 {
+    pub const fn function(self) -> u8 {
         self.function
     }
 }
@@ -98,22 +91,21 @@ pub enum Space {
     Memory,
 }
 
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
 struct State {
     /// CONFIG_ADDRESS.
     address: u32,
-    /// Device number, function number and state of each function, in order.
-    functions: Vec<(u8, u8, Saved)>,
 }
 
 /// PCI bus 0 behind a host bridge with configuration mechanism #1.
 ///
 /// The same configuration space is a window in memory ([`Mmio`], ECAM: 4 KiB for each function)
-/// where a board maps it.
+/// where a board maps it. The functions are chips of their own: the board resets, saves and wakes
+/// each of them.
 #[derive(Default)]
 pub struct PciBus {
     functions: BTreeMap<Slot, Box<dyn PciFunction>>,
-    address: u32,
+    state: State,
 }
 
 impl PciBus {
@@ -182,9 +174,9 @@ impl PciBus {
     /// The slot and the byte that an access to CONFIG_DATA at `reg` means; `None` if the cycle
     /// does not go to bus 0's configuration space.
     fn target(&self, reg: u16) -> Option<(Slot, u8)> {
-        let [register, devfn, bus, _] = self.address.to_le_bytes();
+        let [register, devfn, bus, _] = self.state.address.to_le_bytes();
         let is_data = (Self::CONFIG_DATA..Self::CONFIG_DATA + 4).contains(&reg);
-        (is_data && self.address & ENABLE != 0 && bus == 0)
+        (is_data && self.state.address & ENABLE != 0 && bus == 0)
             .then(|| (Slot::of_devfn(devfn), register | (reg & 3) as u8))
     }
 
@@ -237,40 +229,21 @@ impl Device for PciBus {
         "pci"
     }
 
-    fn reset(&mut self, cx: &mut Cx<'_>) {
-        self.address = 0;
-        for function in self.functions.values_mut() {
-            function.reset(cx);
-        }
+    fn reset(&mut self, _cx: &mut Cx<'_>) {
+        self.state = State::default();
     }
 
     fn save(&self) -> Saved {
-        let functions =
-            self.functions.iter().map(|(s, f)| (s.device, s.function, f.save())).collect();
-        Saved::pack(self.name(), &State { address: self.address, functions })
+        Saved::pack(self.name(), &self.state)
     }
 
     fn load(&mut self, saved: &Saved) -> Result<(), LoadError> {
         let state: State = saved.unpack(self.name())?;
-        let slots = self.functions.keys().map(|s| (s.device, s.function));
-        let is_same_board = slots.eq(state.functions.iter().map(|(d, f, _)| (*d, *f)));
-        if !is_same_board || state.address & !ADDRESS_WRITABLE != 0 {
-            let reason = "the functions on the bus are others".to_owned();
+        if state.address & !ADDRESS_WRITABLE != 0 {
+            let reason = "CONFIG_ADDRESS has reserved bits".to_owned();
             return Err(LoadError::Damaged { device: self.name(), reason });
         }
-        let before: Vec<Saved> = self.functions.values().map(|f| f.save()).collect();
-        let loaded = self
-            .functions
-            .values_mut()
-            .zip(&state.functions)
-            .try_for_each(|(function, (_, _, saved))| function.load(saved));
-        if loaded.is_err() {
-            for (function, before) in self.functions.values_mut().zip(&before) {
-                function.load(before)?;
-            }
-            return loaded;
-        }
-        self.address = state.address;
+        self.state = state;
         Ok(())
     }
 
@@ -286,7 +259,7 @@ impl Device for PciBus {
 impl Ports for PciBus {
     fn port_in(&mut self, _cx: &mut Cx<'_>, reg: u16, data: &mut [u8]) {
         if reg == Self::CONFIG_ADDRESS && data.len() == 4 {
-            data.copy_from_slice(&self.address.to_le_bytes());
+            data.copy_from_slice(&self.state.address.to_le_bytes());
         } else if let Some((slot, register)) = self.target(reg) {
             let len = in_doubleword(reg, data.len());
             self.config_read(slot, register, &mut data[..len]);
@@ -297,7 +270,7 @@ impl Ports for PciBus {
         if reg == Self::CONFIG_ADDRESS {
             // Narrow accesses are no business of the bridge: they go on to the bus as they are.
             if let Ok(address) = data.try_into() {
-                self.address = u32::from_le_bytes(address) & ADDRESS_WRITABLE;
+                self.state.address = u32::from_le_bytes(address) & ADDRESS_WRITABLE;
             }
         } else if let Some((slot, register)) = self.target(reg) {
             let len = in_doubleword(reg, data.len());
@@ -316,5 +289,7 @@ impl Mmio for PciBus {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod seated;
 #[cfg(test)]
 mod tests;

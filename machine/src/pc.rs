@@ -71,6 +71,8 @@ pub enum Chip {
     Keyboard,
     Pm,
     Pci,
+    HostBridge,
+    IsaBridge,
     Port92,
     ResetControl,
     PostCode,
@@ -82,7 +84,7 @@ pub enum Chip {
 
 impl Chip {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Pic,
         Self::Pit,
         Self::Rtc,
@@ -93,6 +95,8 @@ impl Chip {
         Self::Keyboard,
         Self::Pm,
         Self::Pci,
+        Self::HostBridge,
+        Self::IsaBridge,
         Self::Port92,
         Self::ResetControl,
         Self::PostCode,
@@ -400,10 +404,8 @@ impl Chips {
         routes[22] = Some(line(Wire::HpetPin22));
         routes[23] = Some(line(Wire::HpetPin23));
         let mut pci = PciBus::new();
-        if let (Some(host), Some(isa)) = (Slot::new(0, 0), Slot::new(ISA_BRIDGE.0, ISA_BRIDGE.1)) {
-            pci.add(host, Box::new(I440fx::new()));
-            pci.add(isa, Box::new(Piix3Isa::new()));
-        }
+        pci.add(HOST_BRIDGE, Box::new(I440fx::new()));
+        pci.add(ISA_BRIDGE, Box::new(Piix3Isa::new()));
         Self {
             pic: I8259::new(line(Wire::PicInt)),
             pit: I8254::new(line(Wire::PitOut0)),
@@ -443,6 +445,8 @@ impl Chips {
             Chip::Keyboard => &mut self.keyboard,
             Chip::Pm => &mut self.pm,
             Chip::Pci => &mut self.pci,
+            Chip::HostBridge => self.pci.function_mut(HOST_BRIDGE)?,
+            Chip::IsaBridge => self.pci.function_mut(ISA_BRIDGE)?,
             Chip::Port92 => &mut self.port92,
             Chip::ResetControl => &mut self.reset_control,
             Chip::PostCode => &mut self.post_code,
@@ -506,8 +510,10 @@ fn fw_cfg(memory: u64, cpus: u32) -> FwCfg {
     device
 }
 
-/// Where the PIIX3 sits: device and function.
-const ISA_BRIDGE: (u8, u8) = (1, 0);
+/// Where the 440FX sits.
+const HOST_BRIDGE: Slot = Slot::at(0, 0);
+/// Where the PIIX3 sits.
+const ISA_BRIDGE: Slot = Slot::at(1, 0);
 
 /// How much of `memory` bytes lies below and above 4 GiB.
 #[must_use]
@@ -637,7 +643,7 @@ fn pci_root() -> firmware::PciRoot {
         ],
         routes: firmware::PciRoute::swizzled([a, a, b, b], 3),
         ecam: None,
-        isa_bridge: Some(ISA_BRIDGE),
+        isa_bridge: Some((ISA_BRIDGE.device(), ISA_BRIDGE.function())),
     }
 }
 

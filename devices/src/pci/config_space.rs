@@ -1,6 +1,7 @@
 //! The 256 bytes of configuration space of a conventional PCI function.
 
 use super::Space;
+use crate::{LoadError, Saved};
 
 /// Bytes of configuration space.
 const SIZE: usize = 256;
@@ -20,6 +21,10 @@ const COMMAND_IO: u16 = 1 << 0;
 const COMMAND_MEMORY: u16 = 1 << 1;
 /// Command: I/O, memory, bus master, parity response, SERR#, interrupt disable.
 const COMMAND_WRITABLE: u16 = 0x0547;
+/// Command: the function may not assert INTx#.
+const COMMAND_INTX_DISABLE: u16 = 1 << 10;
+/// Status: the function has an interrupt to signal.
+const STATUS_INTERRUPT: u16 = 1 << 3;
 /// Status: there is a capabilities list.
 const STATUS_CAPABILITIES: u16 = 1 << 4;
 /// Status: the error bits, which a 1 clears.
@@ -223,9 +228,16 @@ impl ConfigSpace {
         u32::from(self.word(offset)) | u32::from(self.word(offset + 2)) << 16
     }
 
-    /// Sets bits of the status register that the device reports errors with, or its INTx# state.
-    pub fn set_status(&mut self, bits: u16, on: bool) {
-        let status = if on { self.word(STATUS) | bits } else { self.word(STATUS) & !bits };
+    /// Sets bits of the status register that the device reports errors with.
+    pub fn set_status(&mut self, bits: u16) {
+        let status = self.word(STATUS) | bits & STATUS_W1C;
+        self.registers[STATUS..STATUS + 2].copy_from_slice(&status.to_le_bytes());
+    }
+
+    /// Shows in the status register whether the function has an interrupt to signal.
+    pub(super) fn set_interrupt_status(&mut self, pending: bool) {
+        let others = self.word(STATUS) & !STATUS_INTERRUPT;
+        let status = others | if pending { STATUS_INTERRUPT } else { 0 };
         self.registers[STATUS..STATUS + 2].copy_from_slice(&status.to_le_bytes());
     }
 
@@ -238,16 +250,21 @@ impl ConfigSpace {
     /// Whether the guest keeps the function from asserting INTx#.
     #[must_use]
     pub fn is_interrupt_disabled(&self) -> bool {
-        self.word(COMMAND) & 1 << 10 != 0
+        self.word(COMMAND) & COMMAND_INTX_DISABLE != 0
+    }
+
+    /// What base address register `index` can map; `None` if there is no such register.
+    #[must_use]
+    pub fn bar(&self, index: usize) -> Option<Bar> {
+        *self.bars.get(index)?
     }
 
     /// What base address register `index` maps, and where; `None` while it maps nothing (it does
     /// not exist, its space is off in the command register, or it was never set).
     #[must_use]
     pub fn mapped(&self, index: usize) -> Option<(Space, u64, u64)> {
-        let bar = *self.bars.get(index)?;
         let low = u64::from(self.doubleword(BAR_0 + 4 * index));
-        let (space, base, size, enable) = match bar? {
+        let (space, base, size, enable) = match self.bar(index)? {
             Bar::Io { size } => (Space::Io, low & !3, u64::from(size), COMMAND_IO),
             Bar::Memory32 { size, .. } => {
                 (Space::Memory, low & !15, u64::from(size), COMMAND_MEMORY)
@@ -275,6 +292,23 @@ impl ConfigSpace {
         self.registers.clone_from(&self.initial);
     }
 
+    /// The state of the device called `name` that has no other than this.
+    #[must_use]
+    pub fn save(&self, name: &'static str) -> Saved {
+        Saved::pack(name, &self.registers)
+    }
+
+    /// Replaces it.
+    ///
+    /// # Errors
+    /// If it is another device's, or these cannot be its registers; nothing is changed then.
+    pub fn load(&mut self, name: &'static str, saved: &Saved) -> Result<(), LoadError> {
+        let registers: Vec<u8> = saved.unpack(name)?;
+        let reason = || "these are not the registers of its configuration space".to_owned();
+        let is_loaded = self.load_registers(&registers);
+        is_loaded.then_some(()).ok_or_else(|| LoadError::Damaged { device: name, reason: reason() })
+    }
+
     /// A copy of the registers, to be saved.
     #[must_use]
     pub fn registers(&self) -> Vec<u8> {
@@ -285,7 +319,7 @@ impl ConfigSpace {
     /// too many or few, or a difference in a bit that neither guest nor device can change.
     pub fn load_registers(&mut self, registers: &[u8]) -> bool {
         let may_differ = |at: usize| match at {
-            STATUS => self.writable[at] | self.clearable[at] | 1 << 3,
+            STATUS => self.writable[at] | self.clearable[at] | STATUS_INTERRUPT as u8,
             _ => self.writable[at] | self.clearable[at],
         };
         let fits = registers.len() == SIZE

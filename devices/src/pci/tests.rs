@@ -1,7 +1,7 @@
 //! The PCI bus against the specification and against how Linux finds it.
 
-use super::{Bar, ConfigSpace, Identity, PciBus, PciFunction, Slot, Space};
-use crate::{Bench, Device, I440fx, Piix3Isa, Ports};
+use super::{Bar, ConfigSpace, Identity, Intx, PciBus, PciFunction, Slot, Space, seated::Seated};
+use crate::{Bench, Cx, Device, I440fx, LoadError, Piix3Isa, Ports, Saved, Signal};
 
 /// A function with one BAR of each kind and two capabilities.
 struct Card {
@@ -27,11 +27,25 @@ impl Card {
     }
 }
 
-impl PciFunction for Card {
+impl Device for Card {
     fn name(&self) -> &'static str {
         "card"
     }
 
+    fn reset(&mut self, _cx: &mut Cx<'_>) {
+        self.config.reset();
+    }
+
+    fn save(&self) -> Saved {
+        self.config.save("card")
+    }
+
+    fn load(&mut self, saved: &Saved) -> Result<(), LoadError> {
+        self.config.load("card", saved)
+    }
+}
+
+impl PciFunction for Card {
     fn config(&self) -> &ConfigSpace {
         &self.config
     }
@@ -40,8 +54,12 @@ impl PciFunction for Card {
         &mut self.config
     }
 
-    fn config_written(&mut self, _cx: &mut crate::Cx<'_>, offset: u8, len: u8) {
+    fn config_written(&mut self, _cx: &mut Cx<'_>, offset: u8, len: u8) {
         self.written.push((offset, len));
+    }
+
+    fn bar_read(&mut self, _cx: &mut Cx<'_>, bar: u8, offset: u64, data: &mut [u8]) {
+        data.fill(bar << 4 | offset as u8);
     }
 }
 
@@ -151,7 +169,8 @@ fn the_isa_bridge_routes_interrupts() {
     let bridge = b.pci.function(slot(1, 0)).expect("the bridge").config();
     let routes = [0, 1, 2, 3].map(|pirq| Piix3Isa::pirq_route(bridge, pirq));
     assert_eq!(routes, [Some(10), Some(11), None, None]);
-    b.bench.with(|cx| b.pci.reset(cx));
+    let bridge = b.pci.function_mut(slot(1, 0)).expect("the bridge");
+    b.bench.with(|cx| bridge.reset(cx));
     assert_eq!(b.read32(1, 0x60), 0x8080_8080);
 }
 
@@ -176,25 +195,63 @@ fn a_second_function_marks_the_first() {
     assert_eq!(b.read::<1>(1, 0x0e), [0x00]);
     b.pci.add(slot(1, 3), Box::new(Card::new()));
     assert_eq!(b.read::<1>(1, 0x0e), [0x80]);
-    b.bench.with(|cx| b.pci.reset(cx));
+    let first = b.pci.function_mut(slot(1, 0)).expect("the bridge");
+    b.bench.with(|cx| first.reset(cx));
     assert_eq!(b.read::<1>(1, 0x0e), [0x80]);
 }
 
 #[test]
 fn a_load_is_all_or_nothing() {
-    let mut b = Bus::new();
-    b.write(1, 0x60, &[5]);
-    b.write(4, 0x3c, &[7]);
-    let saved = b.pci.save();
-    let mut other = Bus::new();
-    other.pci.load(&saved).expect("the same board");
-    assert_eq!(other.pci.save(), saved);
+    let mut b = Bench::new();
+    let bridges = || -> Vec<Box<dyn PciFunction>> {
+        vec![Box::new(I440fx::new()), Box::new(Piix3Isa::new()), Box::new(Card::new())]
+    };
+    let mut all = Seated::new(bridges());
+    b.with(|cx| all.bus().ecam_write(cx, 1 << 15 | 0x60, &[5]));
+    b.with(|cx| all.bus().ecam_write(cx, 2 << 15 | 0x3c, &[7]));
+    let saved = all.save();
+    let mut other = Seated::new(bridges());
+    other.load(&saved).expect("the same board");
+    assert_eq!(other.save(), saved);
     let mut damaged = saved.clone();
-    damaged.state["functions"][0][2]["state"][0x59] = 0x33.into();
-    damaged.state["functions"][2][2]["state"][0] = 0xff.into();
-    other.pci.load(&damaged).expect_err("the vendor cannot change");
-    assert_eq!(other.pci.save(), saved);
-    let mut smaller = Bus::new();
-    smaller.pci = PciBus::new();
-    smaller.pci.load(&saved).expect_err("another board");
+    damaged.state[1]["state"][0x59] = 0x33.into();
+    damaged.state[3]["state"][0] = 0xff.into();
+    other.load(&damaged).expect_err("the vendor cannot change");
+    assert_eq!(other.save(), saved);
+    other.bus().load(&Card::new().save()).expect_err("no bus");
+    let reserved = Saved::pack("pci", &serde_json::json!({ "address": 1 }));
+    other.bus().load(&reserved).expect_err("a bit that cannot be set");
+}
+
+#[test]
+fn a_seated_function_shows_its_regions() {
+    let mut b = Bench::new();
+    let mut all = Seated::new(vec![Box::new(I440fx::new()), Box::new(Card::new())]);
+    let mut read = |offset| {
+        let mut data = [0xff];
+        b.with(|cx| all.as_mmio().expect("a window").mmio_read(cx, offset, &mut data));
+        data[0]
+    };
+    assert_eq!(read(Seated::region(1, 1) + 5), 0x15);
+    assert_eq!(read(Seated::region(1, 5)), 0xff, "no such register");
+    assert_eq!(read(Seated::region(0, 0)), 0xff);
+}
+
+#[test]
+fn an_interrupt_pin_follows_the_command_register() {
+    let b = Bench::new();
+    let mut card = Card::new();
+    let mut intx = Intx::new(b.backplane.line(7));
+    let mut drive = |card: &mut Card, pending: bool| {
+        intx.drive(&mut card.config, pending);
+        let said = std::iter::from_fn(|| b.backplane.take()).collect::<Vec<_>>();
+        (card.config.byte(6) & 8 != 0, said)
+    };
+    let level = |level| vec![Signal::Level { wire: 7, level }];
+    assert_eq!(drive(&mut card, true), (true, level(true)));
+    card.config.write(5, &[0x04]);
+    assert_eq!(drive(&mut card, true), (true, level(false)), "disabled");
+    card.config.write(5, &[0x00]);
+    assert_eq!(drive(&mut card, true), (true, level(true)));
+    assert_eq!(drive(&mut card, false), (false, level(false)));
 }
