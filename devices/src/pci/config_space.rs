@@ -277,16 +277,6 @@ impl ConfigSpace {
         (self.word(COMMAND) & enable != 0 && base != 0).then_some((space, base, size))
     }
 
-    /// Which BAR claims `address`, and how far into its region that is.
-    #[must_use]
-    pub fn decode(&self, space: Space, address: u64) -> Option<(u8, u64)> {
-        (0..self.bars.len()).find_map(|index| {
-            let (of, base, size) = self.mapped(index)?;
-            let offset = address.checked_sub(base)?;
-            (of == space && offset < size).then_some((index as u8, offset))
-        })
-    }
-
     /// RST#: every register as at power-on.
     pub fn reset(&mut self) {
         self.registers.clone_from(&self.initial);
