@@ -58,7 +58,9 @@ pub use i8259::I8259;
 pub use ioapic::{IoApic, PINS as IOAPIC_PINS};
 pub use mc146818::Mc146818;
 pub use pc_testdev::{PcTestdev, WINDOW as TESTDEV_WINDOW};
-pub use pci::{Bar, ConfigSpace, Identity, Intx, PciBus, PciFunction, Slot, Space};
+pub use pci::{
+    Bar, ConfigSpace, Identity, Intx, Msi, MsiX, MsiXState, PciBus, PciFunction, Slot, Space,
+};
 pub use port92::Port92;
 pub use post_code::PostCode;
 pub use reset_control::ResetControl;
