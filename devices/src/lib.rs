@@ -35,6 +35,7 @@ mod serial_peer;
 #[cfg(test)]
 mod stress;
 mod uart16550;
+mod virtio;
 
 use trine_guest::{Ram, VmTime};
 
@@ -67,6 +68,10 @@ pub use reset_control::ResetControl;
 pub use saved::{LoadError, Saved};
 pub use serial_peer::SerialPeer;
 pub use uart16550::Uart16550;
+pub use virtio::{
+    Chain, DeviceType, Driver, QUEUES_MAX, Queue, QueueError, RingFeatures, Segment, VirtioBlk,
+    VirtioMmio, VirtioPci, VirtioRng,
+};
 
 /// What a device is lent while it is called.
 pub struct Cx<'a> {
