@@ -69,8 +69,8 @@ pub use saved::{LoadError, Saved};
 pub use serial_peer::SerialPeer;
 pub use uart16550::Uart16550;
 pub use virtio::{
-    Chain, DeviceType, Driver, QUEUES_MAX, Queue, QueueError, RingFeatures, Segment, VirtioBlk,
-    VirtioMmio, VirtioPci, VirtioRng,
+    Chain, ConsolePort, DeviceType, Driver, QUEUES_MAX, Queue, QueueError, Reclaim, RingFeatures,
+    Segment, VirtioBalloon, VirtioBlk, VirtioConsole, VirtioMmio, VirtioPci, VirtioRng,
 };
 
 /// What a device is lent while it is called.

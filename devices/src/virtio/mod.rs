@@ -26,7 +26,9 @@
 use serde::{Serialize, de::DeserializeOwned};
 use trine_guest::VmTime;
 
+mod balloon;
 mod blk;
+mod console;
 mod driver;
 mod facilities;
 mod mmio;
@@ -34,7 +36,9 @@ mod pci;
 mod queue;
 mod rng;
 
+pub use balloon::{Reclaim, VirtioBalloon};
 pub use blk::VirtioBlk;
+pub use console::{ConsolePort, VirtioConsole};
 pub use driver::Driver;
 pub use mmio::VirtioMmio;
 pub use pci::VirtioPci;
