@@ -34,6 +34,18 @@ impl SerialPeer for Nobody {
     fn transmit(&mut self, _byte: u8) {}
 }
 
+fn virtio_disk() -> VirtioBlk {
+    VirtioBlk::new(Box::new(RamDisk::new(vec![0; 1 << 16], 100)), 2)
+}
+
+fn virtio_functions(b: &Backplane) -> Seated {
+    let rng = VirtioRng::new(Box::new(|bytes| bytes.fill(0)));
+    Seated::new(vec![
+        Box::new(VirtioPci::new("virtio-blk", virtio_disk(), b.line(10), b.clone())),
+        Box::new(VirtioPci::new("virtio-rng", rng, b.line(11), b.clone())),
+    ])
+}
+
 /// Every chip of this crate's PC part, twice for saving into another.
 fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
     let pci = Seated::new(vec![Box::new(I440fx::new()), Box::new(Piix3Isa::new())]);
@@ -51,6 +63,8 @@ fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
         Box::new(ResetControl::new(b.clone())),
         Box::new(AcpiPm::new(b.line(8), b.clone(), false)),
         Box::new(pci),
+        Box::new(virtio_functions(b)),
+        Box::new(VirtioMmio::new("virtio-mmio", virtio_disk(), b.line(12))),
     ]
 }
 

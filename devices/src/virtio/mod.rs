@@ -99,6 +99,8 @@ pub trait DeviceType: Send + 'static {
 }
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod rig;
 #[cfg(test)]
 mod tests;
