@@ -34,6 +34,29 @@ impl SerialPeer for Nobody {
     fn transmit(&mut self, _byte: u8) {}
 }
 
+impl Reclaim for Nobody {
+    fn give_back(&mut self, _at: trine_guest::Gpa, _len: u64) {}
+}
+
+fn virtio_disk() -> VirtioBlk {
+    VirtioBlk::new(Box::new(RamDisk::new(vec![0; 1 << 16], 100)), 2)
+}
+
+fn virtio_functions(b: &Backplane) -> Seated {
+    let rng = VirtioRng::new(Box::new(|bytes| bytes.fill(0)));
+    let net = VirtioNet::new([2; 6], Box::new(Unplugged));
+    let ports = ["", "a"].map(|name| ConsolePort { name: name.into(), peer: Box::new(Nobody) });
+    let console = VirtioConsole::new(ports.into());
+    let balloon = VirtioBalloon::new(Box::new(Nobody));
+    Seated::new(vec![
+        Box::new(VirtioPci::new("virtio-blk", virtio_disk(), b.line(10), b.clone())),
+        Box::new(VirtioPci::new("virtio-rng", rng, b.line(11), b.clone())),
+        Box::new(VirtioPci::new("virtio-net", net, b.line(13), b.clone())),
+        Box::new(VirtioPci::new("virtio-console", console, b.line(14), b.clone())),
+        Box::new(VirtioPci::new("virtio-balloon", balloon, b.line(15), b.clone())),
+    ])
+}
+
 /// Every chip of this crate's PC part, twice for saving into another.
 fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
     let pci = Seated::new(vec![Box::new(I440fx::new()), Box::new(Piix3Isa::new())]);
@@ -51,6 +74,8 @@ fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
         Box::new(ResetControl::new(b.clone())),
         Box::new(AcpiPm::new(b.line(8), b.clone(), false)),
         Box::new(pci),
+        Box::new(virtio_functions(b)),
+        Box::new(VirtioMmio::new("virtio-mmio", virtio_disk(), b.line(12))),
     ]
 }
 

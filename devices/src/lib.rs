@@ -23,6 +23,7 @@ mod i8042;
 mod i8254;
 mod i8259;
 mod ioapic;
+mod link;
 mod mc146818;
 mod pc_testdev;
 mod pci;
@@ -35,6 +36,7 @@ mod serial_peer;
 #[cfg(test)]
 mod stress;
 mod uart16550;
+mod virtio;
 
 use trine_guest::{Ram, VmTime};
 
@@ -56,15 +58,25 @@ pub use i8042::I8042;
 pub use i8254::I8254;
 pub use i8259::I8259;
 pub use ioapic::{IoApic, PINS as IOAPIC_PINS};
+pub use link::{
+    Checksum, FRAME_MAX, Frame, Link, Offload, Offloads, Segmentation, Segments, Unplugged, plain,
+};
 pub use mc146818::Mc146818;
 pub use pc_testdev::{PcTestdev, WINDOW as TESTDEV_WINDOW};
-pub use pci::{Bar, ConfigSpace, Identity, Intx, PciBus, PciFunction, Slot, Space};
+pub use pci::{
+    Bar, ConfigSpace, Identity, Intx, Msi, MsiX, MsiXState, PciBus, PciFunction, Slot, Space,
+};
 pub use port92::Port92;
 pub use post_code::PostCode;
 pub use reset_control::ResetControl;
 pub use saved::{LoadError, Saved};
 pub use serial_peer::SerialPeer;
 pub use uart16550::Uart16550;
+pub use virtio::{
+    Chain, ConsolePort, DeviceType, Driver, MacAddress, QUEUES_MAX, Queue, QueueError, Reclaim,
+    RingFeatures, Segment, VirtioBalloon, VirtioBlk, VirtioConsole, VirtioMmio, VirtioNet,
+    VirtioPci, VirtioRng,
+};
 
 /// What a device is lent while it is called.
 pub struct Cx<'a> {

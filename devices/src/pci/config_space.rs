@@ -220,11 +220,29 @@ impl ConfigSpace {
         self.registers[usize::from(offset)]
     }
 
-    fn word(&self, offset: usize) -> u16 {
+    /// Sets registers from `offset` on to what the device has there now; beyond the end nothing is
+    /// set. Such registers are to be writable, or a saved state would be refused.
+    pub fn put(&mut self, offset: u8, bytes: &[u8]) {
+        for (register, byte) in self.registers[usize::from(offset)..].iter_mut().zip(bytes) {
+            *register = *byte;
+        }
+    }
+
+    /// A word, as the guest would read it.
+    ///
+    /// # Panics
+    /// If it leaves configuration space: the device is built wrongly.
+    #[must_use]
+    pub fn word(&self, offset: usize) -> u16 {
         u16::from_le_bytes([self.registers[offset], self.registers[offset + 1]])
     }
 
-    fn doubleword(&self, offset: usize) -> u32 {
+    /// A doubleword, as the guest would read it.
+    ///
+    /// # Panics
+    /// If it leaves configuration space: the device is built wrongly.
+    #[must_use]
+    pub fn doubleword(&self, offset: usize) -> u32 {
         u32::from(self.word(offset)) | u32::from(self.word(offset + 2)) << 16
     }
 
