@@ -122,9 +122,8 @@ mod tests {
             let file = options.expect("opens");
             lock(&file, access).map(|()| file)
         };
-        let busy = |result: io::Result<File>| {
-            result.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
-        };
+        let busy =
+            |result: io::Result<File>| result.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock);
         let (first, second) = (open(Access::Read), open(Access::Read));
         assert!(first.is_ok() && second.is_ok());
         assert!(busy(open(Access::Write)), "it is read");

@@ -242,8 +242,9 @@ mod tests {
 
     #[test]
     fn all_options_are_understood() {
-        let spec =
-            parse("/x/d,if=ahci,format=qcow2,snapshot,cache=none,serial=A 1,bootindex=3,readonly=off");
+        let spec = parse(
+            "/x/d,if=ahci,format=qcow2,snapshot,cache=none,serial=A 1,bootindex=3,readonly=off",
+        );
         let want = DiskSpec {
             interface: Some(Interface::Ahci),
             format: Some(Format::Qcow2),
