@@ -15,7 +15,11 @@ mod image_disk;
 mod lock;
 pub mod qcow2;
 mod spec;
+#[cfg(test)]
+mod tests;
+mod tool;
 
 pub use chain::{DiskOpenError, Unopened};
 pub use image_disk::{ImageDisk, Wake, open};
 pub use spec::{Cache, DiskSpec, Format, Interface};
+pub use tool::image;

@@ -35,7 +35,7 @@ use super::{
 pub(super) type Contents = FormatAccess<imago::file::File>;
 
 /// The longest chain of images.
-const CHAIN_MAX: usize = 64;
+pub(super) const CHAIN_MAX: usize = 64;
 /// What the host's page cache is bypassed with, where there is such a thing.
 #[cfg(target_os = "linux")]
 const DIRECT: Option<i32> = Some(libc::O_DIRECT);
@@ -134,8 +134,8 @@ pub(super) struct Layer {
     pub header: Option<Header>,
     /// The same file, for looking at it past the library; through the page cache in any case.
     pub file: File,
-    /// The files under it, from its own backing file down.
-    pub below: Vec<PathBuf>,
+    /// Bytes of the disk in the image under it, if there is one.
+    pub below_len: Option<u64>,
 }
 
 /// Opens the image `path` and all that it stands on, and locks them.
@@ -180,8 +180,8 @@ fn open_layer(
         let raw = Raw::builder(storage).write(writes);
         let raw = guarded(|| raw.open(DenyImplicitOpenGate::default()));
         let contents = FormatAccess::new(raw.map_err(|e| failed(e.into()))?);
-        let below = Vec::new();
-        return Ok(Layer { contents, format, was_probed, header: None, file: plain, below });
+        let header = None;
+        return Ok(Layer { contents, format, was_probed, header, file: plain, below_len: None });
     }
 
     let header = make_good(&plain, mode.access).map_err(failed)?;
@@ -191,12 +191,11 @@ fn open_layer(
     above.push(place);
     let backing = open_backing(path, &header, mode.is_direct, above).map_err(failed)?;
     above.pop();
-    let (backing, below) = backing.unzip();
+    let below_len = backing.as_ref().map(Contents::size);
     let qcow2 = Qcow2::builder(storage).write(writes).backing(backing).data_file(None);
     let qcow2 = guarded(|| qcow2.open(DenyImplicitOpenGate::default()));
     let contents = FormatAccess::new(qcow2.map_err(|e| failed(e.into()))?);
-    let below = below.unwrap_or_default();
-    Ok(Layer { contents, format, was_probed, header: Some(header), file: plain, below })
+    Ok(Layer { contents, format, was_probed, header: Some(header), file: plain, below_len })
 }
 
 /// Opens the image that `header` names, found from the folder of `path`.
@@ -205,7 +204,7 @@ fn open_backing(
     header: &Header,
     is_direct: bool,
     above: &mut Vec<(u64, u64)>,
-) -> Result<Option<(Contents, Vec<PathBuf>)>, Unopened> {
+) -> Result<Option<Contents>, Unopened> {
     let Some(name) = &header.backing else { return Ok(None) };
     let below = backing_path(path, name)?;
     let format = match header.backing_format.as_deref() {
@@ -215,11 +214,10 @@ fn open_backing(
         Some(other) => return Err(Unopened::BackingFormat(other.escape_default().to_string())),
     };
     let mode = Mode { access: Access::Read, is_direct };
-    let mut layer =
-        open_layer(&below, format, mode, above).map_err(|e| Unopened::Backing(Box::new(e)))?;
+    let layer = open_layer(&below, format, mode, above);
+    let layer = layer.map_err(|e| Unopened::Backing(Box::new(e)))?;
     log::debug!("{} stands on {}", path.display(), below.display());
-    layer.below.insert(0, below);
-    Ok(Some((layer.contents, layer.below)))
+    Ok(Some(layer.contents))
 }
 
 /// Where the image at `path` means to find its backing file `name`.
@@ -239,7 +237,7 @@ fn beside(path: &Path, name: &Path) -> PathBuf {
 }
 
 /// Opens a file as the image is to be used, locked, and for looking at it past the library.
-fn open_file(path: &Path, mode: Mode) -> Result<(File, File), Unopened> {
+pub(super) fn open_file(path: &Path, mode: Mode) -> Result<(File, File), Unopened> {
     let kind = std::fs::metadata(path)?.file_type();
     if !kind.is_file() && !kind.is_block_device() {
         return Err(Unopened::NotAFile);

@@ -60,7 +60,7 @@ impl Image {
         if len == 0 {
             return Err(failed(Unopened::Empty));
         }
-        let has_backing = spec.is_snapshot || !layer.below.is_empty();
+        let has_backing = spec.is_snapshot || layer.below_len.is_some();
         let can_mark = layer.header.is_some_and(|h| h.version > 2) && is_writable_file;
         let mark = Mark::new(can_mark.then_some(layer.file));
         let contents = if spec.is_snapshot {

@@ -196,7 +196,8 @@ impl Header {
     fn check_places(&self, file_len: u64) -> Result<(), HeaderError> {
         let damaged = |what| Err(HeaderError::Damaged(what));
         let lies_within = |at: u64, len: u64| {
-            at.is_multiple_of(self.cluster()) && at.checked_add(len).is_some_and(|end| end <= file_len)
+            at.is_multiple_of(self.cluster())
+                && at.checked_add(len).is_some_and(|end| end <= file_len)
         };
         if self.refcount_order > 6 {
             return damaged("refcounts have 1 to 64 bits");
