@@ -157,14 +157,16 @@ fn open_layer(
     above: &mut Vec<(u64, u64)>,
 ) -> Result<Layer, DiskOpenError> {
     let failed = |why| DiskOpenError { file: path.to_owned(), why };
-    let (file, plain) = open_file(path, mode).map_err(failed)?;
-    let place = plain.metadata().map(|m| (m.dev(), m.ino())).map_err(|e| failed(e.into()))?;
+    // Before it is locked: an image that is below itself would find itself in use.
+    let place = std::fs::metadata(path).map_err(|e| failed(e.into()))?;
+    let place = (place.dev(), place.ino());
     if above.contains(&place) {
         return Err(failed(Unopened::Loop));
     }
     if above.len() >= CHAIN_MAX {
         return Err(failed(Unopened::TooDeep));
     }
+    let (file, plain) = open_file(path, mode).map_err(failed)?;
     let probed = probe(&plain).map_err(|e| failed(e.into()))?;
     let was_probed = format.is_none();
     let is_below = !above.is_empty();

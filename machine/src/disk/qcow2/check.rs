@@ -126,10 +126,10 @@ impl<'a> Survey<'a> {
         self.walk_l1(header.l1_at, header.l1_entries, true)?;
         self.walk_snapshots()?;
         let blocks = self.walk_refcounts()?;
-        self.compare(&blocks, repairs)?;
-        self.check_copied(repairs)?;
         let used = self.counts.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1);
         self.report.image_end = used as u64 * header.cluster();
+        self.compare(&blocks, repairs)?;
+        self.check_copied(repairs)?;
         Ok(self.report)
     }
 
@@ -249,11 +249,11 @@ impl<'a> Survey<'a> {
         Ok(table.into_iter().map(|entry| usable(self, place(entry)?)).collect())
     }
 
-    /// Holds the image's counts against ours.
+    /// Holds the image's counts against ours, and goes on with those that the image has then.
     fn compare(&mut self, blocks: &[Option<u64>], repairs: bool) -> Result<(), CheckError> {
         let per_block = self.header.refcounts_per_block() as usize;
-        let counts = std::mem::take(&mut self.counts);
-        for (number, ours) in counts.chunks(per_block).enumerate() {
+        let mut counts = std::mem::take(&mut self.counts);
+        for (number, ours) in counts.chunks_mut(per_block).enumerate() {
             let block = blocks.get(number).copied().flatten();
             let whole = block.map(|at| self.read_block(at)).transpose()?.flatten();
             let Some(mut block) = whole else {
@@ -263,8 +263,8 @@ impl<'a> Survey<'a> {
                 continue;
             };
             let mut is_changed = false;
-            for (index, want) in ours.iter().map(|count| u64::from(*count)).enumerate() {
-                let have = block.get(index as u64);
+            for (index, ours) in ours.iter_mut().enumerate() {
+                let (want, have) = (u64::from(*ours), block.get(index as u64));
                 if have == want {
                     continue;
                 }
@@ -272,7 +272,10 @@ impl<'a> Survey<'a> {
                 if repairs && block.set(index as u64, want) {
                     is_changed = true;
                     self.report.repaired += 1;
-                } else if have < want {
+                    continue;
+                }
+                *ours = u32::try_from(have).unwrap_or(u32::MAX);
+                if have < want {
                     self.report.corrupt(|| {
                         format!("cluster {cluster} is counted {have} times and used {want} times")
                     });
@@ -296,7 +299,7 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// COPIED says of the active tables' clusters that they are used once.
+    /// COPIED says of the active tables' clusters that they are counted once.
     fn check_copied(&mut self, repairs: bool) -> Result<(), CheckError> {
         let header = self.header;
         let l1 = read_table(self.file, header.l1_at, header.l1_entries.into())?;
