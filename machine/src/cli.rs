@@ -1,12 +1,14 @@
 //! The command line of `trine`.
 
 mod guest;
+mod image;
 
 use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use guest::{GuestArgs, unix_seconds};
+pub use image::{FormatOption, ImageArgs, ImageCommand, ImageSize, Resize};
 
 use crate::{
     EngineKind, Switch, compare::CompareArgs, conform::ConformArgs, lockstep::LockstepArgs,
@@ -40,6 +42,8 @@ pub enum Command {
     Lockstep(Box<LockstepArgs>),
     /// Run a conformance suite: prove that the CPU is right.
     Conform(Box<ConformArgs>),
+    /// Make, describe, copy, check and resize disk images.
+    Image(ImageArgs),
 }
 
 /// How and what to run.

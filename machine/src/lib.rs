@@ -22,6 +22,7 @@ pub mod conform;
 pub mod console;
 mod control;
 mod cpu_wires;
+pub mod disk;
 mod engines;
 mod hop;
 pub mod lockstep;

@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use trine_x86::CpuModel;
 
 use super::{Board, Size, port};
-use crate::{ClockKind, Config, Guest};
+use crate::{ClockKind, Config, Guest, disk::DiskSpec};
 
 /// What the guest is, and the machine it runs on.
 #[derive(Args, Clone, Debug)]
@@ -59,8 +59,8 @@ pub struct GuestArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
     pub firmware: Option<PathBuf>,
     /// Not available yet.
-    #[arg(long, value_name = "FILE", hide = true)]
-    pub disk: Vec<String>,
+    #[arg(long, value_name = "FILE[,…]", hide = true)]
+    pub disk: Vec<DiskSpec>,
     /// Not available yet.
     #[arg(long, value_name = "NET", hide = true)]
     pub net: Vec<String>,
