@@ -156,6 +156,13 @@ impl PciBus {
         self.functions.get_mut(&slot).map(|f| &mut **f)
     }
 
+    /// All functions with their slots, to call them.
+    pub fn functions_mut(
+        &mut self,
+    ) -> impl Iterator<Item = (Slot, &mut (dyn PciFunction + 'static))> {
+        self.functions.iter_mut().map(|(slot, f)| (*slot, &mut **f))
+    }
+
     /// The regions that BARs map now: slot, BAR number, and address space, start and bytes.
     pub fn mapped(&self) -> impl Iterator<Item = (Slot, u8, (Space, u64, u64))> {
         self.functions.iter().flat_map(|(slot, f)| {

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod board;
+mod cards;
 pub mod cli;
 mod clock;
 pub mod compare;
@@ -28,6 +29,7 @@ mod hop;
 pub mod lockstep;
 mod machine;
 pub mod pc;
+mod pci_setup;
 mod probe;
 mod random;
 mod serial;

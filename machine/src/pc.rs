@@ -13,6 +13,8 @@ use trine_firmware as firmware;
 use trine_guest::{Gpa, Region, RegionKind};
 use trine_x86::CpuModel;
 
+use crate::pci_setup::{Window as Room, set_up};
+
 // Memory
 
 /// RAM below 4 GiB ends here at most: above it lie PCI, the APICs and the HPET.
@@ -390,6 +392,8 @@ pub const NETS: &[Net] = &[
 pub const LEVEL_IRQS: &[u8] = &[SCI_IRQ, PCI_IRQS[0], PCI_IRQS[1]];
 const SCI_IRQ: u8 = 9;
 const PCI_IRQS: [u8; 2] = [10, 11];
+/// Where firmware has the ISA bridge lead PCI's four lines.
+const PIRQ_IRQS: [u8; 4] = [PCI_IRQS[0], PCI_IRQS[0], PCI_IRQS[1], PCI_IRQS[1]];
 /// Device 0's INTA# is on this one of PCI's four lines.
 const PIRQ_TURN: u8 = 3;
 const COM1_IRQ: u8 = 4;
@@ -548,9 +552,15 @@ impl Chips {
             ports.port_out(cx, I8259::ELCR_SLAVE, &levels[1..]);
         }
         if let Some(bridge) = self.pci.function_mut(ISA_BRIDGE) {
-            let [a, b] = PCI_IRQS;
-            bridge.config_mut().write(Piix3Isa::PIRQ_ROUTE, &[a, a, b, b]);
+            bridge.config_mut().write(Piix3Isa::PIRQ_ROUTE, &PIRQ_IRQS);
         }
+        let irq = |slot: Slot, pin: u8| {
+            let pirq = Wire::pirq(usize::from(slot.device()) * 4 + usize::from(pin));
+            Some(PIRQ_IRQS[pirq])
+        };
+        let mut ports = Room { next: 0xc000, end: 0x1_0000 };
+        let mut window = Room { next: LOW_RAM_MAX, end: IOAPIC_AT.0 };
+        set_up(&mut self.pci, cx, &mut ports, &mut window, irq);
         if let Some(ports) = self.pit.as_ports() {
             // Counter 0, mode 3, 65536: 18.2 Hz.
             ports.port_out(cx, I8254::CONTROL, &[0x36]);
@@ -701,7 +711,6 @@ fn power_management() -> firmware::PowerManagement {
 }
 
 fn pci_root() -> firmware::PciRoot {
-    let [a, b] = PCI_IRQS.map(u32::from);
     firmware::PciRoot {
         last_bus: 0xff,
         io_windows: vec![
@@ -716,7 +725,7 @@ fn pci_root() -> firmware::PciRoot {
                 prefetchable: false,
             },
         ],
-        routes: firmware::PciRoute::swizzled([a, a, b, b], PIRQ_TURN),
+        routes: firmware::PciRoute::swizzled(PIRQ_IRQS.map(u32::from), PIRQ_TURN),
         ecam: None,
         isa_bridge: Some((ISA_BRIDGE.device(), ISA_BRIDGE.function())),
     }

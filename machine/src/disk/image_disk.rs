@@ -244,7 +244,9 @@ impl Drop for ImageDisk {
     fn drop(&mut self) {
         self.shared.state().is_closing = true;
         self.shared.given.notify_all();
-        for worker in self.workers.drain(..) {
+        let here = std::thread::current().id();
+        // A worker that wakes the board may be the last who has it: that one ends by itself.
+        for worker in self.workers.drain(..).filter(|worker| worker.thread().id() != here) {
             // A worker that panicked has said so on stderr.
             let _ = worker.join();
         }

@@ -128,6 +128,12 @@ impl DiskSpec {
         }
     }
 
+    /// The controller that the guest finds: virtio's, unless another is asked for.
+    #[must_use]
+    pub fn interface(&self) -> Interface {
+        self.interface.unwrap_or(Interface::Virtio)
+    }
+
     /// Takes one option behind the file name.
     fn set(&mut self, option: &str) -> Result<(), String> {
         let (key, value) = option.split_once('=').map_or((option, None), |(k, v)| (k, Some(v)));
