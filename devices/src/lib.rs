@@ -23,6 +23,7 @@ mod i8042;
 mod i8254;
 mod i8259;
 mod ioapic;
+mod link;
 mod mc146818;
 mod pc_testdev;
 mod pci;
@@ -57,6 +58,9 @@ pub use i8042::I8042;
 pub use i8254::I8254;
 pub use i8259::I8259;
 pub use ioapic::{IoApic, PINS as IOAPIC_PINS};
+pub use link::{
+    Checksum, FRAME_MAX, Frame, Link, Offload, Offloads, Segmentation, Segments, Unplugged, plain,
+};
 pub use mc146818::Mc146818;
 pub use pc_testdev::{PcTestdev, WINDOW as TESTDEV_WINDOW};
 pub use pci::{

@@ -252,3 +252,62 @@ fn a_buffer_is_read_and_written_across_its_parts() {
     r.ram.read(Gpa(0x9100), &mut data).unwrap();
     assert_eq!(data, *b"yz!\0");
 }
+
+/// A driver on another thread, that notifies only when it is asked to and waits for what it gets
+/// back: no buffer is forgotten, however the two meet.
+#[test]
+fn no_notification_is_lost_between_threads() {
+    use std::{
+        sync::atomic::{AtomicBool, AtomicU32, Ordering, fence},
+        thread,
+    };
+    const SIZE: u16 = 4;
+    const BUFFERS: u32 = 50_000;
+    let mut r = Rings::new(SIZE);
+    (0..SIZE).for_each(|n| r.descriptor(TABLE, n.into(), 0x8000, 1, 0, 0));
+    (0..SIZE).for_each(|n| r.write(DRIVER + 4 + 2 * u64::from(n), n));
+    let Rings { ram, queue } = &mut r;
+    let ram = &*ram;
+    let (kicks, heard, is_done) = (AtomicU32::new(0), AtomicU32::new(0), AtomicBool::new(false));
+    let avail_event = DEVICE + 4 + 8 * u64::from(SIZE);
+    let taken = thread::scope(|s| {
+        let device = s.spawn(|| {
+            let mut taken = 0;
+            loop {
+                let now = kicks.load(Ordering::SeqCst);
+                while heard.load(Ordering::SeqCst) != now {
+                    while let Some(chain) = queue.take(ram, ALL).unwrap() {
+                        queue.push(ram, chain.head, 0).unwrap();
+                        taken += 1;
+                    }
+                    heard.store(now, Ordering::SeqCst);
+                }
+                if is_done.load(Ordering::SeqCst) && kicks.load(Ordering::SeqCst) == now {
+                    return taken;
+                }
+                thread::yield_now();
+            }
+        });
+        let spot = |at: u64| ram.spot(Gpa(at)).unwrap().offset;
+        'all: for n in 0..BUFFERS {
+            let index = (n + 1) as u16;
+            ram.store(spot(DRIVER + 2), index);
+            fence(Ordering::SeqCst);
+            if ram.load::<u16>(spot(avail_event)) == n as u16 {
+                kicks.fetch_add(1, Ordering::SeqCst);
+            }
+            // There is room again when the oldest buffer is back.
+            let is_full = || index.wrapping_sub(ram.load::<u16>(spot(DEVICE + 2))) >= SIZE;
+            while is_full() {
+                let is_idle = heard.load(Ordering::SeqCst) == kicks.load(Ordering::SeqCst);
+                if is_idle && is_full() {
+                    break 'all;
+                }
+                thread::yield_now();
+            }
+        }
+        is_done.store(true, Ordering::SeqCst);
+        device.join().unwrap()
+    });
+    assert_eq!(taken, BUFFERS, "the device sleeps on a full queue");
+}
