@@ -73,8 +73,9 @@ pub use saved::{LoadError, Saved};
 pub use serial_peer::SerialPeer;
 pub use uart16550::Uart16550;
 pub use virtio::{
-    Chain, ConsolePort, DeviceType, Driver, QUEUES_MAX, Queue, QueueError, Reclaim, RingFeatures,
-    Segment, VirtioBalloon, VirtioBlk, VirtioConsole, VirtioMmio, VirtioPci, VirtioRng,
+    Chain, ConsolePort, DeviceType, Driver, MacAddress, QUEUES_MAX, Queue, QueueError, Reclaim,
+    RingFeatures, Segment, VirtioBalloon, VirtioBlk, VirtioConsole, VirtioMmio, VirtioNet,
+    VirtioPci, VirtioRng,
 };
 
 /// What a device is lent while it is called.

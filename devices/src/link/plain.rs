@@ -16,6 +16,9 @@ const IPV6: usize = 40;
 const IPV4_MIN: usize = 20;
 const TCP_MIN: usize = 20;
 const PROTOCOL_TCP: u8 = 6;
+/// The least payload that a segment can be asked to have: what fits into the smallest datagram that
+/// every network carries (RFC 791, section 3.2). Less is only asked to keep the host busy.
+const SEGMENT_MIN: u16 = 28;
 
 // TCP flags: those that only the first, and those that only the last segment keeps.
 const TCP_CWR: u8 = 1 << 7;
@@ -26,7 +29,9 @@ const TCP_FIN_PSH: u8 = 0b1001;
 pub fn plain(frame: &[u8], offload: Offload, mut send: impl FnMut(&[u8])) {
     match offload {
         Offload { segments: Some(segments), .. } => {
-            if let Some(headers) = Headers::parse(frame, segments.kind) {
+            if segments.size >= SEGMENT_MIN
+                && let Some(headers) = Headers::parse(frame, segments.kind)
+            {
                 headers.cut(frame, segments, &mut send);
             }
         }
@@ -106,7 +111,7 @@ impl Headers {
     /// Sends the segments of `frame`.
     fn cut(&self, frame: &[u8], segments: Segments, send: &mut impl FnMut(&[u8])) {
         let payload = &frame[self.payload..];
-        let size = usize::from(segments.size.max(1));
+        let size = usize::from(segments.size);
         // A frame without payload is one segment.
         let count = payload.len().div_ceil(size).max(1);
         let mut segment = Vec::with_capacity(self.payload + size.min(payload.len()));
@@ -239,7 +244,7 @@ mod tests {
     fn a_frame_of_one_segment_stays_one() {
         let kind = Segmentation::Tcp4;
         for (payload, size, count) in
-            [(0, 1448, 1), (1, 1448, 1), (1448, 1448, 1), (3, 1, 3), (3, 0, 3)]
+            [(0, 1448, 1), (1, 1448, 1), (1448, 1448, 1), (100, 28, 4), (100, 27, 0), (100, 0, 0)]
         {
             let all = cut(&tcp(kind, false, 0, payload), kind, size);
             assert_eq!(all.len(), count, "{payload} bytes by {size}");
@@ -249,14 +254,14 @@ mod tests {
     #[test]
     fn what_is_not_tcp_goes_nowhere() {
         let whole = tcp(Segmentation::Tcp4, false, 0, 100);
-        assert!(cut(&whole, Segmentation::Tcp6, 10).is_empty());
+        assert!(cut(&whole, Segmentation::Tcp6, 40).is_empty());
         for len in 0..54 {
-            assert!(cut(&whole[..len], Segmentation::Tcp4, 10).is_empty(), "{len} bytes");
+            assert!(cut(&whole[..len], Segmentation::Tcp4, 40).is_empty(), "{len} bytes");
         }
         for (at, value) in [(14, 0x44), (14, 0x4f), (23, 17), (46, 0x40), (46, 0xf0), (12, 0x86)] {
             let mut bad = whole[..60].to_vec();
             bad[at] = value;
-            assert!(cut(&bad, Segmentation::Tcp4, 10).is_empty(), "byte {at} is {value:x}");
+            assert!(cut(&bad, Segmentation::Tcp4, 40).is_empty(), "byte {at} is {value:x}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use trine_guest::{Ram, VmTime};
 
-use super::{Chain, QUEUES_MAX, facilities::Facilities};
+use super::{Chain, QUEUES_MAX, Queue, facilities::Facilities};
 
 /// What a device type is lent while it is served.
 ///
@@ -58,6 +58,19 @@ impl<'a> Driver<'a> {
             Err(e) => self.fail(format_args!("queue {queue}: {e}")),
         }
         None
+    }
+
+    /// The last `count` buffers of `queue` were not needed: they come again.
+    pub fn put_back(&mut self, queue: usize, count: u16) {
+        if let Some(ring) = self.facilities.queues.get_mut(queue) {
+            ring.put_back(count);
+        }
+    }
+
+    /// The size that the driver has given `queue`.
+    #[must_use]
+    pub fn size(&self, queue: usize) -> u16 {
+        self.facilities.queues.get(queue).map_or(0, Queue::size)
     }
 
     /// The buffer of `queue` with the first descriptor `head`, which was taken before the state was

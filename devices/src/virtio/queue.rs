@@ -190,6 +190,11 @@ impl Queue {
         Ok(self.waiting(ram)? != 0)
     }
 
+    /// The last `count` buffers that were taken were not needed: they come again.
+    pub fn put_back(&mut self, count: u16) {
+        self.next_available = self.next_available.wrapping_sub(count);
+    }
+
     /// Gives the buffer with the first descriptor `head` back; `written` bytes of it, from the
     /// start of its writable part, are new.
     ///

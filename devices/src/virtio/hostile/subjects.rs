@@ -1,7 +1,11 @@
 //! The devices that are tormented.
 
+use std::collections::VecDeque;
+
+use trine_guest::VmTime;
+
 use super::{super::*, MANY_STEPS, STEPS, Torment};
-use crate::{RamDisk, SerialPeer};
+use crate::{FRAME_MAX, Frame, Link, Offload, Offloads, RamDisk, SerialPeer};
 
 struct Nobody;
 
@@ -47,6 +51,44 @@ fn balloon(steps: u32) {
     });
 }
 
+/// A network that sends back what it gets, and something of its own now and then.
+#[derive(Default)]
+struct Echo(VecDeque<Frame>);
+
+impl Link for Echo {
+    fn takes(&self) -> Offloads {
+        Offloads { checksum: true, tcp4: true, tcp6: false }
+    }
+    fn send(&mut self, _now: VmTime, frame: &[u8], _offload: Offload) {
+        assert!(frame.len() <= FRAME_MAX);
+        if self.0.len() < 8 {
+            self.0.push_back(Frame { bytes: frame.to_vec(), offload: Offload::default() });
+        }
+    }
+    fn next_frame(&self) -> Option<VmTime> {
+        (!self.0.is_empty()).then_some(VmTime::ZERO)
+    }
+    fn receive(&mut self, _now: VmTime, _takes: Offloads) -> Option<Frame> {
+        self.0.pop_front()
+    }
+}
+
+fn net(steps: u32) {
+    let fresh = || VirtioNet::new([2; 6], Box::new(Echo::default()));
+    Torment::new(fresh, 0x4e7).run(steps, |net, random| {
+        let frame = vec![2; 14 + random.below(3000) as usize];
+        net.link_mut().send(VmTime::ZERO, &frame, Offload::default());
+        if random.below(10) == 0 {
+            net.announce();
+        }
+    });
+}
+
+#[test]
+fn a_hostile_driver_of_networks() {
+    net(STEPS);
+}
+
 #[test]
 fn a_hostile_driver_of_disks() {
     blk(STEPS);
@@ -74,4 +116,5 @@ fn very_hostile_drivers() {
     rng(MANY_STEPS);
     console(MANY_STEPS);
     balloon(MANY_STEPS);
+    net(MANY_STEPS);
 }
