@@ -73,8 +73,8 @@ pub use saved::{LoadError, Saved};
 pub use serial_peer::SerialPeer;
 pub use uart16550::Uart16550;
 pub use virtio::{
-    Chain, ConsolePort, DeviceType, Driver, MacAddress, QUEUES_MAX, Queue, QueueError, Reclaim,
-    RingFeatures, Segment, VirtioBalloon, VirtioBlk, VirtioConsole, VirtioMmio, VirtioNet,
+    Chain, ConsolePort, DeviceType, Driver, Entropy, MacAddress, QUEUES_MAX, Queue, QueueError,
+    Reclaim, RingFeatures, Segment, VirtioBalloon, VirtioBlk, VirtioConsole, VirtioMmio, VirtioNet,
     VirtioPci, VirtioRng,
 };
 

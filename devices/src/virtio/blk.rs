@@ -151,16 +151,13 @@ impl VirtioBlk {
 
     /// Gives the disk the next piece of a request, or the driver its request back.
     fn go_on(&mut self, driver: &mut Driver<'_>, key: (u16, u16), mut request: Request) {
-        let order = match request.is_flushing {
-            true => Some(Order::Flush),
-            false => request.work.order(driver.ram, request.done, PIECE),
-        };
-        let order = order.or_else(|| {
-            let is_flush_due = request.work.is_write() && self.writes_through(driver);
-            request.is_flushing = is_flush_due && !request.is_flushing;
-            request.is_flushing.then_some(Order::Flush)
-        });
-        let Some(order) = order else {
+        let mut order = None;
+        if !request.is_flushing {
+            order = request.work.order(driver.ram, request.done, PIECE);
+            request.is_flushing =
+                order.is_none() && request.work.is_write() && self.writes_through(driver);
+        }
+        let Some(order) = order.or_else(|| request.is_flushing.then_some(Order::Flush)) else {
             return self.end(driver, key, &request.work, Ok(()));
         };
         self.next_ticket += 1;

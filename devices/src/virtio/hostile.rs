@@ -91,10 +91,9 @@ impl<T: DeviceType, F: Fn() -> T> Torment<T, F> {
 
     /// What a request or a control message begins with.
     fn write_header(&mut self, at: u64) {
-        let of = [0, 1, 4, 8, 11, 13, 3, 1 << 32][self.random.below(8) as usize];
+        let of: u64 = [0, 1, 4, 8, 11, 13, 3, 1 << 32][self.random.below(8) as usize];
         let sector = self.random.below(70);
-        self.rig
-            .put(at, &(u128::from(of + (1_u64 << 48)) | u128::from(sector) << 64).to_le_bytes());
+        self.rig.put(at, &(u128::from(of + (1 << 48)) | u128::from(sector) << 64).to_le_bytes());
     }
 
     /// Makes a few buffers available and mostly says so.
@@ -126,12 +125,9 @@ impl<T: DeviceType, F: Fn() -> T> Torment<T, F> {
             2 => 0x2000 + self.random.below(0x40),
             _ => self.random.below(0x3fe0),
         };
-        self.rig.bar_write(
-            bar,
-            offset.min(if bar == 1 { 0xff0 } else { 0x3ff0 }),
-            &value.to_le_bytes()[..len],
-        );
-        self.rig.bar_read::<8>(bar, offset.min(if bar == 1 { 0xff0 } else { 0x3ff0 }));
+        let offset = offset.min([0x3ff0, 0xff0][usize::from(bar)]);
+        self.rig.bar_write(bar, offset, &value.to_le_bytes()[..len]);
+        self.rig.bar_read::<8>(bar, offset);
         let register = 0x40 + 4 * self.random.below(48) as u8;
         if self.random.below(4) == 0 {
             self.rig.config_write(register, &value.to_le_bytes()[..4]);

@@ -19,6 +19,9 @@
 //! out afterwards. Nothing is remembered of a buffer but its first descriptor, and its chain is
 //! walked again after a load.
 //!
+//! What is outside (a disk, a network, a console) never calls the chip: it has its answers ready and
+//! the board wakes the chip to take them ([`crate::Timed::advance`]).
+//!
 //! A driver that breaks a rule of queues or buffers gets a device that needs a reset (section
 //! 2.1.2), which does nothing more until then. While the PCI function is no bus master it touches
 //! no memory; what was notified or answered meanwhile waits.
@@ -45,7 +48,7 @@ pub use mmio::VirtioMmio;
 pub use net::{MacAddress, VirtioNet};
 pub use pci::VirtioPci;
 pub use queue::{Chain, Queue, QueueError, RingFeatures, Segment};
-pub use rng::VirtioRng;
+pub use rng::{Entropy, VirtioRng};
 
 use facilities::Virtio;
 
@@ -63,7 +66,7 @@ const OFFERED: u64 = INDIRECT_DESC | EVENT_IDX | VERSION_1;
 
 /// What is behind a transport (section 5).
 pub trait DeviceType: Send + 'static {
-    /// All of it that the guest can tell, apart from what [`Virtio`] has.
+    /// All of it that the guest can tell, apart from status, features and queues.
     type State: Clone + PartialEq + std::fmt::Debug + Serialize + DeserializeOwned;
     /// The device ID (section 5).
     const ID: u16;

@@ -120,10 +120,8 @@ impl<T: DeviceType> VirtioPci<T> {
         let notify_len = queues as u32 * NOTIFY_MULTIPLIER;
         point(COMMON_CFG, COMMON, COMMON_LEN as u32, &[], &[]);
         point(ISR_CFG, ISR, 1, &[], &[]);
-        let config_len = virtio.device.config().len() as u32;
-        if config_len > 0 {
-            point(DEVICE_CFG, CONFIG, config_len, &[], &[]);
-        }
+        // SeaBIOS asks for one even of devices that have nothing there.
+        point(DEVICE_CFG, CONFIG, (NOTIFY - CONFIG) as u32, &[], &[]);
         point(NOTIFY_CFG, NOTIFY, notify_len, &NOTIFY_MULTIPLIER.to_le_bytes(), &[]);
         // BAR, offset, length and data are the driver's.
         let mut writable = [0xff; 18];

@@ -17,7 +17,7 @@ mod chain;
 pub use chain::{Chain, Segment};
 
 /// The most entries of a queue (section 2.7).
-pub const QUEUE_SIZE_MAX: u16 = 1 << 15;
+const QUEUE_SIZE_MAX: u16 = 1 << 15;
 
 /// avail->flags: the driver polls.
 const NO_INTERRUPT: u16 = 1 << 0;
@@ -89,7 +89,7 @@ impl Queue {
     /// A queue of at most `size_max` entries, not set up.
     ///
     /// # Panics
-    /// If that is no power of two or more than [`QUEUE_SIZE_MAX`]: the device is built wrongly.
+    /// If that is no power of two or more than 32,768: the device is built wrongly.
     #[must_use]
     pub fn new(size_max: u16) -> Self {
         assert!(size_max.is_power_of_two() && size_max <= QUEUE_SIZE_MAX);

@@ -7,16 +7,19 @@ const QUEUE_SIZE: u16 = 64;
 /// The most bytes for one buffer: the device may use less of it than there is.
 const BYTES_MAX: u64 = 4096;
 
-/// A source of random bytes. Where they come from is the board's business, so that a run can be
-/// repeated.
+/// What fills a buffer with random bytes. Where they come from is the board's business, so that a
+/// run can be repeated.
+pub type Entropy = Box<dyn FnMut(&mut [u8]) + Send>;
+
+/// A source of random bytes.
 pub struct VirtioRng {
-    source: Box<dyn FnMut(&mut [u8]) + Send>,
+    source: Entropy,
 }
 
 impl VirtioRng {
     /// A device that fills buffers by `source`.
     #[must_use]
-    pub fn new(source: Box<dyn FnMut(&mut [u8]) + Send>) -> Self {
+    pub fn new(source: Entropy) -> Self {
         Self { source }
     }
 }

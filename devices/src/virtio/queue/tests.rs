@@ -11,6 +11,9 @@ const INDIRECT_TABLE: u64 = 0x4000;
 const PLAIN: RingFeatures = RingFeatures { indirect: false, event_index: false };
 const ALL: RingFeatures = RingFeatures { indirect: true, event_index: true };
 
+/// Address, length, flags and next of a descriptor.
+type Parts = (u64, u32, u16, u16);
+
 struct Rings {
     ram: Ram,
     queue: Queue,
@@ -167,7 +170,7 @@ fn an_indirect_table_follows_direct_descriptors() {
 #[test]
 fn a_broken_chain_is_refused() {
     use QueueError::*;
-    let cases: [(&[(u64, u32, u16, u16)], QueueError); 12] = [
+    let cases: [(&[Parts], QueueError); 12] = [
         (&[(0x8000, 1, 1, 0)], Endless),
         (&[(0x8000, 1, 1, 1), (0x8000, 1, 1, 0)], Endless),
         (&[(0x8000, 1, 1, 4)], NoDescriptor(4)),
