@@ -1,9 +1,9 @@
 //! A flush that was answered is on the disk, whatever happens to the process afterwards.
 //!
-//! A child process writes numbered records to an image, as a guest's controller does: several orders
-//! under way, some of them flushes. It says on its standard output up to which record everything has
-//! been flushed, and is killed at a random moment. Then each sector has to hold the last flushed
-//! record of its place, or a later one; and the image has to be in order.
+//! A child process writes numbered records to an image, as a guest's controller does: several
+//! orders under way, some of them flushes. It says on its standard output up to which record
+//! everything has been flushed, and is killed at a random moment. Then each sector has to hold the
+//! last flushed record of its place, or a later one; and the image has to be in order.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -22,8 +22,8 @@ use crate::ClockKind;
 /// dropping the disk: that one waits for the workers, of whom one may be waking.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
-/// Workers of a disk where guest time follows the host: one to go on while another one flushes. More
-/// only share the host's cores (`what_several_workers_are_worth` measures it).
+/// Workers of a disk where guest time follows the host: one to go on while another one flushes.
+/// More only share the host's cores (`what_several_workers_are_worth` measures it).
 const WORKERS: usize = 2;
 
 /// How long orders take where guest time follows instructions: as a SATA SSD of some years ago.

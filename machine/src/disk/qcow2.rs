@@ -1,8 +1,8 @@
 //! The header of a qcow2 image: what is believed of an image before anything else looks at it.
 //!
-//! Source: QEMU's `docs/interop/qcow2.rst`. The crate that reads and writes images (imago) gets only
-//! those whose header and tables have passed here, so that a hostile image fails when it is opened,
-//! with a line that says why, and cannot ask for more memory than its file is worth.
+//! Source: QEMU's `docs/interop/qcow2.rst`. The crate that reads and writes images (imago) gets
+//! only those whose header and tables have passed here, so that a hostile image fails when it is
+//! opened, with a line that says why, and cannot ask for more memory than its file is worth.
 
 pub mod check;
 mod tables;
