@@ -1,9 +1,9 @@
 //! A flush that was answered is on the disk, whatever happens to the process afterwards.
 //!
-//! A child process writes numbered records to an image, as a guest's controller does: several orders
-//! under way, some of them flushes. It says on its standard output up to which record everything has
-//! been flushed, and is killed at a random moment. Then each sector has to hold the last flushed
-//! record of its place, or a later one; and the image has to be in order.
+//! A child process writes numbered records to an image, as a guest's controller does: several
+//! orders under way, some of them flushes. It says on its standard output up to which record
+//! everything has been flushed, and is killed at a random moment. Then each sector has to hold the
+//! last flushed record of its place, or a later one; and the image has to be in order.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -28,6 +28,9 @@ const BLOCKS: u64 = 8192;
 const DEPTH: usize = 8;
 /// A flush comes after so many records at the latest.
 const FLUSH_EVERY: u64 = 64;
+/// So many records may be written that nobody knows to be flushed, so that it is known which they
+/// can be.
+const WINDOW: u64 = 4 * FLUSH_EVERY;
 /// Where the child finds its image, and its first record's number.
 const IMAGE: &str = "TRINE_CRASH_IMAGE";
 const FIRST: &str = "TRINE_CRASH_FIRST";
@@ -116,17 +119,20 @@ fn writes_until_it_is_killed() {
     let mut opened = Opened::new(Path::new(&image));
     // Orders under way: a record's place, or what a flush covers.
     let mut under_way: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut flushed = first;
     for n in first.. {
-        let is_busy = |under_way: &BTreeMap<u64, u64>| {
+        let is_busy = |under_way: &BTreeMap<u64, u64>, flushed: u64| {
             under_way.len() >= DEPTH
+                || n >= flushed + WINDOW
                 || under_way.iter().any(|(t, at)| t & FLUSH == 0 && *at == place(n))
         };
-        while is_busy(&under_way) {
+        while is_busy(&under_way, flushed) {
             let (ticket, _) = opened.answer();
             let covered = under_way.remove(&ticket).expect("it was asked for");
             if ticket & FLUSH != 0 {
                 println!("flushed {covered}");
                 std::io::stdout().flush().expect("the parent listens");
+                flushed = flushed.max(covered);
             }
         }
         under_way.insert(n, place(n));
@@ -172,12 +178,9 @@ fn kill_a_writer(image: &Path, first: u64, after: Duration) -> u64 {
 
 /// Holds what is on the disk against what was there before the round and what was flushed in it.
 fn verify(disk: &[u8], before: &[u8], first: u64, flushed: u64) {
-    let mut last: HashMap<u64, u64> = HashMap::new();
-    (first..flushed).for_each(|n| drop(last.insert(place(n), n)));
+    let last: HashMap<u64, u64> = (first..flushed).map(|n| (place(n), n)).collect();
     let mut later: HashMap<u64, Vec<u64>> = HashMap::new();
-    // How far it can have got after the last flush that it has told of.
-    let most = flushed + 4 * (FLUSH_EVERY + DEPTH as u64);
-    (flushed..most).for_each(|n| later.entry(place(n)).or_default().push(n));
+    (flushed..flushed + WINDOW).for_each(|n| later.entry(place(n)).or_default().push(n));
     for (index, now) in disk.chunks(SECTOR).enumerate() {
         let (block, sector) = ((index * SECTOR / BLOCK) as u64, index % (BLOCK / SECTOR));
         let kept = match last.get(&block) {

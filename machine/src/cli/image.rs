@@ -69,9 +69,10 @@ pub enum ImageCommand {
         /// The new image.
         to: PathBuf,
     },
-    /// Count the references to a qcow2 image's clusters. Exit status: 0 all is right, 1 it could not
-    /// be checked, 2 it is damaged, 3 clusters are lost but nothing else is wrong, 63 the format has
-    /// nothing to check.
+    /// Count the references to a qcow2 image's clusters.
+    ///
+    /// Exit status: 0 all is right, 1 it could not be checked, 2 it is damaged, 3 clusters are lost
+    /// but nothing else is wrong, 63 the format has nothing to check.
     Check {
         /// The format, instead of what the image begins with.
         #[arg(short, long, value_name = "FORMAT")]

@@ -186,7 +186,7 @@ fn open_layer(
         return Ok(Layer { contents, format, was_probed, header, file: plain, below_len: None });
     }
 
-    let header = make_good(&plain, mode.access).map_err(failed)?;
+    let header = make_good(path, &plain, mode.access).map_err(failed)?;
     if is_below && was_probed && header.backing.is_some() {
         return Err(failed(Unopened::UnstatedFormat));
     }
@@ -277,13 +277,16 @@ pub(super) fn probe(file: &File) -> io::Result<Format> {
 }
 
 /// The header of a qcow2 image that can be read, and whose counts are right if it is to be written.
-fn make_good(file: &File, access: Access) -> Result<Header, Unopened> {
+fn make_good(path: &Path, file: &File, access: Access) -> Result<Header, Unopened> {
     let header = Header::read(file)?;
     header.supported()?;
     if header.incompatible.contains(Incompatible::CORRUPT) {
         return Err(Unopened::Corrupt);
     }
     let is_dirty = header.incompatible.contains(Incompatible::DIRTY);
+    if access == Access::Write {
+        header.check_refcount_table(file)?;
+    }
     match access {
         Access::Read if is_dirty => return Err(Unopened::Dirty),
         Access::Read => return Ok(header),
@@ -296,7 +299,8 @@ fn make_good(file: &File, access: Access) -> Result<Header, Unopened> {
         return Err(Unopened::Corrupt);
     }
     if is_dirty {
-        log::warn!("the image was not closed; {} counts were put right", report.repaired);
+        let (path, repaired) = (path.display(), report.repaired);
+        log::warn!("{path}: it was not closed after writing; {repaired} counts were put right");
     }
     Ok(Header::read(file)?)
 }

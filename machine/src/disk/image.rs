@@ -31,6 +31,8 @@ pub(super) struct Image {
     /// Shared by all orders that keep to the mappings there are or add some; alone are those that
     /// take some away.
     contents: RwLock<Contents>,
+    /// The image's own file, past the library.
+    file: File,
     len: u64,
     is_read_only: bool,
     cache: Cache,
@@ -61,8 +63,7 @@ impl Image {
             return Err(failed(Unopened::Empty));
         }
         let has_backing = spec.is_snapshot || layer.below_len.is_some();
-        let can_mark = layer.header.is_some_and(|h| h.version > 2) && is_writable_file;
-        let mark = Mark::new(can_mark.then_some(layer.file));
+        let can_mark = layer.header.as_ref().is_some_and(|h| h.version > 2) && is_writable_file;
         let contents = if spec.is_snapshot {
             chain::overlay(layer.contents).map_err(|e| failed(e.into()))?
         } else {
@@ -72,12 +73,13 @@ impl Image {
         Ok(Self {
             path: spec.file.clone(),
             contents: RwLock::new(contents),
+            file: layer.file,
             len,
             is_read_only: spec.is_read_only,
             cache: if spec.is_snapshot { Cache::Unsafe } else { spec.cache },
             guards_magic: layer.was_probed && is_raw && is_writable_file,
             has_backing,
-            mark,
+            mark: Mark { is_possible: can_mark, is_set: Mutex::new(false) },
             is_broken: AtomicBool::new(false),
             complaints: Mutex::new(Vec::new()),
         })
@@ -123,7 +125,7 @@ impl Image {
     /// Marks the image before it is written, and flushes it after, if it has to be.
     fn carry_out_safely(&self, order: Order, writes: bool) -> io::Result<Vec<u8>> {
         if writes {
-            self.mark.set()?;
+            self.mark.set(&self.file, true)?;
         }
         let answer = self.carry_out(order)?;
         if writes && self.cache.flushes_writes() {
@@ -188,8 +190,8 @@ impl Image {
         if self.is_broken.load(Ordering::Acquire) {
             return Err(io::Error::other("an earlier flush has failed, and what it lost is lost"));
         }
-        let contents = self.shared();
-        let done = contents.flush().and_then(|()| contents.sync());
+        // The library's own sync keeps everybody else out of the file until the host is done.
+        let done = self.shared().flush().and_then(|()| self.file.sync_data());
         if done.is_err() {
             self.is_broken.store(true, Ordering::Release);
         }
@@ -282,7 +284,7 @@ impl Drop for Image {
             if self.cache != Cache::Unsafe && !self.is_read_only {
                 self.flush()?;
             }
-            self.mark.clear()
+            self.mark.set(&self.file, false)
         });
         if let Err(e) = closed {
             log::error!("{}: could not be closed: {e}", self.path.display());
@@ -303,33 +305,19 @@ fn write_zeros(contents: &Contents, mut at: u64, mut len: u64) -> io::Result<()>
 /// The mark in a qcow2 header that somebody writes to the image. The library writes L1 entries
 /// before the counts of the clusters that they lead to, so whoever comes after a kill has to count.
 struct Mark {
-    file: Option<File>,
+    /// Version 2 and raw images have no room for it, and a reader no reason.
+    is_possible: bool,
     is_set: Mutex<bool>,
 }
 
 impl Mark {
-    fn new(file: Option<File>) -> Self {
-        Self { file, is_set: Mutex::new(false) }
-    }
-
-    /// Before anything is written. Whoever comes meanwhile waits, so nobody else writes the header.
-    fn set(&self) -> io::Result<()> {
-        let Some(file) = &self.file else { return Ok(()) };
-        let mut is_set = self.is_set.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*is_set {
-            qcow2::mark_dirty(file, true)?;
-            *is_set = true;
-        }
-        Ok(())
-    }
-
-    /// After all is on the disk.
-    fn clear(&self) -> io::Result<()> {
-        let Some(file) = &self.file else { return Ok(()) };
-        let mut is_set = self.is_set.lock().unwrap_or_else(PoisonError::into_inner);
-        if *is_set {
-            qcow2::mark_dirty(file, false)?;
-            *is_set = false;
+    /// Sets it before anything is written, or takes it back when all is on the disk. Whoever comes
+    /// meanwhile waits, so nobody else writes the header.
+    fn set(&self, file: &File, is_set: bool) -> io::Result<()> {
+        let mut was_set = self.is_set.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_possible && *was_set != is_set {
+            qcow2::mark_dirty(file, is_set)?;
+            *was_set = is_set;
         }
         Ok(())
     }

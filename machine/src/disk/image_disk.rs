@@ -18,11 +18,13 @@ use trine_guest::VmTime;
 use super::{DiskOpenError, DiskSpec, Unopened, image::Image};
 use crate::ClockKind;
 
-/// What the board is woken with when an answer is there.
+/// What the board is woken with when an answer is there. It must not wait for anybody who may be
+/// dropping the disk: that one waits for the workers, of whom one may be waking.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
-/// Workers of a disk where guest time follows the host.
-const WORKERS: usize = 4;
+/// Workers of a disk where guest time follows the host: one to go on while another one flushes.
+/// More only share the host's cores (`what_several_workers_are_worth` measures it).
+const WORKERS: usize = 2;
 
 /// How long orders take where guest time follows instructions: as a SATA SSD of some years ago.
 const LATENCY_NS: u64 = 60_000;
@@ -151,9 +153,10 @@ impl Shared {
             if job.generation == state.generation {
                 let answer = Answer { ticket: job.ticket, result };
                 state.answers.insert(job.number, (job.now, answer));
+                let is_closing = state.is_closing;
                 drop(state);
                 self.done.notify_all();
-                self.wake.iter().for_each(|wake| wake());
+                self.wake.iter().filter(|_| !is_closing).for_each(|wake| wake());
                 state = self.state();
             } else {
                 state.cancelled = state.cancelled.saturating_sub(1);

@@ -1,13 +1,13 @@
 //! The header of a qcow2 image: what is believed of an image before anything else looks at it.
 //!
-//! Source: QEMU's `docs/interop/qcow2.rst`. The crate that reads and writes images (imago) gets only
-//! those whose header and tables have passed here, so that a hostile image fails when it is opened,
-//! with a line that says why, and cannot ask for more memory than its file is worth.
+//! Source: QEMU's `docs/interop/qcow2.rst`. The crate that reads and writes images (imago) gets
+//! only those whose header and tables have passed here, so that a hostile image fails when it is
+//! opened, with a line that says why, and cannot ask for more memory than its file is worth.
 
 pub mod check;
 mod tables;
 
-use std::{fs::File, io, os::unix::fs::FileExt};
+use std::{collections::HashSet, fs::File, io, os::unix::fs::FileExt};
 
 use thiserror::Error;
 
@@ -223,6 +223,26 @@ impl Header {
             return damaged("the snapshots are not in the file");
         }
         Ok(())
+    }
+
+    /// Whether the refcount table leads to as many blocks as there are, and to each once: whoever
+    /// looks for a free cluster looks through all of them, and a hostile table could have a million
+    /// that are the same.
+    ///
+    /// # Errors
+    /// [`HeaderError::Damaged`], [`HeaderError::Io`].
+    pub fn check_refcount_table(&self, file: &File) -> Result<(), HeaderError> {
+        let len = u64::from(self.refcount_table_clusters) << self.cluster_bits;
+        let entries = tables::read_table(file, self.refcount_table_at, len / 8)?;
+        let file_len = file.metadata()?.len();
+        let mut seen = HashSet::new();
+        let is_sound = entries
+            .into_iter()
+            .filter_map(tables::place)
+            .all(|at| at.is_multiple_of(self.cluster()) && at < file_len && seen.insert(at));
+        is_sound
+            .then_some(())
+            .ok_or(HeaderError::Damaged("the refcount table leads to what is no block of its own"))
     }
 
     /// Reads what lies between the header, `len` bytes long, and the end of its cluster.

@@ -1,11 +1,11 @@
 //! Whether a qcow2 image's reference counts are right, and putting them right.
 //!
-//! Everything that refers to a cluster of the file is counted: header, tables, snapshots, data. Then
-//! the counts are held against those that the image has (`qcow2.rst`, "Host cluster management"). A
-//! count that is too low is dangerous, because the cluster will be given away while it is in use; one
-//! that is too high only wastes a cluster. A process that is killed while it writes leaves both
-//! behind (`Incompatible::DIRTY`), but L1 and L2 tables are written in an order that keeps them true,
-//! so counting again is all that the image needs.
+//! Everything that refers to a cluster of the file is counted: header, tables, snapshots, data.
+//! Then the counts are held against those that the image has (`qcow2.rst`, "Host cluster
+//! management"). A count that is too low is dangerous, because the cluster will be given away while
+//! it is in use; one that is too high only wastes a cluster. A process that is killed while it
+//! writes leaves both behind (`Incompatible::DIRTY`), but L1 and L2 tables are written in an order
+//! that keeps them true, so counting again is all that the image needs.
 
 use std::{collections::HashSet, fs::File, io, os::unix::fs::FileExt};
 
@@ -79,8 +79,8 @@ pub fn check(file: &File, header: &Header) -> Result<Report, CheckError> {
     Survey::new(file, header)?.run(false)
 }
 
-/// Counts everything in `file`, and writes what is wrong about counts and COPIED flags. What is left
-/// in [`Report::corruptions`] cannot be repaired; if nothing is, the image is no longer dirty.
+/// Counts everything in `file`, and writes what is wrong about counts and COPIED flags. What is
+/// left in [`Report::corruptions`] cannot be repaired; if nothing is, the image is no longer dirty.
 ///
 /// # Errors
 /// [`CheckError`].

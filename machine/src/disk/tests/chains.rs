@@ -3,6 +3,7 @@
 use std::os::unix::fs::{FileExt, symlink};
 
 use super::*;
+use crate::disk::qcow2::{Incompatible, mark_dirty};
 
 /// An image over `below`, named relative to it.
 fn over(folder: &TempDir, name: &str, below: &str, format: &str) -> PathBuf {
@@ -119,7 +120,7 @@ fn an_image_that_was_not_closed_is_counted_again_when_it_is_written() {
     let path = create(&folder, "disk", "qcow2", 1 << 20);
     Awaited::of(&path).write(0, &[1; 200_000]);
     let file = std::fs::File::options().read(true).write(true).open(&path).expect("opens");
-    super::super::qcow2::mark_dirty(&file, true).expect("marked");
+    mark_dirty(&file, true).expect("marked");
     // The counts of all clusters but the first ones, as if they had never been written.
     file.write_all_at(&[0; 100], (2 << 16) + 8).expect("written");
     let (status, said) = image(&["check", text(&path)]).expect("checked");
@@ -132,6 +133,34 @@ fn an_image_that_was_not_closed_is_counted_again_when_it_is_written() {
     assert_eq!(disk.read(0, 200_000), vec![1; 200_000]);
     drop(disk);
     assert_clean(&path);
+}
+
+#[test]
+fn an_image_is_marked_while_it_is_written_and_only_then() {
+    let folder = folder();
+    let path = create(&folder, "disk", "qcow2", 64 << 20);
+    // What a kill would leave behind now.
+    let left = folder.path().join("left");
+    let copy = || {
+        std::fs::copy(&path, &left).expect("copied");
+        let file = std::fs::File::open(&left).expect("opens");
+        Header::read(&file).expect("a header").incompatible
+    };
+    let mut disk = Awaited::of(&path);
+    disk.read(0, 512);
+    assert!(copy().is_empty(), "nobody has written");
+    disk.write(0, &[1; 512]);
+    assert_eq!(disk.ask(Order::Flush), Ok(vec![]));
+    disk.write(0, &[2; 512]);
+    disk.write(40 << 20, &[3; 512]);
+    assert_eq!(copy(), Incompatible::DIRTY);
+    let mut survivor = Awaited::of(&left);
+    assert_eq!(survivor.read(0, 512), [2; 512], "it went where the flushed one was");
+    survivor.write(50 << 20, &[4; 200_000]);
+    drop(survivor);
+    assert_clean(&left);
+    drop(disk);
+    assert!(copy().is_empty(), "it was closed");
 }
 
 #[test]

@@ -104,3 +104,16 @@ fn impossible_tables_are_refused_before_anything_is_read_by_them() {
         assert!(line.contains(what) && !line.contains('\n'), "{field}: {line}");
     }
 }
+
+#[test]
+fn a_refcount_block_that_is_there_twice_is_refused() {
+    let folder = folder();
+    let path = create(&folder, "disk", "qcow2", 1 << 20);
+    let file = std::fs::File::options().read(true).write(true).open(&path).expect("opens");
+    // The first entry is of the block in cluster 2.
+    file.write_all_at(&(2_u64 << 16).to_be_bytes(), (1 << 16) + 8).expect("written");
+    let error = Awaited::open(&DiskSpec::new(&path)).err().expect("refused").to_string();
+    assert!(error.contains("no block of its own"), "{error}");
+    let spec = DiskSpec { is_read_only: true, ..DiskSpec::new(&path) };
+    assert_eq!(Awaited::open(&spec).expect("a reader counts nothing").read(0, 512), [0; 512]);
+}

@@ -134,3 +134,58 @@ fn random_orders_do_to_an_image_what_they_do_to_memory() {
 fn a_million_random_orders_do_to_an_image_what_they_do_to_memory() {
     compare(10, 12_000, 2);
 }
+
+/// Asks `workers` for `orders`, `DEPTH` at once, and says how long it took.
+fn time(path: &Path, workers: usize, orders: impl Iterator<Item = Order>) -> Duration {
+    const DEPTH: usize = 16;
+    let (sender, woken) = mpsc::sync_channel(1);
+    let wake: Wake = Arc::new(move || {
+        let _ = sender.try_send(());
+    });
+    let disk = ImageDisk::start(&DiskSpec::new(path), workers, Some(wake)).expect("opens");
+    let mut disk = Awaited { disk, woken };
+    let start = std::time::Instant::now();
+    let mut under_way = 0;
+    for order in orders {
+        disk.disk.submit(VmTime(0), 0, order);
+        under_way += 1;
+        if under_way == DEPTH {
+            assert!(disk.answer().result.is_ok());
+            under_way -= 1;
+        }
+    }
+    (0..under_way).for_each(|_| assert!(disk.answer().result.is_ok()));
+    start.elapsed()
+}
+
+#[test]
+#[ignore = "a measurement: run it alone, with --nocapture"]
+fn what_several_workers_are_worth() {
+    const SIZE: u64 = 256 << 20;
+    for format in ["raw", "qcow2"] {
+        let folder = folder();
+        let path = create(&folder, "disk", format, SIZE);
+        let orders = |what: &'static str| {
+            let mut dice = Dice(1);
+            (0..if what == "read 1M" { 1000 } else { 5000 }).map(move |n| {
+                let at = dice.below(SIZE / 4096) * 4096;
+                match what {
+                    "write 4K" => Order::Write { at, data: vec![n as u8; 4096] },
+                    "write 4K, flush" if n % 50 == 0 => Order::Flush,
+                    "write 4K, flush" => Order::Write { at, data: vec![n as u8; 4096] },
+                    "read 1M" => Order::Read { at: at.min(SIZE - (1 << 20)), len: 1 << 20 },
+                    _ => Order::Read { at, len: 4096 },
+                }
+            })
+        };
+        for what in ["write 4K", "write 4K, flush", "read 4K", "read 1M"] {
+            // The best of three each: the machine has others to serve.
+            let best = |workers| (0..3).map(|_| time(&path, workers, orders(what))).min();
+            let one = best(1).expect("three").as_secs_f64();
+            for workers in [2, 4, 8] {
+                let ratio = one / best(workers).expect("three").as_secs_f64();
+                println!("{format}, {what}: {workers} workers are {ratio:.2} times as fast as one");
+            }
+        }
+    }
+}
