@@ -51,6 +51,7 @@ fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
         Box::new(ResetControl::new(b.clone())),
         Box::new(AcpiPm::new(b.line(8), b.clone(), false)),
         Box::new(pci),
+        Box::new(Vga::new(Box::new(PlainMemory::new(256 << 10)), &[0x55, 0xaa], (1024, 768))),
     ]
 }
 

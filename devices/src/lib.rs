@@ -35,6 +35,7 @@ mod serial_peer;
 #[cfg(test)]
 mod stress;
 mod uart16550;
+mod vga;
 
 use trine_guest::{Ram, VmTime};
 
@@ -65,6 +66,7 @@ pub use reset_control::ResetControl;
 pub use saved::{LoadError, Saved};
 pub use serial_peer::SerialPeer;
 pub use uart16550::Uart16550;
+pub use vga::{Cell, Picture, PlainMemory, Rect, Text, VIDEO_PAGE, Vga, VideoMemory};
 
 /// What a device is lent while it is called.
 pub struct Cx<'a> {
