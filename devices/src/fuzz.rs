@@ -153,7 +153,11 @@ fn random_input_is_taken_or_refused() {
         assert_eq!(count, room.min(bytes.len()));
         taken += count;
         bench.with(|cx| uart.receive_break(cx));
-        bench.with(|cx| kbc.key(cx, bytes));
+        let key = Key::ALL[random.below(Key::ALL.len() as u64) as usize];
+        bench.with(|cx| kbc.key(cx, key, random.below(2) == 0));
+        let counts = [random.next() as i32, random.next() as i32, random.next() as i32];
+        let [right, down, wheel] = counts.map(|count| count >> (count as u32 & 31));
+        bench.with(|cx| kbc.point(cx, right, down, wheel, random.next() as u8));
         bench.with(|cx| access(&mut uart, cx, &mut random));
         bench.with(|cx| access(&mut kbc, cx, &mut random));
         bench.said();

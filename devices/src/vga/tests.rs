@@ -1,5 +1,6 @@
 //! The adapter as firmware, drivers and games program it, against the manual.
 
+mod hostile;
 mod linear;
 mod modes;
 mod pictures;
