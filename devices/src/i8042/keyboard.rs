@@ -126,7 +126,7 @@ impl Keyboard {
     }
 
     /// After a command that sets defaults; keys that are held down stay so.
-    fn to_defaults(&mut self) {
+    fn set_defaults(&mut self) {
         *self = Self { down: std::mem::take(&mut self.down), ..Self::new() };
     }
 
@@ -335,7 +335,7 @@ impl Keyboard {
             }
             0xf5 | 0xf6 => {
                 let leds = self.leds;
-                self.to_defaults();
+                self.set_defaults();
                 (self.leds, self.scanning) = (leds, command == 0xf6);
                 self.answer(&[ACK]);
             }
@@ -351,7 +351,7 @@ impl Keyboard {
             }
             0xfe => self.answer(&[self.last]),
             0xff => {
-                self.to_defaults();
+                self.set_defaults();
                 self.answer(&[ACK, PASSED]);
             }
             _ => self.answer(&[RESEND]),

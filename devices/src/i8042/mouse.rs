@@ -93,7 +93,7 @@ impl Mouse {
     }
 
     /// Everything but what the hand does is as after power-on.
-    fn to_defaults(&mut self, identity: u8) {
+    fn set_defaults(&mut self, identity: u8) {
         let (buttons, report_at) = (self.buttons, self.report_at);
         *self = Self { identity, buttons, report_at, ..Self::new() };
     }
@@ -243,10 +243,10 @@ impl Mouse {
             0xf3 => self.expects = Expects::SampleRate,
             0xf4 => self.reporting = true,
             0xf5 => self.reporting = false,
-            0xf6 => self.to_defaults(self.identity),
+            0xf6 => self.set_defaults(self.identity),
             0xfe => return self.answer(&[self.last]),
             0xff => {
-                self.to_defaults(PLAIN);
+                self.set_defaults(PLAIN);
                 return self.answer(&[ACK, PASSED, PLAIN]);
             }
             _ => return self.answer(&[RESEND]),

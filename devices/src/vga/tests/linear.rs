@@ -50,10 +50,11 @@ fn seabios_finds_the_interface_and_its_memory() {
 
 #[test]
 fn every_depth_has_its_colors() {
+    // Of 15 bits: 10000, 11010, 00001; of 16: 10000, 100001, 00001.
     for (bits, bytes, wanted) in [
         (8, vec![0xc3], color(0xc3)),
-        (15, vec![0b010_00001, 0b0_10000_11], 0x0084_d608),
-        (16, vec![0b001_00001, 0b10000_100], 0x0084_8608),
+        (15, vec![0x41, 0x43], 0x0084_d608),
+        (16, vec![0x21, 0x84], 0x0084_8608),
         (24, vec![0x11, 0x22, 0x33], 0x0033_2211),
         (32, vec![0x11, 0x22, 0x33, 0x44], 0x0033_2211),
     ] {

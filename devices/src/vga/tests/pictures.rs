@@ -52,9 +52,9 @@ fn sixteen_color_modes_show_a_bit_from_each_plane() {
             let byte = if plane == 3 { 0xff } else { byte };
             store_planes(&mut card, A + 5 * pitch + 4, 1 << plane, byte);
         }
-        for n in 0..16 {
+        for (n, index) in palette.into_iter().take(16).enumerate() {
             let (x, y) = ((24 + n) * scale.0, 5 * scale.1);
-            let wanted = color(palette[n]);
+            let wanted = color(index);
             assert_eq!(card.dot(x, y), wanted, "color {n} of {size:?}");
             assert_eq!(card.dot(x + scale.0 - 1, y + scale.1 - 1), wanted);
         }
