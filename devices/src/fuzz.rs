@@ -36,7 +36,9 @@ impl SerialPeer for Nobody {
 
 /// Every chip of this crate's PC part, twice for saving into another.
 fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
-    let pci = Seated::new(vec![Box::new(I440fx::new()), Box::new(Piix3Isa::new())]);
+    let vga = || Vga::new(Box::new(PlainMemory::new(256 << 10)), &[0x55, 0xaa], (1024, 768));
+    let pci =
+        Seated::new(vec![Box::new(I440fx::new()), Box::new(Piix3Isa::new()), Box::new(vga())]);
     vec![
         Box::new(I8259::new(b.line(0))),
         Box::new(I8254::new(b.line(1))),
@@ -51,7 +53,7 @@ fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
         Box::new(ResetControl::new(b.clone())),
         Box::new(AcpiPm::new(b.line(8), b.clone(), false)),
         Box::new(pci),
-        Box::new(Vga::new(Box::new(PlainMemory::new(256 << 10)), &[0x55, 0xaa], (1024, 768))),
+        Box::new(vga()),
     ]
 }
 

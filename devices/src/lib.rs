@@ -14,6 +14,7 @@ mod bench;
 mod debug_console;
 mod debug_exit;
 mod disk;
+mod display;
 #[cfg(test)]
 mod fuzz;
 mod fw_cfg;
@@ -51,6 +52,7 @@ pub use bench::Bench;
 pub use debug_console::DebugConsole;
 pub use debug_exit::DebugExit;
 pub use disk::{Answer, Disk, DiskError, Order, RamDisk};
+pub use display::{Display, Picture, Rect};
 pub use fw_cfg::FwCfg;
 pub use hpet::Hpet;
 pub use i440fx::{I440fx, Piix3Isa};
@@ -68,7 +70,7 @@ pub use reset_control::ResetControl;
 pub use saved::{LoadError, Saved};
 pub use serial_peer::SerialPeer;
 pub use uart16550::Uart16550;
-pub use vga::{Cell, Picture, PlainMemory, Rect, Text, VIDEO_PAGE, Vga, VideoMemory};
+pub use vga::{Cell, PlainMemory, Text, VIDEO_PAGE, Vga, VideoMemory};
 
 /// What a device is lent while it is called.
 pub struct Cx<'a> {
@@ -108,6 +110,10 @@ pub trait Device: Send {
     }
     /// The clockwork.
     fn as_timed(&mut self) -> Option<&mut dyn Timed> {
+        None
+    }
+    /// The monitor.
+    fn as_display(&mut self) -> Option<&mut dyn Display> {
         None
     }
 }

@@ -9,7 +9,7 @@
 //!
 //! Nothing here happens by itself. Where the beam is, and with it input status 1 and all blinking, is
 //! a pure function of time; the vertical interrupt is not connected, as on most adapters. Whoever
-//! wants to see the picture asks for it ([`Vga::draw`]).
+//! wants to see the picture asks for it ([`Display::draw`]).
 
 mod dac;
 mod edid;
@@ -24,14 +24,13 @@ use serde::{Deserialize, Serialize};
 use trine_guest::VmTime;
 
 use crate::{
-    Bar, ConfigSpace, Cx, Device, Identity, LoadError, Mmio, PciFunction, Ports, Saved,
-    remarks::Remarks,
+    Bar, ConfigSpace, Cx, Device, Display, Identity, LoadError, Mmio, PciFunction, Picture, Ports,
+    Rect, Saved, remarks::Remarks,
 };
 pub use memory::{PAGE as VIDEO_PAGE, PlainMemory, VideoMemory};
 use picture::Screen;
-pub use picture::{Cell, Picture, Rect, Text};
+pub use picture::{Cell, Text};
 use registers::Registers;
-use timing::Timing;
 use vbe::Dispi;
 
 /// The chip's name.
@@ -128,40 +127,10 @@ impl Vga {
         }
     }
 
-    /// Where the guest has the linear frame buffer, and its length; `None` while it has it nowhere.
-    #[must_use]
-    pub fn frame_buffer(&self) -> Option<(u64, u64)> {
-        self.config.mapped(usize::from(BAR_MEMORY)).map(|(_, base, len)| (base, len))
-    }
-
-    /// The video memory.
-    #[must_use]
-    pub fn memory(&self) -> &dyn VideoMemory {
-        &*self.memory
-    }
-
-    /// Draws what has changed since it was drawn last, and says where, from the top.
-    pub fn draw(&mut self, now: VmTime) -> Vec<Rect> {
-        self.screen.draw(&self.state, &mut *self.memory, now)
-    }
-
-    /// The picture as it was drawn last.
-    #[must_use]
-    pub fn picture(&self) -> &Picture {
-        self.screen.picture()
-    }
-
-    /// The text on the screen now, in a text mode.
-    #[must_use]
-    pub fn text(&self) -> Option<Text> {
-        Text::of(&self.state, &*self.memory)
-    }
-
     /// Reads the byte register at `port`; FFh where there is none.
     fn read_port(&mut self, now: VmTime, port: u16) -> u8 {
         let State { registers, dispi } = &mut self.state;
-        let status_1 = Timing::of(registers).status_1(now);
-        registers.read(port, status_1, dispi.dac_bits()).unwrap_or(0xff)
+        registers.read(port, now, dispi.dac_bits()).unwrap_or(0xff)
     }
 
     fn write_port(&mut self, port: u16, value: u8) {
@@ -270,6 +239,24 @@ impl Device for Vga {
 
     fn as_mmio(&mut self) -> Option<&mut dyn Mmio> {
         Some(self)
+    }
+
+    fn as_display(&mut self) -> Option<&mut dyn Display> {
+        Some(self)
+    }
+}
+
+impl Display for Vga {
+    fn draw(&mut self, now: VmTime) -> Vec<Rect> {
+        self.screen.draw(&self.state, &mut *self.memory, now)
+    }
+
+    fn picture(&self) -> &Picture {
+        self.screen.picture()
+    }
+
+    fn text(&self) -> Option<Text> {
+        Text::of(&self.state, &*self.memory)
     }
 }
 

@@ -17,57 +17,10 @@ use super::{
     State,
     memory::{PAGE, VideoMemory},
 };
+use crate::{Picture, Rect};
 use frame::{Content, Frame};
 use scan::PLANES;
 pub use text::{Cell, Text};
-
-/// What the monitor shows.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Picture {
-    width: usize,
-    height: usize,
-    pixels: Vec<u32>,
-}
-
-impl Picture {
-    /// Dots of a line.
-    #[must_use]
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// Lines.
-    #[must_use]
-    pub fn height(&self) -> usize {
-        self.height
-    }
-
-    /// All dots, line by line from the top: red in bits 23 to 16, green in 15 to 8, blue in 7 to 0.
-    #[must_use]
-    pub fn pixels(&self) -> &[u32] {
-        &self.pixels
-    }
-
-    /// The dots of line `y`; none if there is no such line.
-    #[must_use]
-    pub fn line(&self, y: usize) -> &[u32] {
-        let start = y.saturating_mul(self.width);
-        self.pixels.get(start..).and_then(|rest| rest.get(..self.width)).unwrap_or_default()
-    }
-}
-
-/// A part of a picture.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Rect {
-    /// The leftmost dot.
-    pub x: usize,
-    /// The uppermost line.
-    pub y: usize,
-    /// Dots.
-    pub width: usize,
-    /// Lines.
-    pub height: usize,
-}
 
 /// The picture, and what it was drawn from.
 #[derive(Default)]
@@ -107,9 +60,9 @@ impl Screen {
         self.copy_planes(&frame, memory, &dirty);
         let mut changed = Vec::new();
         let Frame { width, height, .. } = frame;
-        let is_resized = (self.picture.width, self.picture.height) != (width, height);
+        let is_resized = (self.picture.width(), self.picture.height()) != (width, height);
         if is_resized {
-            self.picture = Picture { width, height, pixels: vec![0; width * height] };
+            self.picture = Picture::new(width, height);
         }
         let mut last = None;
         for y in 0..height {
@@ -172,21 +125,15 @@ impl Screen {
 
     /// Puts `line` into the picture as line `y`, and adds what has changed to `changed`.
     fn place_line(&mut self, y: usize, changed: &mut Vec<Rect>) {
-        let width = self.picture.width;
-        let old = &mut self.picture.pixels[y * width..(y + 1) * width];
-        let differs = |(old, new): (&u32, &u32)| old != new;
-        let Some(first) = old.iter().zip(&self.line).position(differs) else { return };
-        let last = old.iter().zip(&self.line).rposition(differs).unwrap_or(first);
-        old[first..=last].copy_from_slice(&self.line[first..=last]);
-        let end = last + 1;
+        let Some(Range { start, end }) = self.picture.set_line(y, &self.line) else { return };
         match changed.last_mut() {
             Some(above) if above.y + above.height == y => {
                 let right = end.max(above.x + above.width);
-                above.x = above.x.min(first);
+                above.x = above.x.min(start);
                 above.width = right - above.x;
                 above.height += 1;
             }
-            _ => changed.push(Rect { x: first, y, width: end - first, height: 1 }),
+            _ => changed.push(Rect { x: start, y, width: end - start, height: 1 }),
         }
     }
 }

@@ -4,8 +4,9 @@
 //! (registers 22h to 26h of the CRT controller) from the FreeVGA project's documents.
 
 use serde::{Deserialize, Serialize};
+use trine_guest::VmTime;
 
-use super::dac::Dac;
+use super::{dac::Dac, timing::Timing};
 
 /// Registers of the sequencer.
 pub(super) mod seq {
@@ -233,13 +234,18 @@ impl Registers {
             && self.sequencer[seq::CLOCKING] & seq::SCREEN_OFF == 0
     }
 
+    /// Whether attribute bit 7 (in graphics modes: bit 3 of colors) blinks.
+    pub(super) fn blinks(&self) -> bool {
+        self.attribute[atc::MODE_CONTROL] & atc::BLINK != 0
+    }
+
     /// A 16-bit register of the CRT controller in two parts, the higher one first.
     pub(super) fn crtc_word(&self, index: usize) -> u16 {
         u16::from_be_bytes([self.crtc[index], self.crtc[index + 1]])
     }
 
-    /// Reads the register at `port`, if there is one. `status_1` is what the beam says.
-    pub(super) fn read(&mut self, port: u16, status_1: u8, dac_bits: u8) -> Option<u8> {
+    /// Reads the register at `port`, if there is one.
+    pub(super) fn read(&mut self, port: u16, now: VmTime, dac_bits: u8) -> Option<u8> {
         let at = |registers: &[u8], index: u8| registers.get(usize::from(index)).copied();
         if !self.is_enabled && port != Self::ENABLE {
             return None;
@@ -265,7 +271,7 @@ impl Registers {
             Self::CRTC_DATA => self.read_crtc(),
             Self::STATUS_1 => {
                 self.attribute_data = false;
-                status_1
+                Timing::of(self).status_1(now)
             }
             _ => return None,
         })

@@ -8,8 +8,8 @@ mod planes;
 mod registers;
 mod screens;
 
-use super::{PlainMemory, Rect, Vga};
-use crate::{Bench, Cx, Mmio, PciFunction, Ports};
+use super::{PlainMemory, Vga};
+use crate::{Bench, Cx, Display, Mmio, PciFunction, Ports, Rect};
 use modes::Standard;
 
 /// Bytes of video memory.

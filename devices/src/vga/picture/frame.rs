@@ -45,7 +45,10 @@ impl Frame {
         let dac_bits = dispi.dac_bits();
         if let Some(mode) = dispi.mode() {
             let (width, height) = (usize::from(mode.width), usize::from(mode.height));
-            let colors = colors(registers, dac_bits, mode.bits == 8);
+            let colors = match mode.bits {
+                8 => all_colors(registers, dac_bits),
+                _ => sixteen_colors(registers, dac_bits, false),
+            };
             let content = if is_on { Content::Linear(mode) } else { Content::Off };
             return Self { width, height, content, colors };
         }
@@ -56,7 +59,12 @@ impl Frame {
         let beam = Timing::of(registers).beam(now);
         let scan = Scan::of(registers, beam.frame);
         let (width, height) = scan.size();
-        let colors = colors(registers, dac_bits, scan.has_256_colors());
+        // Attributes blink every 32 frames; in graphics modes, bit 3 of all colors does.
+        let blinks = !scan.is_text() && registers.blinks() && beam.frame & 16 != 0;
+        let colors = match scan.has_256_colors() {
+            true => all_colors(registers, dac_bits),
+            false => sixteen_colors(registers, dac_bits, blinks),
+        };
         let content = if is_on { Content::Scanned(scan) } else { Content::Off };
         Self { width, height, content, colors }
     }
@@ -81,20 +89,21 @@ impl Content {
     }
 }
 
-/// What each color looks like: 256 of the DAC's, or 16 that go through the attribute controller.
-pub(super) fn colors(registers: &Registers, dac_bits: u8, are_256: bool) -> Vec<u32> {
-    let all = 0..=255_u8;
-    if are_256 {
-        return all.map(|color| registers.dac.color(color, dac_bits)).collect();
-    }
+/// What the DAC's colors look like.
+fn all_colors(registers: &Registers, dac_bits: u8) -> Vec<u32> {
+    (0..=255).map(|color| registers.dac.color(color, dac_bits)).collect()
+}
+
+/// What 16 colors look like that go through the attribute controller, with bit 3 turned round or not.
+pub(super) fn sixteen_colors(registers: &Registers, dac_bits: u8, blinks: bool) -> Vec<u32> {
     let attribute = &registers.attribute;
     let select = attribute[atc::COLOR_SELECT];
     let selects_54 = attribute[atc::MODE_CONTROL] & atc::P54_SELECT != 0;
-    all.map(|color| {
-        let color = color & attribute[atc::PLANE_ENABLE] & 0x0f;
+    let look = |color: u8| {
+        let color = color & attribute[atc::PLANE_ENABLE] ^ u8::from(blinks) << 3;
         let palette = attribute[usize::from(color)];
         let low = if selects_54 { palette & 0x0f | (select & 3) << 4 } else { palette };
         registers.dac.color(low | (select & 0x0c) << 4, dac_bits)
-    })
-    .collect()
+    };
+    (0..16).map(look).collect()
 }

@@ -280,7 +280,7 @@ impl Text {
         Self {
             dots: character_dots(registers) as usize,
             fonts: [font(0, 4), font(2, 5)],
-            blink: (mode_control & atc::BLINK != 0).then_some(frame & 16 != 0),
+            blink: registers.blinks().then_some(frame & 16 != 0),
             cursor: is_shown.then_some((location, first & 0x1f..(last & 0x1f) + 1)),
             underline: crtc[crtc::UNDERLINE] & 0x1f,
             has_line_graphics: mode_control & atc::LINE_GRAPHICS != 0,

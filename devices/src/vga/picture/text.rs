@@ -3,8 +3,9 @@
 //! Source of the characters: code page 437 as IBM's character data architecture registers it, with
 //! the pictures that a PC shows for the control codes.
 
+use super::frame::sixteen_colors;
 use super::scan::{PLANES, Scan};
-use crate::vga::{State, VideoMemory, picture::frame::colors, registers::atc};
+use crate::vga::{State, VideoMemory};
 
 /// The characters of code page 437, in rows of 32; what shows nothing is a space.
 const CODE_PAGE_437: [&str; 8] = [
@@ -51,8 +52,8 @@ impl Text {
         let scan = is_text.then(|| Scan::of(registers, 0)).filter(Scan::is_text)?;
         let mut planes = vec![0; PLANES];
         memory.load(0, &mut planes);
-        let colors = colors(registers, state.dispi.dac_bits(), false);
-        let has_blinking = registers.attribute[atc::MODE_CONTROL] & atc::BLINK != 0;
+        let colors = sixteen_colors(registers, state.dispi.dac_bits(), false);
+        let has_blinking = registers.blinks();
         let cell = |[code, attribute]: [u8; 2]| Cell {
             character: characters().nth(usize::from(code)).unwrap_or(' '),
             code,

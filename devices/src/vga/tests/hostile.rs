@@ -6,7 +6,7 @@ use super::{
     modes::{MODE_1, MODE_3, MODE_4, MODE_6, MODE_7, MODE_12, MODE_13, MODE_D, MODE_F},
 };
 use crate::{
-    Bench, ConfigSpace, Device, Mmio, PciFunction, PlainMemory, Ports, Vga, VideoMemory,
+    Bench, ConfigSpace, Device, Display, Mmio, PciFunction, PlainMemory, Ports, Vga, VideoMemory,
     stress::Random,
 };
 
@@ -63,7 +63,7 @@ impl Card {
     fn twin(&self) -> Self {
         let mut memory = PlainMemory::new(MEMORY);
         let mut bytes = vec![0; MEMORY];
-        self.vga.memory().load(0, &mut bytes);
+        self.vga.memory.load(0, &mut bytes);
         memory.store(0, &bytes);
         let mut bench = Bench::new();
         bench.now = self.bench.now;

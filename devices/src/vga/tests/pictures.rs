@@ -76,6 +76,10 @@ fn monochrome_modes_use_a_plane_or_two() {
     // Colors 5, 1, 4 and 0 of its palette.
     let dots = [0, 1, 2, 3].map(|x| card.dot(x, 0));
     assert_eq!(dots, [color(0x18), color(8), color(0x18), color(0)]);
+    // Half a second later, color 4 is color 12: what has plane 2 only, blinks.
+    card.bench.now = card.bench.now.after_ns(16 * 1_000_000_000 / 70);
+    let dots = [0, 1, 2, 3].map(|x| card.dot(x, 0));
+    assert_eq!(dots, [color(0x18), color(8), color(0), color(0)]);
 }
 
 #[test]

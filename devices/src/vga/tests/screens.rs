@@ -4,7 +4,7 @@ use super::{
     Card, color,
     modes::{MODE_1, MODE_3, MODE_7, MODE_13, Standard},
 };
-use crate::Rect;
+use crate::{Display, Rect};
 
 const B8: u64 = 0xb_8000;
 /// Frames of 70 Hz, in nanoseconds.
