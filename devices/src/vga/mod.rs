@@ -46,12 +46,15 @@ const REGISTERS_SIZE: u32 = 4096;
 /// interface, and QEMU's own (their size and the byte order of pixels).
 mod window {
     pub const PORTS: u64 = 0x400;
+    /// 3C0h, counted from 3B0h.
+    pub const FIRST_PORT: u16 = 0x10;
     pub const PORTS_END: u64 = 0x420;
     pub const DISPI: u64 = 0x500;
     pub const DISPI_END: u64 = 0x516;
     pub const EXTENDED: u64 = 0x600;
     pub const EXTENDED_LEN: u32 = 8;
     pub const BYTE_ORDER: u64 = 0x604;
+    pub const EXTENDED_END: u64 = 0x608;
     pub const LITTLE_ENDIAN: u32 = 0x1e1e_1e1e;
     pub const BIG_ENDIAN: u32 = 0xbebe_bebe;
 }
@@ -65,9 +68,9 @@ struct State {
 /// The adapter.
 ///
 /// Its ports are 3B0h to 3DFh, counted from 3B0h, and those of the Bochs interface
-/// ([`Vga::DISPI_INDEX`]). Its window is the 128 KiB at A0000h. BAR 0 is the video memory, BAR 2 the
-/// registers in memory, and there is an expansion ROM if the board has one for it. All of them
-/// answer whatever the command register says of the other spaces.
+/// ([`Vga::DISPI_INDEX`]). Its window is the 128 KiB at A0000h. Both answer whatever the command
+/// register says: whether it counts for what is no BAR's is up to the board. BAR 0 is the video
+/// memory, BAR 2 the registers in memory, and there is an expansion ROM if the board has one for it.
 pub struct Vga {
     memory: Box<dyn VideoMemory>,
     rom: Vec<u8>,
@@ -158,11 +161,11 @@ impl Vga {
         (offset < 0x1_0000).then_some((bank as usize) << 16 | offset as usize)
     }
 
-    /// A byte of the registers in memory that are bytes or may be read as such.
+    /// A byte of the registers in memory.
     fn read_register(&mut self, now: VmTime, offset: u64) -> u8 {
         match offset {
             window::PORTS..window::PORTS_END => {
-                self.read_port(now, 0x10 + (offset - window::PORTS) as u16)
+                self.read_port(now, window::FIRST_PORT + (offset - window::PORTS) as u16)
             }
             window::DISPI..window::DISPI_END => {
                 let value = self.read_dispi((offset - window::DISPI) as u16 / 2);
@@ -171,7 +174,7 @@ impl Vga {
             window::EXTENDED..window::BYTE_ORDER => {
                 window::EXTENDED_LEN.to_le_bytes()[(offset & 3) as usize]
             }
-            window::BYTE_ORDER..0x608 => {
+            window::BYTE_ORDER..window::EXTENDED_END => {
                 let is_big = self.state.dispi.is_big_endian;
                 let order = if is_big { window::BIG_ENDIAN } else { window::LITTLE_ENDIAN };
                 order.to_le_bytes()[(offset & 3) as usize]
@@ -184,7 +187,8 @@ impl Vga {
     fn write_register(&mut self, offset: u64, data: &[u8]) {
         match (offset, data) {
             (window::PORTS..window::PORTS_END, _) => {
-                for (port, value) in (0x10 + (offset - window::PORTS) as u16..0x30).zip(data) {
+                let port = window::FIRST_PORT + (offset - window::PORTS) as u16;
+                for (port, value) in (port..Self::PORTS).zip(data) {
                     self.write_port(port, *value);
                 }
             }

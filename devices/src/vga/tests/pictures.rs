@@ -187,6 +187,16 @@ fn a_virtual_screen_has_its_own_pitch() {
 }
 
 #[test]
+fn the_vertical_counter_can_count_every_other_line() {
+    let mut card = Card::in_mode(&MODE_12);
+    store_planes(&mut card, A + 80 * 3, 0x01, 0x80);
+    card.set(0x3d4, 0x17, 0xe7);
+    assert_eq!(card.size(), (640, 960));
+    let lit = color(MODE_12.attribute[1]);
+    assert_eq!([5, 6, 7, 8].map(|y| card.dot(0, y)), [color(0), lit, lit, color(0)]);
+}
+
+#[test]
 fn the_attribute_controller_masks_and_selects() {
     let mut card = Card::in_mode(&MODE_12);
     store_planes(&mut card, A, 0x0f, 0x80);
