@@ -147,12 +147,11 @@ impl PciBus {
         self.functions.get_mut(&slot).map(|f| &mut **f)
     }
 
-    /// Which function's BAR claims `address`: slot, BAR number and offset into its region.
-    #[must_use]
-    pub fn decode(&self, space: Space, address: u64) -> Option<(Slot, u8, u64)> {
-        self.functions.iter().find_map(|(slot, f)| {
-            let (bar, offset) = f.config().decode(space, address)?;
-            Some((*slot, bar, offset))
+    /// The regions that BARs (and expansion ROMs) map now: slot, BAR number, and address space, start and bytes.
+    pub fn mapped(&self) -> impl Iterator<Item = (Slot, u8, (Space, u64, u64))> {
+        self.functions.iter().flat_map(|(slot, f)| {
+            let bars = 0..=ConfigSpace::ROM;
+            bars.filter_map(move |bar| Some((*slot, bar, f.config().mapped(bar.into())?)))
         })
     }
 

@@ -7,6 +7,7 @@
 
 mod apics;
 mod decode;
+mod pci;
 mod saved;
 
 use std::{
@@ -20,13 +21,16 @@ use std::{
 };
 
 use trine_devices::{
-    Ack, Backplane, Cx, DeliveryMode, Destination, Message, Ports, Power, Signal, TriggerMode,
-    message_msi,
+    Ack, Backplane, Cx, DeliveryMode, Destination, Message, Power, Signal, TriggerMode, message_msi,
 };
 use trine_engine::{Access, Bus, HostApics, MsrFault, Pins};
 use trine_guest::{Gpa, Ram, VmTime};
 use trine_x86::msr;
 
+use self::{
+    decode::Place,
+    pci::{CONFIG as PCI_CONFIG, PciRegion},
+};
 use crate::{
     Clock, ClockKind,
     control::{Cause, Control},
@@ -52,15 +56,19 @@ struct State {
     chips: Chips,
     backplane: Backplane,
     /// The level of each wire.
-    wires: [bool; Wire::COUNT],
+    wires: [bool; Wire::ALL],
+    /// To which IRQ each of PCI's lines leads.
+    pirq_routes: [Option<u8>; 4],
+    /// What the BARs map.
+    regions: Vec<PciRegion>,
     /// The level of each net.
     nets: [bool; NETS.len()],
     /// When each chip wants to be woken.
-    due: [Option<VmTime>; Chip::ALL.len()],
+    due: [Option<VmTime>; Chip::COUNT],
     /// Chips (by bit) whose `due` may have changed.
-    touched: u32,
+    touched: u64,
     /// Accesses by vCPUs, by chip.
-    accesses: [u64; Chip::ALL.len()],
+    accesses: [u64; Chip::COUNT],
     /// Accesses that no chip answered.
     unclaimed: u64,
     /// The time of the last call into a chip.
@@ -106,11 +114,13 @@ impl Board {
         let state = State {
             chips: Chips::new(parts, &backplane),
             backplane,
-            wires: [false; Wire::COUNT],
+            wires: [false; Wire::ALL],
+            pirq_routes: [None; 4],
+            regions: Vec::new(),
             nets: [false; NETS.len()],
-            due: [None; Chip::ALL.len()],
+            due: [None; Chip::COUNT],
             touched: 0,
-            accesses: [0; Chip::ALL.len()],
+            accesses: [0; Chip::COUNT],
             unclaimed: 0,
             last: VmTime::ZERO,
             host_apics: None,
@@ -143,8 +153,8 @@ impl Board {
 
     fn restart(&self, memory: u64, is_firmware: bool, kept: &[Chip]) {
         self.with(self.clock.now(), 0, |state, cx| {
-            state.touched = u32::MAX;
-            for chip in Chip::ALL.into_iter().filter(|chip| !kept.contains(chip)) {
+            state.touched = u64::MAX;
+            for chip in Chip::all().filter(|chip| !kept.contains(chip)) {
                 if let Some(device) = state.chips.device(chip) {
                     device.reset(cx);
                 }
@@ -232,6 +242,17 @@ impl Board {
         true
     }
 
+    /// Something has happened behind `chip` that it has to see to: the host's disk has answered, a
+    /// frame has arrived.
+    pub(crate) fn wake_chip(&self, chip: Chip) {
+        self.with(self.clock.now(), 0, |state, cx| {
+            state.touch(chip);
+            if let Some(timed) = state.chips.device(chip).and_then(|d| d.as_timed()) {
+                timed.advance(cx);
+            }
+        });
+    }
+
     /// Lets serial input that waits into the UART, as far as it has room.
     pub(crate) fn poll_serial(&self) {
         self.with(self.clock.now(), 0, State::refill_com1);
@@ -249,8 +270,8 @@ impl Board {
         let state = &mut *guard;
         state.last = state.last.max(self.clock.now());
         let mut cx = Cx { now: state.last, ram: &self.ram, vcpu: 0 };
-        for chip in Chip::ALL {
-            if state.due[chip as usize].is_some_and(|due| due <= cx.now) {
+        for chip in Chip::all() {
+            if state.due[chip.index()].is_some_and(|due| due <= cx.now) {
                 state.touch(chip);
                 if let Some(timed) = state.chips.device(chip).and_then(|d| d.as_timed()) {
                     timed.advance(&mut cx);
@@ -311,8 +332,8 @@ impl Board {
     pub(crate) fn access_counts(&self) -> (Vec<(&'static str, u64)>, u64) {
         let mut state = self.lock();
         let mut counts = Vec::new();
-        for chip in Chip::ALL {
-            let accesses = state.accesses[chip as usize];
+        for chip in Chip::all() {
+            let accesses = state.accesses[chip.index()];
             if let Some(device) = state.chips.device(chip) {
                 counts.push((device.name(), accesses));
             }
@@ -341,30 +362,28 @@ impl Board {
     }
 
     /// Divides an access (`what`, for the log) to `len` ports from `port` on among the chips there.
-    /// `each` gets a chip, its register, and which of the bytes are its.
+    /// `each` gets the place, and which of the bytes go there.
     fn each_port(
         &self,
         what: &'static str,
         by: Access,
         port: u16,
         len: usize,
-        mut each: impl FnMut(&mut dyn Ports, &mut Cx<'_>, u16, Range<usize>),
+        mut each: impl FnMut(&mut State, &mut Cx<'_>, Place, Range<usize>),
     ) {
         self.access(by, |state, cx| {
             let mut done = 0;
             while done < len {
                 let at = port.wrapping_add(done as u16);
                 let claimed = state.port(self, at, len - done);
-                let part = done..done + claimed.map_or(1, |(.., len)| len);
+                let part = done..done + claimed.map_or(1, |(_, len)| len);
                 done = part.end;
                 match claimed {
                     None => state.note_unclaimed(what, u64::from(at), part.len()),
-                    Some((chip, register, _)) => {
-                        state.accessed(chip);
-                        if let Some(ports) = state.chips.device(chip).and_then(|d| d.as_ports()) {
-                            each(ports, cx, register, part);
-                        }
-                        if chip == Chip::Com1 && !state.incoming.is_empty() {
+                    Some((place, _)) => {
+                        state.accessed(place.chip);
+                        each(state, cx, place, part);
+                        if place.chip == Chip::Com1 && !state.incoming.is_empty() {
                             state.refill_com1(cx);
                         }
                     }
@@ -391,8 +410,11 @@ impl Board {
 
     /// Carries what the chips say until they say no more.
     fn settle(&self, state: &mut State, cx: &mut Cx<'_>) {
-        if state.touched & 1 << Chip::Hpet as u32 != 0 {
+        if state.touched & 1 << Chip::Hpet.index() != 0 {
             self.update_nets(state, cx, |net| !net.unless_hpet.is_empty());
+        }
+        if state.touched & PCI_CONFIG != 0 && state.follow_pci() {
+            self.update_nets(state, cx, |net| net.irq.is_some());
         }
         while let Some(signal) = state.backplane.take() {
             match signal {
@@ -420,6 +442,9 @@ impl Board {
     fn carry(&self, state: &mut State, cx: &mut Cx<'_>, wire: u32, level: bool) {
         let Some(place) = state.wires.get_mut(wire as usize) else { return };
         *place = level;
+        if wire as usize >= Wire::COUNT {
+            return self.update_nets(state, cx, |net| net.irq.is_some());
+        }
         let is = |w: &Wire| *w as u32 == wire;
         self.update_nets(state, cx, |n| n.from.iter().any(is) || n.unless_hpet.iter().any(is));
     }
@@ -427,9 +452,12 @@ impl Board {
     /// Brings the nets that `which` names to the level of their wires.
     fn update_nets(&self, state: &mut State, cx: &mut Cx<'_>, which: impl Fn(&pc::Net) -> bool) {
         let legacy = state.chips.hpet.legacy_routing();
+        let pci = state.pci_irqs();
         for (n, net) in NETS.iter().enumerate().filter(|(_, net)| which(net)) {
             let high = |wire: &Wire| state.wires[*wire as usize];
-            let level = net.from.iter().any(high) || (!legacy && net.unless_hpet.iter().any(high));
+            let level = net.from.iter().any(high)
+                || (!legacy && net.unless_hpet.iter().any(high))
+                || net.irq.is_some_and(|irq| pci >> irq & 1 != 0);
             if state.nets[n] == level {
                 continue;
             }
@@ -461,10 +489,10 @@ impl Board {
         if state.touched == 0 {
             return;
         }
-        for chip in Chip::ALL {
-            if state.touched & 1 << chip as u32 != 0 {
+        for chip in Chip::all() {
+            if state.touched & 1 << chip.index() != 0 {
                 let timed = state.chips.device(chip).and_then(|d| d.as_timed());
-                state.due[chip as usize] = timed.and_then(|t| t.next_event());
+                state.due[chip.index()] = timed.and_then(|t| t.next_event());
             }
         }
         state.touched = 0;
@@ -508,13 +536,13 @@ impl State {
     }
 
     fn touch(&mut self, chip: Chip) {
-        self.touched |= 1 << chip as u32;
+        self.touched |= 1 << chip.index();
     }
 
     /// A vCPU accesses `chip`.
     fn accessed(&mut self, chip: Chip) {
         self.touch(chip);
-        self.accesses[chip as usize] += 1;
+        self.accesses[chip.index()] += 1;
         if let Some(device) = self.chips.device(chip) {
             self.origin = device.name();
         }
@@ -564,16 +592,14 @@ impl Bus for Board {
         self.access(by, |state, cx| {
             let (mut at, mut rest) = (at, data);
             while !rest.is_empty() {
-                let Some((chip, offset, left)) = state.window(by.vcpu, at) else {
+                let Some((place, left)) = state.window(by.vcpu, at) else {
                     state.note_unclaimed("a read at", at.0, rest.len());
                     return;
                 };
                 let len = rest.len().min(MMIO_PIECE).min(left as usize);
                 let (now, later) = rest.split_at_mut(len);
-                state.accessed(chip);
-                if let Some(mmio) = state.chips.device(chip).and_then(|d| d.as_mmio()) {
-                    mmio.mmio_read(cx, offset, now);
-                }
+                state.accessed(place.chip);
+                state.mmio_read(cx, place, now);
                 at = at.offset(len as u64);
                 rest = later;
             }
@@ -584,16 +610,14 @@ impl Bus for Board {
         self.access(by, |state, cx| {
             let (mut at, mut rest) = (at, data);
             while !rest.is_empty() {
-                let Some((chip, offset, left)) = state.window(by.vcpu, at) else {
+                let Some((place, left)) = state.window(by.vcpu, at) else {
                     state.note_unclaimed("a write at", at.0, rest.len());
                     return;
                 };
                 let len = rest.len().min(MMIO_PIECE).min(left as usize);
                 let (now, later) = rest.split_at(len);
-                state.accessed(chip);
-                if let Some(mmio) = state.chips.device(chip).and_then(|d| d.as_mmio()) {
-                    mmio.mmio_write(cx, offset, now);
-                }
+                state.accessed(place.chip);
+                state.mmio_write(cx, place, now);
                 self.settle(state, cx);
                 at = at.offset(len as u64);
                 rest = later;
@@ -603,14 +627,14 @@ impl Bus for Board {
 
     fn port_in(&self, by: Access, port: u16, data: &mut [u8]) {
         data.fill(0xff);
-        self.each_port("IN from port", by, port, data.len(), |ports, cx, register, part| {
-            ports.port_in(cx, register, &mut data[part]);
+        self.each_port("IN from port", by, port, data.len(), |state, cx, place, part| {
+            state.port_in(cx, place, &mut data[part]);
         });
     }
 
     fn port_out(&self, by: Access, port: u16, data: &[u8]) {
-        self.each_port("OUT to port", by, port, data.len(), |ports, cx, register, part| {
-            ports.port_out(cx, register, &data[part]);
+        self.each_port("OUT to port", by, port, data.len(), |state, cx, place, part| {
+            state.port_out(cx, place, &data[part]);
         });
     }
 

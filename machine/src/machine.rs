@@ -295,6 +295,7 @@ impl Machine {
             post_port: config.post_port,
             memory: config.memory,
             test_device: config.test_device,
+            cards: Vec::new(),
         };
         let random = Random::new(config.clock, config.seed);
         let board = Arc::new(Board::new(ram.clone(), Clock::new(config.clock), random, parts));

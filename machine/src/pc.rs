@@ -6,8 +6,8 @@
 
 use trine_devices::{
     AcpiPm, Backplane, Cx, DebugConsole, DebugExit, Device, FwCfg, Hpet, I440fx, I8042, I8254,
-    I8259, IOAPIC_PINS, IoApic, Line, LocalApics, Mc146818, PcTestdev, PciBus, Piix3Isa, Port92,
-    PostCode, ResetControl, SerialPeer, Slot, TESTDEV_WINDOW, Uart16550,
+    I8259, IOAPIC_PINS, IoApic, Line, LocalApics, Mc146818, PcTestdev, PciBus, PciFunction,
+    Piix3Isa, Port92, PostCode, ResetControl, SerialPeer, Slot, TESTDEV_WINDOW, Uart16550,
 };
 use trine_firmware as firmware;
 use trine_guest::{Gpa, Region, RegionKind};
@@ -56,11 +56,35 @@ pub const WINDOWS: &[Window] = &[
 
 // Chips
 
-/// The chips of the board.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-#[expect(missing_docs, reason = "named after what they are")]
-pub enum Chip {
+/// Names the chips that the board always has a place for.
+macro_rules! chips {
+    ($($name:ident),+ $(,)?) => {
+        /// The chips of the board.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[expect(missing_docs, reason = "named after what they are")]
+        pub enum Chip {
+            $($name,)+
+            /// A card in one of the PCI slots, counted from 0.
+            Card(u8),
+        }
+
+        impl Chip {
+            const SOLDERED: &[Self] = &[$(Self::$name),+];
+
+            /// Its place among all of them.
+            #[must_use]
+            pub const fn index(self) -> usize {
+                enum Place { $($name),+ }
+                match self {
+                    $(Self::$name => Place::$name as usize,)+
+                    Self::Card(n) => Self::SOLDERED.len() + n as usize,
+                }
+            }
+        }
+    };
+}
+
+chips![
     Pic,
     Pit,
     Rtc,
@@ -80,31 +104,27 @@ pub enum Chip {
     DebugExit,
     FwCfg,
     TestDevice,
-}
+];
 
 impl Chip {
-    /// All of them.
-    pub const ALL: [Self; 19] = [
-        Self::Pic,
-        Self::Pit,
-        Self::Rtc,
-        Self::LocalApics,
-        Self::IoApic,
-        Self::Hpet,
-        Self::Com1,
-        Self::Keyboard,
-        Self::Pm,
-        Self::Pci,
-        Self::HostBridge,
-        Self::IsaBridge,
-        Self::Port92,
-        Self::ResetControl,
-        Self::PostCode,
-        Self::DebugConsole,
-        Self::DebugExit,
-        Self::FwCfg,
-        Self::TestDevice,
-    ];
+    /// How many places there are.
+    pub const COUNT: usize = Self::SOLDERED.len() + CARDS as usize;
+
+    /// All of them, there or not.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::SOLDERED.iter().copied().chain((0..CARDS).map(Self::Card))
+    }
+
+    /// The one that sits at `slot` of the PCI bus.
+    #[must_use]
+    pub fn at(slot: Slot) -> Option<Self> {
+        match slot {
+            HOST_BRIDGE => Some(Self::HostBridge),
+            ISA_BRIDGE => Some(Self::IsaBridge),
+            _ if slot.function() == 0 => slot.device().checked_sub(FIRST_CARD).map(Self::Card),
+            _ => None,
+        }
+    }
 }
 
 /// Ports that lead to consecutive registers of a chip.
@@ -225,6 +245,19 @@ pub enum Wire {
 impl Wire {
     /// How many there are.
     pub const COUNT: usize = 38;
+    /// All that a board can have: behind these are the four interrupt pins of each PCI device.
+    pub const ALL: usize = Self::COUNT + 4 * 32;
+    /// The number of the wire at interrupt pin `pin` (0 is INTA#) of a PCI device.
+    #[must_use]
+    pub const fn intx(device: u8, pin: u8) -> u32 {
+        Self::COUNT as u32 + device as u32 * 4 + pin as u32
+    }
+    /// On which of the four lines to the ISA bridge PCI's wire `wire` is, counted from the first
+    /// of PCI's: one further for each device, INTA# of device 1 on the first.
+    #[must_use]
+    pub const fn pirq(wire: usize) -> usize {
+        (wire / 4 + wire + PIRQ_TURN as usize) % 4
+    }
     /// The test device's interrupt lines; there is no IRQ 2.
     const TEST: [Option<Self>; 24] = [
         Some(Self::Test0),
@@ -272,6 +305,8 @@ pub struct Net {
     pub from: &'static [Wire],
     /// What drives it unless the HPET stands in for it (legacy replacement routing).
     pub unless_hpet: &'static [Wire],
+    /// The number by which the ISA bridge can join PCI's interrupts to it.
+    pub irq: Option<u8>,
     /// Where it leads.
     pub to: &'static [Sink],
 }
@@ -282,6 +317,7 @@ macro_rules! irq {
         Net {
             from: &[$(Wire::$from),+],
             unless_hpet: &[],
+            irq: Some($n),
             to: &[Sink::Pin(Chip::Pic, $n), Sink::Pin(Chip::IoApic, $n)],
         }
     };
@@ -293,6 +329,7 @@ macro_rules! pin {
         Net {
             from: &[$(Wire::$from),+],
             unless_hpet: &[],
+            irq: None,
             to: &[Sink::Pin(Chip::IoApic, $n)],
         }
     };
@@ -300,10 +337,11 @@ macro_rules! pin {
 
 /// The wiring. The timer, IRQ 0, is at pin 2 of the I/O APIC.
 pub const NETS: &[Net] = &[
-    Net { from: &[Wire::PicInt], unless_hpet: &[], to: &[Sink::Lint0] },
+    Net { from: &[Wire::PicInt], unless_hpet: &[], irq: None, to: &[Sink::Lint0] },
     Net {
         from: &[Wire::HpetIrq0, Wire::Test0],
         unless_hpet: &[Wire::PitOut0],
+        irq: None,
         to: &[Sink::Pin(Chip::Pic, 0), Sink::Pin(Chip::IoApic, 2)],
     },
     irq!(1, KeyboardIrq, Test1),
@@ -315,6 +353,7 @@ pub const NETS: &[Net] = &[
     Net {
         from: &[Wire::HpetIrq8, Wire::Test8],
         unless_hpet: &[Wire::RtcIrq],
+        irq: None,
         to: &[Sink::Pin(Chip::Pic, 8), Sink::Pin(Chip::IoApic, 8)],
     },
     irq!(9, Sci, Test9),
@@ -332,8 +371,18 @@ pub const NETS: &[Net] = &[
     pin!(21, HpetPin21, Test21),
     pin!(22, HpetPin22, Test22),
     pin!(23, HpetPin23, Test23),
-    Net { from: &[Wire::RtcIrq], unless_hpet: &[], to: &[Sink::Pin(Chip::Pm, AcpiPm::PIN_RTC)] },
-    Net { from: &[Wire::A20Port92, Wire::A20Keyboard], unless_hpet: &[], to: &[Sink::A20] },
+    Net {
+        from: &[Wire::RtcIrq],
+        unless_hpet: &[],
+        irq: None,
+        to: &[Sink::Pin(Chip::Pm, AcpiPm::PIN_RTC)],
+    },
+    Net {
+        from: &[Wire::A20Port92, Wire::A20Keyboard],
+        unless_hpet: &[],
+        irq: None,
+        to: &[Sink::A20],
+    },
 ];
 
 /// ISA interrupts that are level-triggered, as the firmware leaves them in ELCR and tells ACPI:
@@ -341,6 +390,8 @@ pub const NETS: &[Net] = &[
 pub const LEVEL_IRQS: &[u8] = &[SCI_IRQ, PCI_IRQS[0], PCI_IRQS[1]];
 const SCI_IRQ: u8 = 9;
 const PCI_IRQS: [u8; 2] = [10, 11];
+/// Device 0's INTA# is on this one of PCI's four lines.
+const PIRQ_TURN: u8 = 3;
 const COM1_IRQ: u8 = 4;
 
 // Clocks
@@ -368,7 +419,12 @@ pub struct Parts {
     pub memory: u64,
     /// Is there the test device of kvm-unit-tests?
     pub test_device: bool,
+    /// What is in the PCI slots, from the first one on.
+    pub cards: Vec<Card>,
 }
+
+/// Makes a card: its interrupt messages go to the backplane, its INTA# to the line.
+pub type Card = Box<dyn FnOnce(&Backplane, Line) -> Box<dyn PciFunction> + Send>;
 
 /// The chips on their sockets.
 #[expect(missing_docs, reason = "named after the chips")]
@@ -406,6 +462,10 @@ impl Chips {
         let mut pci = PciBus::new();
         pci.add(HOST_BRIDGE, Box::new(I440fx::new()));
         pci.add(ISA_BRIDGE, Box::new(Piix3Isa::new()));
+        for (n, card) in (0..CARDS).zip(parts.cards) {
+            let slot = Slot::at(FIRST_CARD + n, 0);
+            pci.add(slot, card(backplane, backplane.line(Wire::intx(slot.device(), 0))));
+        }
         Self {
             pic: I8259::new(line(Wire::PicInt)),
             pit: I8254::new(line(Wire::PitOut0)),
@@ -447,6 +507,7 @@ impl Chips {
             Chip::Pci => &mut self.pci,
             Chip::HostBridge => self.pci.function_mut(HOST_BRIDGE)?,
             Chip::IsaBridge => self.pci.function_mut(ISA_BRIDGE)?,
+            Chip::Card(n) => self.pci.function_mut(Slot::new(FIRST_CARD + n, 0)?)?,
             Chip::Port92 => &mut self.port92,
             Chip::ResetControl => &mut self.reset_control,
             Chip::PostCode => &mut self.post_code,
@@ -457,6 +518,13 @@ impl Chips {
                 return self.test_device.as_mut().map(|chip| chip as &mut dyn Device);
             }
         })
+    }
+
+    /// To which IRQ each of PCI's four lines leads.
+    #[must_use]
+    pub fn pirq_routes(&self) -> [Option<u8>; 4] {
+        let bridge = self.pci.function(ISA_BRIDGE);
+        std::array::from_fn(|n| Piix3Isa::pirq_route(bridge?.config(), n as u8))
     }
 
     /// What a firmware does to the chips before it starts a guest: virtual wire mode (MP
@@ -478,6 +546,10 @@ impl Chips {
             }
             ports.port_out(cx, I8259::ELCR_MASTER, &levels[..1]);
             ports.port_out(cx, I8259::ELCR_SLAVE, &levels[1..]);
+        }
+        if let Some(bridge) = self.pci.function_mut(ISA_BRIDGE) {
+            let [a, b] = PCI_IRQS;
+            bridge.config_mut().write(Piix3Isa::PIRQ_ROUTE, &[a, a, b, b]);
         }
         if let Some(ports) = self.pit.as_ports() {
             // Counter 0, mode 3, 65536: 18.2 Hz.
@@ -510,6 +582,9 @@ fn fw_cfg(memory: u64, cpus: u32) -> FwCfg {
     device
 }
 
+/// Slots for cards: the first one's device number, and how many there are.
+const FIRST_CARD: u8 = 2;
+const CARDS: u8 = 30;
 /// Where the 440FX sits.
 const HOST_BRIDGE: Slot = Slot::at(0, 0);
 /// Where the PIIX3 sits.
@@ -641,7 +716,7 @@ fn pci_root() -> firmware::PciRoot {
                 prefetchable: false,
             },
         ],
-        routes: firmware::PciRoute::swizzled([a, a, b, b], 3),
+        routes: firmware::PciRoute::swizzled([a, a, b, b], PIRQ_TURN),
         ecam: None,
         isa_bridge: Some((ISA_BRIDGE.device(), ISA_BRIDGE.function())),
     }

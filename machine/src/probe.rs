@@ -25,14 +25,41 @@ pub struct Probe {
 
 /// The state of `/dev/kvm`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "lowercase", tag = "device", content = "reason")]
+#[serde(rename_all = "lowercase", tag = "device")]
 pub enum Kvm {
     /// It can be opened.
-    Usable,
-    /// It is there, but cannot be opened.
-    Denied(String),
+    Usable(Capabilities),
+    /// It is there, but cannot be opened or asked.
+    Denied {
+        /// Why.
+        reason: String,
+    },
     /// There is none.
     Absent,
+}
+
+/// What KVM offers, whether that is enough for the engine or not.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Capabilities {
+    /// The version of its interface; Trine speaks 12.
+    pub version: i32,
+    /// How many vCPUs a machine can have.
+    pub cpus_max: usize,
+    /// What the engine cannot do without.
+    pub needed: Vec<Capability>,
+    /// What it uses where it is there.
+    pub useful: Vec<Capability>,
+    /// Features of the CPU model `max` that a guest does not get under KVM.
+    pub cut: Vec<&'static str>,
+}
+
+/// One of them.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Capability {
+    /// What it is.
+    pub name: &'static str,
+    /// Whether it is there.
+    pub available: bool,
 }
 
 /// One engine.
@@ -71,8 +98,8 @@ impl Probe {
     #[must_use]
     pub fn text(&self) -> String {
         let kvm = match &self.kvm {
-            Kvm::Usable => "usable".to_owned(),
-            Kvm::Denied(reason) => format!("there, but {reason}"),
+            Kvm::Usable(capabilities) => capabilities.text(),
+            Kvm::Denied { reason } => format!("there, but {reason}"),
             Kvm::Absent => "absent".to_owned(),
         };
         let mut text = format!(
@@ -91,15 +118,58 @@ impl Probe {
     }
 }
 
+impl Capabilities {
+    fn text(&self) -> String {
+        let list = |all: &[Capability], available: bool| {
+            let names = all.iter().filter(|c| c.available == available).map(|c| c.name);
+            words(&names.collect::<Vec<_>>())
+        };
+        format!(
+            "usable, version {}, up to {} vCPUs\n  \
+             lacks, of what it takes:  {}\n  \
+             has, to be faster:        {}\n  \
+             lacks, to be faster:      {}\n  \
+             guests lack of --cpu max: {}",
+            self.version,
+            self.cpus_max,
+            list(&self.needed, false),
+            list(&self.useful, true),
+            list(&self.useful, false),
+            words(&self.cut),
+        )
+    }
+}
+
+fn words(names: &[&str]) -> String {
+    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+}
+
 impl Kvm {
     fn of_this_host() -> Self {
         let path = std::path::Path::new("/dev/kvm");
         if !cfg!(target_os = "linux") || !path.exists() {
             return Self::Absent;
         }
-        match std::fs::OpenOptions::new().read(true).write(true).open(path) {
-            Ok(_) => Self::Usable,
-            Err(e) => Self::Denied(e.to_string()),
-        }
+        capabilities().map_or_else(|reason| Self::Denied { reason }, Self::Usable)
     }
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn capabilities() -> Result<Capabilities, String> {
+    let offer = trine_kvm::Offer::of_this_host()?;
+    let rows = |rows: Vec<(&'static str, bool)>| {
+        rows.into_iter().map(|(name, available)| Capability { name, available }).collect()
+    };
+    Ok(Capabilities {
+        version: offer.version,
+        cpus_max: offer.cpus_max,
+        needed: rows(offer.needed),
+        useful: rows(offer.useful),
+        cut: offer.cut,
+    })
+}
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+fn capabilities() -> Result<Capabilities, String> {
+    Err("it takes an x86-64 host".to_owned())
 }

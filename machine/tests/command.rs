@@ -161,6 +161,19 @@ fn probe_names_every_engine() {
         assert_eq!(available, engine["reason"].is_null(), "{engine}");
     }
     assert_eq!(json["arch"], std::env::consts::ARCH);
+    // What KVM offers is shown whether or not it is enough; what it lacks is why it is not.
+    let kvm = &json["kvm"];
+    match kvm["device"].as_str() {
+        Some("usable") => {
+            let lacks = |c: &serde_json::Value| c["available"] == false;
+            let needed = kvm["needed"].as_array().expect("a list");
+            assert!(needed.iter().all(|c| c["name"].is_string()), "{needed:?}");
+            assert!(!needed.iter().any(lacks) || engines[0]["available"] == false);
+            assert!(kvm["useful"].as_array().is_some_and(|rows| rows.len() > 3), "{kvm}");
+        }
+        Some("denied") => assert!(kvm["reason"].is_string(), "{kvm}"),
+        device => assert_eq!(device, Some("absent")),
+    }
 }
 
 #[test]

@@ -4,8 +4,8 @@
 //! host's time a Linux guest under load moves every few milliseconds: what it computes stays right,
 //! its timers fire, and no byte is lost on the console. The guests come from `tests/guests/fetch`;
 //! without them those tests say that they skip. A minute of it:
-//! `cargo test --release -p trine-tests --test hop -- --include-ignored --test-threads 1`; the same
-//! through KVM is a test beside it, which `tests/kvm/rig` can run.
+//! `cargo test --release -p trine-tests --test hop -- --include-ignored --test-threads 1`. Through
+//! KVM it moves where the host has one, and in `tests/kvm/run`.
 
 use std::{
     fs,
@@ -369,7 +369,6 @@ fn a_linux_under_load_moves_every_few_milliseconds() {
 }
 
 #[test]
-#[ignore = "in the rig it takes two minutes, and stalls now and then"]
 fn a_linux_under_load_moves_through_kvm() {
     if let Some(why) = EngineKind::Kvm.missing() {
         println!("skipped: {why}");

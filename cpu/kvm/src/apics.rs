@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// What it takes.
-const NEEDED: [Cap; 5] =
+pub(crate) const NEEDED: [Cap; 5] =
     [Cap::SplitIrqchip, Cap::SignalMsi, Cap::MpState, Cap::TscDeadlineTimer, Cap::X2ApicApi];
 /// Vectors below are exceptions.
 const FIRST_VECTOR: u32 = 16;

@@ -14,28 +14,28 @@ const EXTENDED: std::ops::RangeInclusive<u32> = 0x8000_0000..=0x8000_0008;
 /// Leaf 0Dh, subleaf of PKRU.
 const PKRU: u32 = 9;
 
-/// One leaf of what KVM supports: EAX, EBX, ECX, EDX.
-pub(crate) fn supported(host: &Host, leaf: u32, subleaf: u32) -> Option<[u32; 4]> {
-    let entries = host.supported.as_slice();
-    let entry = entries.iter().find(|e| e.function == leaf && e.index == subleaf)?;
+/// One leaf of what KVM supports (`by`): EAX, EBX, ECX, EDX.
+fn supported(by: &CpuId, leaf: u32, subleaf: u32) -> Option<[u32; 4]> {
+    let entry = by.as_slice().iter().find(|e| e.function == leaf && e.index == subleaf)?;
     Some([entry.eax, entry.ebx, entry.ecx, entry.edx])
 }
 
 /// `model` without what KVM does not offer here.
 pub(crate) fn fit(host: &Host, model: CpuModel) -> CpuModel {
-    let (model, gone) = model.cut(|feature| offers(host, feature));
+    let (model, gone) = model.cut(|feature| offers(&host.supported, feature));
     if !gone.is_empty() {
         let names: Vec<&str> = gone.into_iter().map(Feature::name).collect();
         log::warn!("this host's KVM does not offer {}: the CPU is without", names.join(", "));
     }
-    let bits = supported(host, 0x8000_0008, 0).map_or(36, |leaf| leaf[0] & 0xff);
+    let bits = supported(&host.supported, 0x8000_0008, 0).map_or(36, |leaf| leaf[0] & 0xff);
     if model.physical_bits() > bits {
         log::warn!("physical addresses have {bits} bits on this host");
     }
     model.with_physical_bits_of(bits)
 }
 
-fn offers(host: &Host, feature: Feature) -> bool {
+/// Whether a guest can have `feature` where KVM supports `by`.
+pub(crate) fn offers(by: &CpuId, feature: Feature) -> bool {
     match feature {
         // Matters of the board, of registers that the interpreter keeps, or of the clock.
         Feature::Apic
@@ -54,17 +54,17 @@ fn offers(host: &Host, feature: Feature) -> bool {
         // KVM would have to tell when it is done.
         Feature::Monitor => false,
         // Its place in the save area is the host's.
-        Feature::Pku if xsave_offset(host, PKRU) != Some(2688) => false,
+        Feature::Pku if xsave_offset(by, PKRU) != Some(2688) => false,
         feature => {
             let (leaf, subleaf, register, bit) = feature.place();
-            supported(host, leaf, subleaf).is_some_and(|leaf| leaf[register] >> bit & 1 != 0)
+            supported(by, leaf, subleaf).is_some_and(|leaf| leaf[register] >> bit & 1 != 0)
         }
     }
 }
 
 /// Where this host's XSAVE puts a component.
-pub(crate) fn xsave_offset(host: &Host, component: u32) -> Option<usize> {
-    supported(host, 0xd, component).filter(|leaf| leaf[0] != 0).map(|leaf| leaf[1] as usize)
+fn xsave_offset(by: &CpuId, component: u32) -> Option<usize> {
+    supported(by, 0xd, component).filter(|leaf| leaf[0] != 0).map(|leaf| leaf[1] as usize)
 }
 
 /// What CPUID answers on vCPU `id`. KVM itself puts in what control registers show.

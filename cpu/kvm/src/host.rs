@@ -11,7 +11,7 @@ use trine_x86::{Segment, cr0, cr4};
 use crate::{dirty::DirtyLog, sregs, vm::Kvm};
 
 /// What the engine cannot do without.
-const NEEDED: [(Cap, &str); 9] = [
+pub(crate) const NEEDED: [(Cap, &str); 9] = [
     (Cap::ReadonlyMem, "read-only memory"),
     (Cap::ImmediateExit, "immediate exit"),
     (Cap::X86UserSpaceMsr, "MSR exits"),
@@ -42,15 +42,26 @@ pub(crate) struct Host {
     pub(crate) abilities: Abilities,
 }
 
+/// Opens `/dev/kvm`.
+pub(crate) fn open() -> Result<kvm_ioctls::Kvm, String> {
+    kvm_ioctls::Kvm::new().map_err(|e| match e.errno() {
+        libc::ENOENT => "there is no /dev/kvm (load kvm_intel or kvm_amd, or enable \
+             virtualisation in the firmware)"
+            .to_owned(),
+        libc::EACCES => "/dev/kvm may not be opened (add yourself to the group kvm)".to_owned(),
+        _ => format!("/dev/kvm cannot be opened: {e}"),
+    })
+}
+
+/// What KVM says that CPUID can answer.
+pub(crate) fn supported_cpuid(kvm: &kvm_ioctls::Kvm) -> Result<CpuId, String> {
+    let supported = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES);
+    supported.map_err(|e| format!("its KVM does not tell its CPUID: {e}"))
+}
+
 impl Host {
     pub(crate) fn open() -> Result<Self, String> {
-        let kvm = kvm_ioctls::Kvm::new().map_err(|e| match e.errno() {
-            libc::ENOENT => "there is no /dev/kvm (load kvm_intel or kvm_amd, or enable \
-                 virtualisation in the firmware)"
-                .to_owned(),
-            libc::EACCES => "/dev/kvm may not be opened (add yourself to the group kvm)".to_owned(),
-            _ => format!("/dev/kvm cannot be opened: {e}"),
-        })?;
+        let kvm = open()?;
         let version = kvm.get_api_version();
         if version != KVM_API_VERSION as i32 {
             return Err(format!("its /dev/kvm speaks version {version} of the interface, not 12"));
@@ -60,8 +71,7 @@ impl Host {
         if !lacks.is_empty() {
             return Err(format!("its KVM lacks {} (Linux 5.10 has it)", lacks.join(", ")));
         }
-        let supported = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES);
-        let supported = supported.map_err(|e| format!("its KVM does not tell its CPUID: {e}"))?;
+        let supported = supported_cpuid(&kvm)?;
         let scales_tsc = kvm.check_extension(Cap::TscControl);
         let abilities = Abilities {
             dirty_log: DirtyLog::best(&kvm),

@@ -43,6 +43,7 @@ mod host;
 mod ioctl;
 mod kick;
 mod msrs;
+mod offer;
 mod ring;
 mod sregs;
 mod state;
@@ -53,6 +54,7 @@ mod xsave;
 
 pub use dirty::DirtyLog;
 pub use host::{Abilities, missing};
+pub use offer::Offer;
 pub use vm::Kvm;
 
 /// [`trine_engine::Engine::name`].

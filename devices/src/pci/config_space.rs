@@ -316,16 +316,6 @@ impl ConfigSpace {
         Some((Space::Memory, base, u64::from(size)))
     }
 
-    /// Which BAR claims `address`, and how far into its region that is.
-    #[must_use]
-    pub fn decode(&self, space: Space, address: u64) -> Option<(u8, u64)> {
-        (0..=usize::from(Self::ROM)).find_map(|index| {
-            let (of, base, size) = self.mapped(index)?;
-            let offset = address.checked_sub(base)?;
-            (of == space && offset < size).then_some((index as u8, offset))
-        })
-    }
-
     /// RST#: every register as at power-on.
     pub fn reset(&mut self) {
         self.registers.clone_from(&self.initial);

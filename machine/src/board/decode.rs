@@ -1,28 +1,49 @@
-//! Which chip answers at a port or an address.
+//! Which chip answers at a port or an address, and how it is reached.
 
+use trine_devices::{Cx, DebugExit, PciBus, PciFunction, PostCode, Slot, Space};
 use trine_guest::Gpa;
 
 use super::{Board, State};
 use crate::pc::{self, Chip};
 
+/// Where an access goes.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) chip: Chip,
+    /// The BAR in whose region it is; else it is one of the chip's own registers or its window.
+    bar: Option<(Slot, u8)>,
+    /// The register, or the bytes from the start of the window or region.
+    offset: u64,
+}
+
+impl Place {
+    fn register(chip: Chip, register: u16) -> Self {
+        Self { chip, bar: None, offset: u64::from(register) }
+    }
+}
+
 impl State {
-    /// The chip at `port` that sees an access of `len` bytes: its register there, and how many of
-    /// the bytes it sees.
-    pub(super) fn port(&self, board: &Board, port: u16, len: usize) -> Option<(Chip, u16, usize)> {
+    /// What answers at `port` to an access of `len` bytes, and how many of the bytes it sees.
+    pub(super) fn port(&self, board: &Board, port: u16, len: usize) -> Option<(Place, usize)> {
         if port == pc::PCI_CONFIG_ADDRESS && len == 4 {
-            return Some((Chip::Pci, trine_devices::PciBus::CONFIG_ADDRESS, 4));
+            return Some((Place::register(Chip::Pci, PciBus::CONFIG_ADDRESS), 4));
         }
         if board.debug_exit == Some(port) {
-            return Some((Chip::DebugExit, trine_devices::DebugExit::STATUS, len));
+            return Some((Place::register(Chip::DebugExit, DebugExit::STATUS), len));
         }
         if board.post_port == Some(port) {
-            return Some((Chip::PostCode, trine_devices::PostCode::CODE, 1));
+            return Some((Place::register(Chip::PostCode, PostCode::CODE), 1));
         }
-        let row = self.port_row(port)?;
-        let seen = len.min(usize::from(row.last - port) + 1);
+        let (place, left) = match self.port_row(port) {
+            Some(row) => {
+                let register = row.register + (port - row.first);
+                (Place::register(row.chip, register), usize::from(row.last - port) + 1)
+            }
+            None => self.region(Space::Io, u64::from(port)).map(|(p, left)| (p, left as usize))?,
+        };
         // A chip sees 1, 2 or 4 bytes.
-        let seen = if seen == 3 { 2 } else { seen };
-        Some((row.chip, row.register + (port - row.first), seen))
+        let seen = len.min(left);
+        Some((place, if seen == 3 { 2 } else { seen }))
     }
 
     fn port_row(&self, port: u16) -> Option<&'static pc::PortRow> {
@@ -34,22 +55,80 @@ impl State {
         test.or_else(|| find(pc::PORTS))
     }
 
-    /// The chip that answers vCPU `vcpu` at `at`: where in its window, and the bytes left in it.
-    pub(super) fn window(&self, vcpu: u32, at: Gpa) -> Option<(Chip, u64, u64)> {
-        let inside = |start: u64, len: u64| {
+    /// What answers vCPU `vcpu` at `at`, and the bytes from there to its end.
+    pub(super) fn window(&self, vcpu: u32, at: Gpa) -> Option<(Place, u64)> {
+        let inside = |chip: Chip, start: u64, len: u64| {
             let offset = at.0.wrapping_sub(start);
-            (offset < len).then(|| (offset, len - offset))
+            (offset < len).then(|| (Place { chip, bar: None, offset }, len - offset))
         };
         for window in pc::WINDOWS {
             if window.chip == Chip::TestDevice && self.chips.test_device.is_none() {
                 continue;
             }
-            if let Some((offset, left)) = inside(window.at.0, window.len) {
-                return Some((window.chip, offset, left));
+            if let found @ Some(_) = inside(window.chip, window.at.0, window.len) {
+                return found;
             }
         }
         let base = self.chips.apics.apic_base(vcpu) & !0xfff;
-        let (offset, left) = inside(base, trine_devices::APIC_WINDOW)?;
-        Some((Chip::LocalApics, offset, left))
+        let apic = inside(Chip::LocalApics, base, trine_devices::APIC_WINDOW);
+        apic.or_else(|| self.region(Space::Memory, at.0))
+    }
+
+    /// The region of a BAR that `address` is in, and the bytes from there to its end.
+    fn region(&self, space: Space, address: u64) -> Option<(Place, u64)> {
+        self.regions.iter().find_map(|region| {
+            let offset = address.wrapping_sub(region.at);
+            let place = Place { chip: region.chip, bar: Some((region.slot, region.bar)), offset };
+            (region.space == space && offset < region.len).then(|| (place, region.len - offset))
+        })
+    }
+
+    /// The function that sits at `slot`.
+    fn function(&mut self, slot: Slot) -> Option<&mut (dyn PciFunction + 'static)> {
+        self.chips.pci.function_mut(slot)
+    }
+
+    pub(super) fn port_in(&mut self, cx: &mut Cx<'_>, place: Place, data: &mut [u8]) {
+        if let Some((slot, bar)) = place.bar {
+            self.read_region(cx, slot, bar, place.offset, data);
+        } else if let Some(ports) = self.chips.device(place.chip).and_then(|d| d.as_ports()) {
+            ports.port_in(cx, place.offset as u16, data);
+        }
+    }
+
+    pub(super) fn port_out(&mut self, cx: &mut Cx<'_>, place: Place, data: &[u8]) {
+        if let Some((slot, bar)) = place.bar {
+            self.write_region(cx, slot, bar, place.offset, data);
+        } else if let Some(ports) = self.chips.device(place.chip).and_then(|d| d.as_ports()) {
+            ports.port_out(cx, place.offset as u16, data);
+        }
+    }
+
+    pub(super) fn mmio_read(&mut self, cx: &mut Cx<'_>, place: Place, data: &mut [u8]) {
+        if let Some((slot, bar)) = place.bar {
+            self.read_region(cx, slot, bar, place.offset, data);
+        } else if let Some(mmio) = self.chips.device(place.chip).and_then(|d| d.as_mmio()) {
+            mmio.mmio_read(cx, place.offset, data);
+        }
+    }
+
+    pub(super) fn mmio_write(&mut self, cx: &mut Cx<'_>, place: Place, data: &[u8]) {
+        if let Some((slot, bar)) = place.bar {
+            self.write_region(cx, slot, bar, place.offset, data);
+        } else if let Some(mmio) = self.chips.device(place.chip).and_then(|d| d.as_mmio()) {
+            mmio.mmio_write(cx, place.offset, data);
+        }
+    }
+
+    fn read_region(&mut self, cx: &mut Cx<'_>, slot: Slot, bar: u8, offset: u64, data: &mut [u8]) {
+        if let Some(function) = self.function(slot) {
+            function.bar_read(cx, bar, offset, data);
+        }
+    }
+
+    fn write_region(&mut self, cx: &mut Cx<'_>, slot: Slot, bar: u8, offset: u64, data: &[u8]) {
+        if let Some(function) = self.function(slot) {
+            function.bar_write(cx, bar, offset, data);
+        }
     }
 }

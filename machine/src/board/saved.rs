@@ -45,9 +45,10 @@ impl Board {
         }
         (state.wires, state.nets) = (wires, nets);
         state.incoming = saved.incoming.iter().copied().collect();
-        (state.last, state.touched) = (saved.now, u32::MAX);
+        (state.last, state.touched) = (saved.now, u64::MAX);
         self.clock.set(saved.now);
         self.random.load(saved.random);
+        state.follow_pci();
         self.note_due(state);
         self.awaited.store(0, Ordering::SeqCst);
         self.control.forget_guest();
@@ -59,7 +60,7 @@ impl State {
     /// The states of the chips that there are, in order.
     fn save_chips(&mut self) -> Vec<Saved> {
         let mut saved = Vec::new();
-        for chip in Chip::ALL {
+        for chip in Chip::all() {
             saved.extend(self.chips.device(chip).map(|device| device.save()));
         }
         saved
@@ -68,7 +69,7 @@ impl State {
     /// Replaces them. What fails may have replaced some.
     fn load_chips(&mut self, saved: &[Saved]) -> Result<(), SnapshotError> {
         let mut saved = saved.iter();
-        for chip in Chip::ALL {
+        for chip in Chip::all() {
             if let Some(device) = self.chips.device(chip) {
                 device.load(saved.next().ok_or(SnapshotError::Build("set of chips"))?)?;
             }

@@ -1,0 +1,218 @@
+//! What PCI's configuration space means for the board: where BARs map their regions, and to which
+//! IRQs the ISA bridge joins PCI's four interrupt lines.
+
+use trine_devices::{Slot, Space};
+
+use super::State;
+use crate::pc::{Chip, Wire};
+
+/// The chips, by bit, that have been touched if configuration space may have changed: the bus, and
+/// the functions that a reset or a load changes.
+pub(super) const CONFIG: u64 = 1 << Chip::Pci.index();
+
+/// A region of a BAR that is mapped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct PciRegion {
+    pub(super) space: Space,
+    pub(super) at: u64,
+    pub(super) len: u64,
+    pub(super) slot: Slot,
+    pub(super) bar: u8,
+    pub(super) chip: Chip,
+}
+
+impl State {
+    /// Looks at configuration space, which may have changed. Says whether an interrupt line leads
+    /// elsewhere now.
+    pub(super) fn follow_pci(&mut self) -> bool {
+        let mapped = self.chips.pci.mapped().filter_map(|(slot, bar, (space, at, len))| {
+            Some(PciRegion { space, at, len, slot, bar, chip: Chip::at(slot)? })
+        });
+        self.regions = mapped.collect();
+        let routes = self.chips.pirq_routes();
+        std::mem::replace(&mut self.pirq_routes, routes) != routes
+    }
+
+    /// The IRQs, by bit, that a PCI function asserts.
+    pub(super) fn pci_irqs(&self) -> u16 {
+        let wires = self.wires[Wire::COUNT..].iter().enumerate().filter(|(_, level)| **level);
+        let irqs = wires.filter_map(|(wire, _)| self.pirq_routes[Wire::pirq(wire)]);
+        irqs.fold(0, |mask, irq| mask | 1 << irq)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use trine_devices::{
+        Backplane, Bar, ConfigSpace, Cx, Device, Identity, Intx, Line, LoadError, PciFunction,
+        Saved, Timed,
+    };
+    use trine_engine::{Access, Bus};
+    use trine_guest::{Gpa, Ram, VmTime};
+
+    use super::*;
+    use crate::{Board, Clock, ClockKind, pc, random::Random};
+
+    /// A card with ports and a window, in which a byte is its interrupt.
+    struct Card {
+        config: ConfigSpace,
+        intx: Intx,
+        byte: u8,
+        woken: u8,
+    }
+
+    fn card(_: &Backplane, line: Line) -> Box<dyn PciFunction> {
+        let mut config = ConfigSpace::new(Identity { vendor: 1, ..Identity::default() });
+        config.add_bar(0, Bar::Io { size: 8 });
+        config.add_bar(1, Bar::Memory32 { size: 0x1000, prefetchable: false });
+        config.set_interrupt_pin(1);
+        Box::new(Card { config, intx: Intx::new(line), byte: 0, woken: 0 })
+    }
+
+    impl Device for Card {
+        fn name(&self) -> &'static str {
+            "card"
+        }
+        fn reset(&mut self, _: &mut Cx<'_>) {
+            self.config.reset();
+            self.byte = 0;
+        }
+        fn save(&self) -> Saved {
+            Saved::pack("card", &(self.config.registers(), self.byte))
+        }
+        fn load(&mut self, saved: &Saved) -> Result<(), LoadError> {
+            let (registers, byte): (Vec<u8>, u8) = saved.unpack("card")?;
+            assert!(self.config.load_registers(&registers));
+            self.byte = byte;
+            self.intx.restore(&mut self.config, byte != 0);
+            Ok(())
+        }
+        fn as_timed(&mut self) -> Option<&mut dyn Timed> {
+            Some(self)
+        }
+    }
+
+    impl Timed for Card {
+        fn next_event(&self) -> Option<VmTime> {
+            None
+        }
+        fn advance(&mut self, _: &mut Cx<'_>) {
+            self.woken += 1;
+        }
+    }
+
+    impl PciFunction for Card {
+        fn config(&self) -> &ConfigSpace {
+            &self.config
+        }
+        fn config_mut(&mut self) -> &mut ConfigSpace {
+            &mut self.config
+        }
+        fn config_written(&mut self, _: &mut Cx<'_>, _: u8, _: u8) {
+            self.intx.drive(&mut self.config, self.byte != 0);
+        }
+        fn bar_read(&mut self, _: &mut Cx<'_>, bar: u8, offset: u64, data: &mut [u8]) {
+            data.fill(bar << 6 | self.woken << 4 | offset as u8 & 15);
+        }
+        fn bar_write(&mut self, _: &mut Cx<'_>, _: u8, _: u64, data: &[u8]) {
+            self.byte = data[0];
+            self.intx.drive(&mut self.config, self.byte != 0);
+        }
+    }
+
+    /// A board with a card in slots 2 and 3.
+    fn board() -> Board {
+        let nobody = || Box::new(crate::serial::Nobody);
+        let parts = pc::Parts {
+            cpus: 1,
+            unix_seconds: 0,
+            com1: nobody(),
+            debug_console: nobody(),
+            debug_exit: None,
+            post_port: None,
+            memory: 1 << 20,
+            test_device: false,
+            cards: vec![Box::new(card), Box::new(card)],
+        };
+        let ram = Arc::new(Ram::flat(1 << 20).expect("a MiB"));
+        let clock = ClockKind::Instructions;
+        let board = Board::new(ram, Clock::new(clock), Random::new(clock, 1), parts);
+        board.reset(1 << 20, false);
+        board
+    }
+
+    const BY: Access = Access { vcpu: 0, retired: 0 };
+
+    fn configure(board: &Board, device: u32, register: u32, value: u32) {
+        let address = 1 << 31 | device << 11 | register;
+        board.port_out(BY, 0xcf8, &address.to_le_bytes());
+        board.port_out(BY, 0xcfc, &value.to_le_bytes());
+    }
+
+    fn input(board: &Board, port: u16) -> u8 {
+        let mut data = [0];
+        board.port_in(BY, port, &mut data);
+        data[0]
+    }
+
+    fn load(board: &Board, at: u64) -> [u8; 2] {
+        let mut data = [0; 2];
+        board.mmio_read(BY, Gpa(at), &mut data);
+        data
+    }
+
+    /// Whether the slave 8259 has a request for IRQ 8 and up: its IRR.
+    fn requests(board: &Board) -> u8 {
+        board.port_out(BY, 0xa0, &[0x0a]);
+        input(board, 0xa0)
+    }
+
+    #[test]
+    fn bars_are_where_the_guest_maps_them() {
+        let board = board();
+        configure(&board, 2, 0x10, 0xc001);
+        configure(&board, 3, 0x14, 0xfebf_0000);
+        assert_eq!((input(&board, 0xc003), load(&board, 0xfebf_0005)), (0xff, [0xff; 2]));
+        configure(&board, 2, 4, 1);
+        configure(&board, 3, 4, 2);
+        assert_eq!((input(&board, 0xc003), load(&board, 0xfebf_0005)), (3, [0x45; 2]));
+        assert_eq!(load(&board, 0xfebf_0fff), [0x4f, 0xff], "it ends there");
+        configure(&board, 2, 0x10, 0xd001);
+        assert_eq!((input(&board, 0xc003), input(&board, 0xd003)), (0xff, 3));
+        board.wake_chip(Chip::Card(1));
+        assert_eq!((input(&board, 0xd000), load(&board, 0xfebf_0000)), (0, [0x50; 2]));
+        let saved = board.save();
+        board.reset(1 << 20, false);
+        assert_eq!(input(&board, 0xd003), 0xff);
+        board.load(&saved).expect("it was this board's");
+        assert_eq!(input(&board, 0xd003), 3);
+    }
+
+    #[test]
+    fn interrupts_go_where_the_isa_bridge_leads_them() {
+        let board = board();
+        for device in [2, 3] {
+            configure(&board, device, 0x10, 0xc001 + device * 8);
+            configure(&board, device, 4, 1);
+        }
+        // INTA# of device 2 is PIRQB#, of device 3 PIRQC#: as firmware leaves them, IRQ 10 and 11.
+        board.port_out(BY, 0xc010, &[1]);
+        assert_eq!(requests(&board), 1 << 2);
+        board.port_out(BY, 0xc018, &[1]);
+        assert_eq!(requests(&board), 1 << 2 | 1 << 3);
+        configure(&board, 2, 4, 0x401);
+        assert_eq!(requests(&board), 1 << 3, "the command register keeps it from it");
+        configure(&board, 1, 0x60, 0x800b_0b80);
+        assert_eq!(requests(&board), 1 << 3);
+        configure(&board, 2, 4, 1);
+        board.port_out(BY, 0xc018, &[0]);
+        assert_eq!(requests(&board), 1 << 3, "both are on IRQ 11, and one is left");
+        board.port_out(BY, 0xc010, &[0]);
+        assert_eq!(requests(&board), 0);
+        board.port_out(BY, 0xc018, &[1]);
+        configure(&board, 1, 0x60, 0x8080_8080);
+        assert_eq!(requests(&board), 0, "they lead nowhere");
+    }
+}
