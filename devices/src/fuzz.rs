@@ -59,7 +59,9 @@ fn virtio_functions(b: &Backplane) -> Seated {
 
 /// Every chip of this crate's PC part, twice for saving into another.
 fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
-    let pci = Seated::new(vec![Box::new(I440fx::new()), Box::new(Piix3Isa::new())]);
+    let vga = || Vga::new(Box::new(PlainMemory::new(256 << 10)), &[0x55, 0xaa], (1024, 768));
+    let pci =
+        Seated::new(vec![Box::new(I440fx::new()), Box::new(Piix3Isa::new()), Box::new(vga())]);
     vec![
         Box::new(I8259::new(b.line(0))),
         Box::new(I8254::new(b.line(1))),
@@ -76,6 +78,7 @@ fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
         Box::new(pci),
         Box::new(virtio_functions(b)),
         Box::new(VirtioMmio::new("virtio-mmio", virtio_disk(), b.line(12))),
+        Box::new(vga()),
     ]
 }
 
@@ -177,7 +180,11 @@ fn random_input_is_taken_or_refused() {
         assert_eq!(count, room.min(bytes.len()));
         taken += count;
         bench.with(|cx| uart.receive_break(cx));
-        bench.with(|cx| kbc.key(cx, bytes));
+        let key = Key::ALL[random.below(Key::ALL.len() as u64) as usize];
+        bench.with(|cx| kbc.key(cx, key, random.below(2) == 0));
+        let counts = [random.next() as i32, random.next() as i32, random.next() as i32];
+        let [right, down, wheel] = counts.map(|count| count >> (count as u32 & 31));
+        bench.with(|cx| kbc.point(cx, right, down, wheel, random.next() as u8));
         bench.with(|cx| access(&mut uart, cx, &mut random));
         bench.with(|cx| access(&mut kbc, cx, &mut random));
         bench.said();

@@ -14,6 +14,7 @@ mod bench;
 mod debug_console;
 mod debug_exit;
 mod disk;
+mod display;
 #[cfg(test)]
 mod fuzz;
 mod fw_cfg;
@@ -23,6 +24,7 @@ mod i8042;
 mod i8254;
 mod i8259;
 mod ioapic;
+mod keys;
 mod link;
 mod mc146818;
 mod pc_testdev;
@@ -36,6 +38,7 @@ mod serial_peer;
 #[cfg(test)]
 mod stress;
 mod uart16550;
+mod vga;
 mod virtio;
 
 use trine_guest::{Ram, VmTime};
@@ -51,6 +54,7 @@ pub use bench::Bench;
 pub use debug_console::DebugConsole;
 pub use debug_exit::DebugExit;
 pub use disk::{Answer, Disk, DiskError, Order, RamDisk};
+pub use display::{Display, Picture, Rect};
 pub use fw_cfg::FwCfg;
 pub use hpet::Hpet;
 pub use i440fx::{I440fx, Piix3Isa};
@@ -58,6 +62,7 @@ pub use i8042::I8042;
 pub use i8254::I8254;
 pub use i8259::I8259;
 pub use ioapic::{IoApic, PINS as IOAPIC_PINS};
+pub use keys::{Key, type_text};
 pub use link::{
     Checksum, FRAME_MAX, Frame, Link, Offload, Offloads, Segmentation, Segments, Unplugged, plain,
 };
@@ -72,6 +77,7 @@ pub use reset_control::ResetControl;
 pub use saved::{LoadError, Saved};
 pub use serial_peer::SerialPeer;
 pub use uart16550::Uart16550;
+pub use vga::{Cell, PlainMemory, Text, VIDEO_PAGE, Vga, VideoMemory};
 pub use virtio::{
     Chain, ConsolePort, DeviceType, Driver, Entropy, MacAddress, QUEUES_MAX, Queue, QueueError,
     Reclaim, RingFeatures, Segment, VirtioBalloon, VirtioBlk, VirtioConsole, VirtioMmio, VirtioNet,
@@ -116,6 +122,10 @@ pub trait Device: Send {
     }
     /// The clockwork.
     fn as_timed(&mut self) -> Option<&mut dyn Timed> {
+        None
+    }
+    /// The monitor.
+    fn as_display(&mut self) -> Option<&mut dyn Display> {
         None
     }
 }

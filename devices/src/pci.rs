@@ -163,10 +163,12 @@ impl PciBus {
         self.functions.iter_mut().map(|(slot, f)| (*slot, &mut **f))
     }
 
-    /// The regions that BARs map now: slot, BAR number, and address space, start and bytes.
+    /// The regions that BARs (and expansion ROMs) map now: slot, BAR number, and address space,
+    /// start and bytes.
     pub fn mapped(&self) -> impl Iterator<Item = (Slot, u8, (Space, u64, u64))> {
         self.functions.iter().flat_map(|(slot, f)| {
-            (0..6).filter_map(move |bar| Some((*slot, bar, f.config().mapped(bar.into())?)))
+            let bars = 0..=ConfigSpace::ROM;
+            bars.filter_map(move |bar| Some((*slot, bar, f.config().mapped(bar.into())?)))
         })
     }
 
