@@ -34,6 +34,20 @@ impl SerialPeer for Nobody {
     fn transmit(&mut self, _byte: u8) {}
 }
 
+/// A disk that takes a while.
+fn disk(len: usize) -> Box<dyn Disk> {
+    Box::new(RamDisk::new(vec![0; len], 3000))
+}
+
+/// A controller with two disks and a CD drive.
+fn ide(b: &Backplane) -> Piix3Ide {
+    let disks = [0, 1].map(|_| Some(AtaDrive::disk(disk(1 << 18))));
+    let drives = [disks, [Some(AtaDrive::cd(Some(disk(1 << 16)))), None]];
+    let mut ide = Piix3Ide::new([b.line(9), b.line(10)], drives);
+    ide.enable();
+    ide
+}
+
 /// Every chip of this crate's PC part, twice for saving into another.
 fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
     let pci = Seated::new(vec![Box::new(I440fx::new()), Box::new(Piix3Isa::new())]);
@@ -51,6 +65,7 @@ fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
         Box::new(ResetControl::new(b.clone())),
         Box::new(AcpiPm::new(b.line(8), b.clone(), false)),
         Box::new(pci),
+        Box::new(ide(b)),
     ]
 }
 

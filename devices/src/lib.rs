@@ -9,11 +9,13 @@
 
 mod acpi_pm;
 mod apic;
+mod ata;
 mod backplane;
 mod bench;
 mod debug_console;
 mod debug_exit;
 mod disk;
+mod errand;
 #[cfg(test)]
 mod fuzz;
 mod fw_cfg;
@@ -42,13 +44,14 @@ pub use acpi_pm::AcpiPm;
 pub use apic::{
     Ack, ApicImage, Gp, LocalApics, LocalSource, WINDOW as APIC_WINDOW, message_msi, msi_message,
 };
+pub use ata::{AtaDrive, Piix3Ide};
 pub use backplane::{
     Backplane, CpuSignal, DeliveryMode, Destination, Line, Message, Power, Signal, TriggerMode,
 };
 pub use bench::Bench;
 pub use debug_console::DebugConsole;
 pub use debug_exit::DebugExit;
-pub use disk::{Answer, Disk, DiskError, Order, RamDisk};
+pub use disk::{Answer, Bays, Disk, DiskError, Order, RamDisk};
 pub use fw_cfg::FwCfg;
 pub use hpet::Hpet;
 pub use i440fx::{I440fx, Piix3Isa};
@@ -100,6 +103,10 @@ pub trait Device: Send {
     }
     /// The input pins.
     fn as_inputs(&mut self) -> Option<&mut dyn Inputs> {
+        None
+    }
+    /// The drives whose media people change.
+    fn as_bays(&mut self) -> Option<&mut dyn Bays> {
         None
     }
     /// The clockwork.
