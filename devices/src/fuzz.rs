@@ -66,6 +66,8 @@ fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
         Box::new(AcpiPm::new(b.line(8), b.clone(), false)),
         Box::new(pci),
         Box::new(ide(b)),
+        Box::new(I82077::new(b.line(11), b.line(12), [Some(disk(1_474_560)), None], 1)),
+        Box::new(I8237::new()),
     ]
 }
 
