@@ -50,7 +50,13 @@ fn ide(b: &Backplane) -> Piix3Ide {
 
 /// Every chip of this crate's PC part, twice for saving into another.
 fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
-    let pci = Seated::new(vec![Box::new(I440fx::new()), Box::new(Piix3Isa::new())]);
+    let drives = vec![Some(AtaDrive::disk(disk(1 << 18))), None];
+    let functions: Vec<Box<dyn PciFunction>> = vec![
+        Box::new(I440fx::new()),
+        Box::new(Piix3Isa::new()),
+        Box::new(Ahci::new(b.line(13), drives)),
+    ];
+    let pci = Seated::new(functions);
     vec![
         Box::new(I8259::new(b.line(0))),
         Box::new(I8254::new(b.line(1))),
@@ -190,7 +196,7 @@ fn rewire(twin: Box<dyn Device>, backplane: &Backplane, index: usize) -> Box<dyn
 }
 
 /// Replaces one random number or flag of a saved state by a random number.
-fn damage(value: &mut serde_json::Value, random: &mut Random) {
+pub(crate) fn damage(value: &mut serde_json::Value, random: &mut Random) {
     use serde_json::Value;
     let number = match random.below(3) {
         0 => random.below(256),

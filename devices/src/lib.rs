@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod acpi_pm;
+mod ahci;
 mod apic;
 mod ata;
 mod backplane;
@@ -43,6 +44,7 @@ mod uart16550;
 use trine_guest::{Ram, VmTime};
 
 pub use acpi_pm::AcpiPm;
+pub use ahci::Ahci;
 pub use apic::{
     Ack, ApicImage, Gp, LocalApics, LocalSource, WINDOW as APIC_WINDOW, message_msi, msi_message,
 };

@@ -132,12 +132,19 @@ impl State {
 /// A CD or DVD drive.
 pub(super) struct CdDrive {
     medium: Option<Box<dyn Disk>>,
+    /// It is on a serial cable.
+    is_serial: bool,
     state: State,
 }
 
 impl CdDrive {
     pub(super) fn new(medium: Option<Box<dyn Disk>>) -> Self {
-        Self { medium, state: State::power_on() }
+        Self { medium, is_serial: false, state: State::power_on() }
+    }
+
+    /// It is put on a serial cable.
+    pub(super) fn make_serial(&mut self) {
+        self.is_serial = true;
     }
 
     /// RESET-, or with `is_soft` SRST, of which a packet's world hears nothing.
@@ -163,7 +170,7 @@ impl CdDrive {
         self.state.is_packet = opcode == 0xa0;
         match opcode {
             0xa0 => self.packet(c),
-            0xa1 => c.send(Phase::PioIn, identify::cd(&self.state), SECTOR),
+            0xa1 => c.send(Phase::PioIn, identify::cd(&self.state, self.is_serial), SECTOR),
             // READ SECTORS, IDENTIFY DEVICE: what disks do. It says that it is none.
             0x20 | 0xec => {
                 c.registers.sign(SIGNATURE);

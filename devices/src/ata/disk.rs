@@ -10,6 +10,7 @@ use super::{
     SECTOR,
     cable::{Cable, Phase},
     identify,
+    queue::{Event, Queue, Request},
     taskfile::{ABORTED, Addressing, Geometry, ID_NOT_FOUND, UNCORRECTABLE},
 };
 use crate::{Disk, DiskError, Order, errand::Errand};
@@ -85,6 +86,7 @@ pub(super) struct State {
     power: Power,
     job: Option<Job>,
     errand: Errand,
+    queue: Queue,
     /// What WRITE BUFFER has written.
     #[serde(with = "crate::saved::hex")]
     scratch: Vec<u8>,
@@ -102,6 +104,7 @@ impl State {
             power: Power::Active,
             job: None,
             errand: Errand::default(),
+            queue: Queue::default(),
             scratch: vec![0; SECTOR],
         }
     }
@@ -124,6 +127,8 @@ impl State {
             && (self.multiple == 0 || self.multiple.is_power_of_two())
             && self.multiple <= MULTIPLE_MAX
             && self.scratch.len() == SECTOR
+            && self.queue.is_valid()
+            && (self.queue.is_empty() || !self.errand.is_under_way())
             && self.job.as_ref().is_none_or(is_job)
     }
 }
@@ -131,6 +136,8 @@ impl State {
 /// A hard disk.
 pub(super) struct HardDisk {
     disk: Box<dyn Disk>,
+    /// It is on a serial cable, and has a queue.
+    is_serial: bool,
     pub(super) state: State,
 }
 
@@ -162,12 +169,13 @@ fn transfer(opcode: u8) -> Option<(Kind, Way, bool, bool)> {
 impl HardDisk {
     pub(super) fn new(disk: Box<dyn Disk>) -> Self {
         let geometry = Geometry { heads: 16, sectors: 63 };
-        Self { disk, state: State::power_on(geometry) }
+        Self { disk, is_serial: false, state: State::power_on(geometry) }
     }
 
     /// RESET-, or with `is_soft` SRST, which keeps what SET FEATURES and the like have set.
     pub(super) fn reset(&mut self, is_soft: bool) {
         self.give_up();
+        self.state.queue.forgive();
         if is_soft {
             self.state.power = Power::Active;
         } else {
@@ -177,8 +185,16 @@ impl HardDisk {
 
     /// Forgets the command that it is at.
     pub(super) fn give_up(&mut self) {
-        self.state.errand.cancel(&mut *self.disk);
+        if self.state.errand.is_under_way() || self.state.queue.is_under_way() {
+            self.state.errand.cancel(&mut *self.disk);
+        }
+        self.state.queue.clear();
         self.state.job = None;
+    }
+
+    /// It is put on a serial cable.
+    pub(super) fn make_serial(&mut self) {
+        self.is_serial = true;
     }
 
     fn sectors(&self) -> u64 {
@@ -202,6 +218,7 @@ impl HardDisk {
             0x70..=0x7f => self.seek(c),
             0x27 => self.read_native_max(c, true),
             0xf8 => self.read_native_max(c, false),
+            0x2f => self.read_log(c),
             0x91 => self.initialize_parameters(c),
             0x94 | 0x96 | 0xe0 | 0xe2 => self.set_power(c, Power::Standby),
             0x95 | 0x97 | 0xe1 | 0xe3 => self.set_power(c, Power::Idle),
@@ -220,7 +237,11 @@ impl HardDisk {
             0xe8 => c.receive(Phase::PioOut, SECTOR),
             0xe7 => self.start_job(c, now, Kind::Flush, Addressing::Lba28),
             0xea => self.start_job(c, now, Kind::Flush, Addressing::Lba48),
-            0xec => c.send(Phase::PioIn, identify::disk(&*self.disk, &self.state), SECTOR),
+            0xec => c.send(
+                Phase::PioIn,
+                identify::disk(&*self.disk, &self.state, self.is_serial),
+                SECTOR,
+            ),
             0xef => self.set_features(c),
             // NOP aborts what is queued, and there is nothing queued.
             _ => c.abort(),
@@ -334,6 +355,9 @@ impl HardDisk {
 
     /// When the disk behind has something to say.
     pub(super) fn next_event(&self) -> Option<VmTime> {
+        if self.state.queue.is_under_way() {
+            return self.disk.next_answer();
+        }
         self.state.errand.next_event(&*self.disk)
     }
 
@@ -411,6 +435,45 @@ impl HardDisk {
             }
             _ => c.abort(),
         }
+    }
+
+    // The queue
+
+    /// Takes a queued command; false if it cannot be done.
+    pub(super) fn enqueue(&mut self, now: VmTime, request: Request) -> bool {
+        let end = request.first.checked_add(u64::from(request.sectors));
+        let is_possible = self.is_serial
+            && self.state.power != Power::Sleep
+            && end.is_some_and(|end| end <= self.sectors())
+            && !(request.is_write && self.disk.is_read_only());
+        let is_through = request.is_through || !self.state.write_cache;
+        let request = Request { is_through, ..request };
+        is_possible && self.state.queue.add(&mut *self.disk, now, request)
+    }
+
+    pub(super) fn queue(&self) -> &Queue {
+        &self.state.queue
+    }
+
+    /// Brings what [`Queue::room`] said.
+    pub(super) fn queue_put(&mut self, now: VmTime, tag: u8, data: Vec<u8>) {
+        self.state.queue.put(&mut *self.disk, now, tag, data);
+    }
+
+    pub(super) fn queue_take(&mut self, now: VmTime) -> Option<Event> {
+        self.state.queue.take(&mut *self.disk, now)
+    }
+
+    /// READ LOG EXT: the directory, and what has failed in the queue.
+    fn read_log(&mut self, c: &mut Cable) {
+        let is_one = c.registers.sectors(true) == 1 && c.registers.mid.now == 0;
+        let log = match c.registers.low.now {
+            _ if !is_one || !self.is_serial => return c.abort(),
+            0x00 => identify::log_directory(),
+            0x10 => self.state.queue.read_log(),
+            _ => return c.abort(),
+        };
+        c.send(Phase::PioIn, log, SECTOR);
     }
 
     // What moves no sectors
@@ -530,6 +593,7 @@ impl HardDisk {
         self.state = state;
         let order = self.order(c);
         self.state.errand.give_again(&mut *self.disk, order);
+        self.state.queue.give_again(&mut *self.disk);
     }
 
     pub(super) fn save(&self) -> State {

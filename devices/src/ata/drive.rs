@@ -7,6 +7,7 @@ use super::{
     cable::{Cable, Phase},
     cd::{self, CdDrive},
     disk::{self, HardDisk},
+    queue::{Event, Request},
     taskfile,
 };
 use crate::Disk;
@@ -58,6 +59,14 @@ impl AtaDrive {
         drive
     }
 
+    /// Puts it on a serial cable.
+    pub(crate) fn make_serial(&mut self) {
+        match &mut self.kind {
+            Kind::Disk(disk) => disk.make_serial(),
+            Kind::Cd(cd) => cd.make_serial(),
+        }
+    }
+
     fn signature(&self) -> [u8; 4] {
         match self.kind {
             Kind::Disk(_) => disk::SIGNATURE,
@@ -87,6 +96,12 @@ impl AtaDrive {
     pub(crate) fn diagnose(&mut self) {
         self.give_up();
         self.show_reset();
+    }
+
+    /// The host has lost interest in what it is at.
+    pub(crate) fn abandon(&mut self) {
+        self.give_up();
+        self.cable.enter(Phase::Idle);
     }
 
     fn give_up(&mut self) {
@@ -131,10 +146,8 @@ impl AtaDrive {
         if self.is_busy() {
             return;
         }
-        if self.cable.phase != Phase::Idle {
-            // The host has lost interest in the command before.
-            self.give_up();
-        }
+        // The host has lost interest in what was before.
+        self.give_up();
         match &mut self.kind {
             Kind::Disk(disk) if disk.is_asleep() => {}
             Kind::Disk(disk) => {
@@ -184,6 +197,52 @@ impl AtaDrive {
             Kind::Disk(disk) => disk.moved(&mut self.cable, now),
             Kind::Cd(cd) => cd.moved(&mut self.cable, now),
         }
+    }
+
+    // The queue
+
+    /// Takes a queued command; false if it cannot be done, and what was queued before is lost.
+    pub(crate) fn enqueue(&mut self, now: VmTime, request: Request) -> bool {
+        self.cable.begin();
+        let is_taken = match &mut self.kind {
+            Kind::Disk(disk) => disk.enqueue(now, request),
+            Kind::Cd(_) => false,
+        };
+        if is_taken {
+            self.cable.complete();
+            self.cable.interrupt = false;
+        } else {
+            self.give_up();
+            self.cable.abort();
+        }
+        is_taken
+    }
+
+    /// How many bytes the queued command with this tag wants now.
+    pub(crate) fn queue_room(&self, tag: u8) -> usize {
+        match &self.kind {
+            Kind::Disk(disk) => disk.queue().room(tag),
+            Kind::Cd(_) => 0,
+        }
+    }
+
+    /// Brings these bytes.
+    pub(crate) fn queue_put(&mut self, now: VmTime, tag: u8, data: Vec<u8>) {
+        if let Kind::Disk(disk) = &mut self.kind {
+            disk.queue_put(now, tag, data);
+        }
+    }
+
+    /// What has become of a queued command by `now`.
+    pub(crate) fn queue_take(&mut self, now: VmTime) -> Option<Event> {
+        let Kind::Disk(disk) = &mut self.kind else { return None };
+        let event = disk.queue_take(now)?;
+        if let Event::Failed { .. } = event {
+            let error = disk.queue().error();
+            self.cable.fail(error);
+            self.cable.interrupt = false;
+        }
+        Some(event)
     }
 
     // Interrupts and time

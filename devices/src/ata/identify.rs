@@ -2,7 +2,7 @@
 //! (ATA/ATAPI-6, sections 8.15 and 8.16), and of SMART.
 
 use super::{
-    SECTOR, cd,
+    QUEUE_DEPTH, SECTOR, cd,
     disk::{MULTIPLE_MAX, State, TRIM_BLOCKS_MAX},
 };
 use crate::Disk;
@@ -70,6 +70,12 @@ impl Words {
         self.set(88, &[ULTRA_MODES | chosen(ULTRA_DMA)]);
     }
 
+    /// Serial ATA of the first and second generation; no cable to detect.
+    fn set_serial(&mut self) {
+        self.set(76, &[0x0006]);
+        self.set(93, &[0]);
+    }
+
     /// The data, which sum up to zero with a checksum in the last byte (word 255).
     fn finish(mut self) -> Vec<u8> {
         self.0[255] = 0x00a5;
@@ -88,7 +94,7 @@ fn sum_to_zero(data: &mut [u8]) {
 }
 
 /// IDENTIFY DEVICE of a hard disk.
-pub(super) fn disk(disk: &dyn Disk, state: &State) -> Vec<u8> {
+pub(super) fn disk(disk: &dyn Disk, state: &State, is_serial: bool) -> Vec<u8> {
     let sectors = disk.len() / SECTOR as u64;
     let short = sectors.min((1 << 28) - 1);
     let cylinders = (short / (16 * 63)).clamp(1, CYLINDERS_MAX);
@@ -126,6 +132,13 @@ pub(super) fn disk(disk: &dyn Disk, state: &State) -> Vec<u8> {
     w.set(106, &[0x4000]);
     // It does not rotate.
     w.set(217, &[1]);
+    if is_serial {
+        w.set_serial();
+        // A queue, and logs to read what has failed in it.
+        w.set(75, &[QUEUE_DEPTH as u16 - 1, 0x0106]);
+        w.set(84, &[features[2] | 1 << 5]);
+        w.set(87, &[features[2] | 1 << 5]);
+    }
     if !disk.is_read_only() {
         w.set(105, &[TRIM_BLOCKS_MAX as u16]);
         w.set(169, &[1]);
@@ -134,7 +147,7 @@ pub(super) fn disk(disk: &dyn Disk, state: &State) -> Vec<u8> {
 }
 
 /// IDENTIFY PACKET DEVICE of a CD drive.
-pub(super) fn cd(state: &cd::State) -> Vec<u8> {
+pub(super) fn cd(state: &cd::State, is_serial: bool) -> Vec<u8> {
     let mut w = Words([0; SECTOR / 2]);
     // A removable CD drive that sets DRQ within 50 us of PACKET; packets of 12 bytes.
     w.set(0, &[0x85c0]);
@@ -149,7 +162,18 @@ pub(super) fn cd(state: &cd::State) -> Vec<u8> {
     // NOP, DEVICE RESET, PACKET.
     w.set(82, &[0x4210, 0x4000, 0x4000, 0x4210, 0, 0x4000]);
     w.set(93, &[0x600b]);
+    if is_serial {
+        w.set_serial();
+    }
     w.finish()
+}
+
+/// The General Purpose Log directory: one page about the queue.
+pub(super) fn log_directory() -> Vec<u8> {
+    let mut log = vec![0; SECTOR];
+    log[0] = 1;
+    log[2 * 0x10] = 1;
+    log
 }
 
 /// SMART READ DATA: nothing is wrong, nothing is being tested.

@@ -17,12 +17,18 @@ mod disk;
 mod drive;
 mod identify;
 mod piix3;
+mod queue;
 #[cfg(test)]
 mod rig;
 mod taskfile;
 
 pub use drive::AtaDrive;
 pub use piix3::Piix3Ide;
+pub(crate) use {
+    cable::Phase,
+    drive::DriveState,
+    queue::{DEPTH as QUEUE_DEPTH, Event as QueueEvent, Request as QueueRequest},
+};
 
 /// Bytes of a sector of a disk.
 const SECTOR: usize = 512;

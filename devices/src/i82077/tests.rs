@@ -4,7 +4,7 @@
 use trine_guest::{Gpa, VmTime};
 
 use super::*;
-use crate::{Bench, I8237, Inputs, RamDisk, Signal, stress::Random};
+use crate::{Bench, I8237, Inputs, RamDisk, Signal, fuzz::damage, stress::Random};
 
 const IRQ: u32 = 6;
 const DREQ: u32 = 2;
@@ -384,30 +384,60 @@ fn random_access(pc: &mut Pc, random: &mut Random) {
     }
 }
 
+impl Pc {
+    /// Another controller on the same wires, with disks of the same sizes.
+    fn twin(&self) -> I82077 {
+        let [irq, dreq] = [IRQ, DREQ].map(|wire| self.bench.backplane.line(wire));
+        let media =
+            self.fdc.media.each_ref().map(|medium| {
+                numbered((medium.as_ref().map_or(0, |disk| disk.len()) / 512) as u32)
+            });
+        I82077::new(irq, dreq, media, 1)
+    }
+}
+
+/// Loads `saved` with damage into a controller, and uses that. False if it is refused.
+fn survives_damage(pc: &mut Pc, saved: Saved, random: &mut Random) -> bool {
+    let mut damaged = saved.clone();
+    damage(&mut damaged.state, random);
+    let mut hostile = pc.twin();
+    let before = hostile.save();
+    let is_taken = hostile.load(&damaged).is_ok();
+    if is_taken {
+        pc.fdc = hostile;
+        let now = pc.bench.now;
+        (0..10).for_each(|_| random_access(pc, random));
+        pc.bench.now = now;
+        pc.fdc = pc.twin();
+        pc.fdc.load(&saved).expect("a chip loads what it saved");
+        pc.carry();
+    } else {
+        assert_eq!(hostile.save(), before, "refused, but changed");
+    }
+    is_taken
+}
+
 fn stress(seed: u64, steps: u32) {
     let mut random = Random::new(seed);
     let mut pc = Pc::cold([numbered(2880), numbered(1440)]);
-    let mut transfers = 0;
+    let (mut transfers, mut refused) = (0, 0);
     for step in 0..steps {
         random_access(&mut pc, &mut random);
         transfers += u32::from(pc.fdc.state.errand.is_under_way());
         if step % 256 == 0 {
             pc.carry();
             let saved = pc.fdc.save();
-            let lines = [IRQ, DREQ].map(|wire| pc.bench.backplane.line(wire));
-            let [irq, dreq] = lines;
-            let media = pc.fdc.media.each_ref().map(|medium| {
-                numbered((medium.as_ref().map_or(0, |disk| disk.len()) / 512) as u32)
-            });
-            let mut twin = I82077::new(irq, dreq, media, 1);
+            let mut twin = pc.twin();
             twin.load(&saved).expect("a chip loads what it saved");
             assert_eq!(pc.bench.said(), [], "a load makes no edges");
             assert_eq!(twin.save(), saved);
             assert_eq!(twin.next_event(), pc.fdc.next_event());
             pc.fdc = twin;
+            refused += u32::from(!survives_damage(&mut pc, saved, &mut random));
         }
     }
     assert!(transfers > steps / 100, "{transfers} of {steps} steps had work for a disk");
+    assert!(refused > steps / 5000, "{refused} damaged states were refused");
     assert!(pc.bench.now > VmTime::ZERO);
 }
 

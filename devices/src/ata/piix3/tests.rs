@@ -3,7 +3,7 @@
 use trine_guest::{Gpa, VmTime};
 
 use super::{super::rig::*, *};
-use crate::{Answer, Bench, DiskError, Order, RamDisk, stress::Random};
+use crate::{Answer, Bench, DiskError, Order, RamDisk, fuzz::damage, stress::Random};
 
 /// A disk of which a part cannot be read, nor written.
 struct Scratched(RamDisk);
@@ -501,12 +501,32 @@ fn random_access(r: &mut Rig, random: &mut Random) {
     r.bench.said();
 }
 
+/// Loads `saved` with damage into a controller, and uses that. False if it is refused.
+fn survives_damage(r: &mut Rig, saved: Saved, random: &mut Random) -> bool {
+    let mut damaged = saved.clone();
+    damage(&mut damaged.state, random);
+    let mut hostile = full(&r.bench);
+    let before = hostile.save();
+    let is_taken = hostile.load(&damaged).is_ok();
+    if is_taken {
+        let sound = std::mem::replace(&mut r.ide, hostile);
+        let (now, base) = (r.bench.now, r.base);
+        (0..10).for_each(|_| random_access(r, random));
+        (r.bench.now, r.base) = (now, base);
+        r.ide = sound;
+        r.ide.load(&saved).expect("a chip loads what it saved");
+    } else {
+        assert_eq!(hostile.save(), before, "refused, but changed");
+    }
+    is_taken
+}
+
 fn stress(seed: u64, steps: u32) {
     let mut random = Random::new(seed);
     let bench = Bench::new();
     let ide = full(&bench);
     let mut r = Rig { bench, ide, base: Piix3Ide::PRIMARY };
-    let mut busy = 0;
+    let (mut busy, mut refused) = (0, 0);
     for step in 0..steps {
         random_access(&mut r, &mut random);
         busy += u32::from(r.ide.next_event().is_some());
@@ -518,6 +538,7 @@ fn stress(seed: u64, steps: u32) {
             assert_eq!(twin.save(), saved);
             assert_eq!(twin.next_event(), r.ide.next_event());
             r.ide = twin;
+            refused += u32::from(!survives_damage(&mut r, saved, &mut random));
         }
         if step % 5000 == 0 {
             r.bench.with(|cx| r.ide.reset(cx));
@@ -525,6 +546,7 @@ fn stress(seed: u64, steps: u32) {
         }
     }
     assert!(busy > steps / 100, "the disks had work in {busy} of {steps} steps");
+    assert!(refused > steps / 2000, "{refused} damaged states were refused");
 }
 
 #[test]
