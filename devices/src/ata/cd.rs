@@ -71,6 +71,16 @@ enum Event {
     Removal = 3,
 }
 
+/// What a packet comes to that is not refused.
+enum Outcome {
+    /// These bytes, and the host wants so many of them.
+    Reply(Vec<u8>, usize),
+    /// It is done.
+    Done,
+    /// Data will come.
+    Started,
+}
+
 /// Blocks that are being read.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 struct Job {
@@ -245,38 +255,41 @@ impl CdDrive {
         // INQUIRY, REQUEST SENSE and the commands that report events are not held up.
         let is_exempt = matches!(packet[0], 0x03 | 0x12 | 0x46 | 0x4a);
         let attention = if is_exempt { None } else { self.state.attention.take() };
-        let result = match attention {
+        let outcome = match attention {
             Some(attention) => Err(attention),
             None => self.dispatch(c, now, &packet),
         };
-        if let Err(sense) = result {
-            self.refuse(c, sense);
+        match outcome {
+            Ok(Outcome::Reply(reply, most)) => self.answer(c, reply, most),
+            Ok(Outcome::Done) => self.succeed(c),
+            Ok(Outcome::Started) => {}
+            Err(sense) => self.refuse(c, sense),
         }
     }
 
-    /// Does what a packet says. What is not refused has been started, answered or done.
-    fn dispatch(&mut self, c: &mut Cable, now: VmTime, p: &[u8; PACKET]) -> Result<(), Sense> {
+    /// Does what a packet says.
+    fn dispatch(&mut self, c: &mut Cable, now: VmTime, p: &[u8; PACKET]) -> Result<Outcome, Sense> {
         let long = |at: usize| u32::from_be_bytes([p[at], p[at + 1], p[at + 2], p[at + 3]]);
         let short = |at: usize| usize::from(u16::from_be_bytes([p[at], p[at + 1]]));
         let (reply, most) = match p[0] {
-            // TEST UNIT READY
-            0x00 => return self.medium().map(|_| ()).map(|()| self.succeed(c)),
+            // TEST UNIT READY; SET CD SPEED and STOP PLAY: nothing to slow down or to stop.
+            0x00 | 0xbb | 0x4e => return self.medium().map(|_| Outcome::Done),
             0x03 => (self.request_sense(), usize::from(p[4])),
             0x12 if p[1] & 1 != 0 => return Err(Sense::BAD_FIELD),
             0x12 => (replies::inquiry(), short(3)),
             0x1a => (self.mode_sense(p, 4)?, usize::from(p[4])),
-            0x1b => return self.start_stop(p[4]).map(|()| self.succeed(c)),
+            0x1b => return self.start_stop(p[4]),
             // PREVENT ALLOW MEDIUM REMOVAL
             0x1e => {
                 self.state.is_locked = p[4] & 1 != 0;
-                return Ok(self.succeed(c));
+                return Ok(Outcome::Done);
             }
             0x25 => (replies::capacity(self.blocks()?), 8),
             0x28 => return self.read(c, now, (long(2), short(7) as u32), replies::USER_DATA),
             // SEEK, VERIFY
             0x2b | 0x2f => {
                 let is_there = long(2) < self.blocks()?;
-                return is_there.then(|| self.succeed(c)).ok_or(Sense::NO_SUCH_BLOCK);
+                return is_there.then_some(Outcome::Done).ok_or(Sense::NO_SUCH_BLOCK);
             }
             0x42 => (self.blocks().and_then(|_| replies::subchannel(p))?, short(7)),
             0x43 => (replies::toc(p, self.blocks()?).ok_or(Sense::BAD_FIELD)?, short(7)),
@@ -287,13 +300,10 @@ impl CdDrive {
             0x5a => (self.mode_sense(p, 8)?, short(7)),
             0xa8 => return self.read(c, now, (long(2), long(6)), replies::USER_DATA),
             0xb9 | 0xbe => return self.read_cd(c, now, p),
-            // SET CD SPEED, STOP PLAY: there is nothing to slow down or to stop.
-            0xbb | 0x4e => return self.medium().map(|_| ()).map(|()| self.succeed(c)),
             0xbd => (replies::mechanism(self.state.is_open), short(8)),
             _ => return Err(Sense::NO_SUCH_COMMAND),
         };
-        self.answer(c, reply, most);
-        Ok(())
+        Ok(Outcome::Reply(reply, most))
     }
 
     /// Sends the first `most` bytes of `reply`.
@@ -353,7 +363,7 @@ impl CdDrive {
     }
 
     /// START STOP UNIT.
-    fn start_stop(&mut self, what: u8) -> Result<(), Sense> {
+    fn start_stop(&mut self, what: u8) -> Result<Outcome, Sense> {
         match what & 3 {
             0b10 if self.state.is_locked => return Err(Sense::LOCKED),
             0b10 if !self.state.is_open => {
@@ -366,7 +376,7 @@ impl CdDrive {
             }
             _ => {}
         }
-        Ok(())
+        Ok(Outcome::Done)
     }
 
     /// The tray is closed, perhaps with another medium in it.
@@ -416,7 +426,7 @@ impl CdDrive {
     // Reading
 
     /// READ CD and READ CD MSF.
-    fn read_cd(&mut self, c: &mut Cable, now: VmTime, p: &[u8; PACKET]) -> Result<(), Sense> {
+    fn read_cd(&mut self, c: &mut Cable, now: VmTime, p: &[u8; PACKET]) -> Result<Outcome, Sense> {
         let time = |at: usize| {
             let [minute, second, frame] = [p[at], p[at + 1], p[at + 2]].map(u32::from);
             ((minute * 60 + second) * FRAMES + frame).checked_sub(2 * FRAMES)
@@ -445,18 +455,18 @@ impl CdDrive {
         now: VmTime,
         (first, count): (u32, u32),
         parts: u8,
-    ) -> Result<(), Sense> {
+    ) -> Result<Outcome, Sense> {
         let blocks = self.blocks()?;
         let is_there = first.checked_add(count).is_some_and(|end| end <= blocks);
         if !is_there {
             return Err(Sense::NO_SUCH_BLOCK);
         }
         if count == 0 || replies::sector_len(parts) == 0 {
-            return Ok(self.succeed(c));
+            return Ok(Outcome::Done);
         }
         self.state.job = Some(Job { next: first, left: count, piece: 0, parts });
         self.proceed(c, now);
-        Ok(())
+        Ok(Outcome::Started)
     }
 
     /// The next piece of what is being read, or its end.

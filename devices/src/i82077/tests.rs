@@ -375,9 +375,10 @@ fn random_access(pc: &mut Pc, random: &mut Random) {
         7 => {
             let bay = usize::from(byte & 1);
             let change = random.below(16) == 0;
-            let medium = || numbered([1440, 2880, 720][usize::from(byte >> 1) % 3]);
             if change {
-                drop(pc.bench.with(|cx| pc.fdc.change_medium(cx, bay, medium())));
+                let len = [720, 1440, 360][usize::from(byte >> 1) % 3] << 10;
+                let medium: Box<dyn Disk> = Box::new(RamDisk::new(vec![byte; len], 1000));
+                drop(pc.bench.with(|cx| pc.fdc.change_medium(cx, bay, Some(medium))));
             }
         }
         _ => pc.run(random.below(TURN_NS)),
@@ -388,10 +389,10 @@ impl Pc {
     /// Another controller on the same wires, with disks of the same sizes.
     fn twin(&self) -> I82077 {
         let [irq, dreq] = [IRQ, DREQ].map(|wire| self.bench.backplane.line(wire));
-        let media =
-            self.fdc.media.each_ref().map(|medium| {
-                numbered((medium.as_ref().map_or(0, |disk| disk.len()) / 512) as u32)
-            });
+        let media = self.fdc.media.each_ref().map(|medium| {
+            let len = medium.as_ref().map_or(0, |disk| disk.len());
+            Some(Box::new(RamDisk::new(vec![0; len as usize], 1000)) as Box<dyn Disk>)
+        });
         I82077::new(irq, dreq, media, 1)
     }
 }
