@@ -206,6 +206,9 @@ impl Disk for RamDisk {
 }
 
 #[cfg(test)]
+pub(crate) mod samples;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

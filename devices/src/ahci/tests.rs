@@ -3,9 +3,13 @@
 use trine_guest::Gpa;
 
 use super::*;
-use crate::{Answer, Bench, DiskError, Order, RamDisk, Signal, fuzz::damage, stress::Random};
+use crate::{
+    Bench, Signal,
+    disk::samples::{LATENCY_NS, Scratched, numbered},
+    fuzz::damage,
+    stress::Random,
+};
 
-const LATENCY_NS: u64 = 1000;
 /// Where the driver has the command list, received frames, tables and data.
 const LIST: u64 = 0x1000;
 const FRAMES: u64 = 0x2000;
@@ -16,42 +20,6 @@ const DATA: u64 = 0x2_0000;
 /// A command's way and kind, in its header.
 const WRITE: u32 = 1 << 6;
 const PACKET: u32 = 1 << 5;
-
-fn numbered(sectors: u32) -> RamDisk {
-    let sector = |n: u32| [&n.to_le_bytes()[..], &[n as u8; 508]].concat();
-    RamDisk::new((0..sectors).flat_map(sector).collect(), LATENCY_NS)
-}
-
-/// A disk that cannot read sector 100.
-struct Scratched(RamDisk);
-
-impl Disk for Scratched {
-    fn len(&self) -> u64 {
-        self.0.len()
-    }
-    fn is_read_only(&self) -> bool {
-        false
-    }
-    fn serial(&self) -> &str {
-        "scratched"
-    }
-    fn submit(&mut self, now: VmTime, ticket: u64, order: Order) {
-        self.0.submit(now, ticket, order);
-    }
-    fn next_answer(&self) -> Option<VmTime> {
-        self.0.next_answer()
-    }
-    fn take(&mut self, now: VmTime) -> Option<Answer> {
-        let mut answer = self.0.take(now)?;
-        if answer.result.as_ref().is_ok_and(|data| data.starts_with(&[100, 0, 0, 0])) {
-            answer.result = Err(DiskError::Io);
-        }
-        Some(answer)
-    }
-    fn cancel(&mut self) {
-        self.0.cancel();
-    }
-}
 
 struct Rig {
     bench: Bench,
@@ -331,7 +299,7 @@ fn queued_commands_end_in_any_order() {
 
 #[test]
 fn a_failed_queue_says_which_command_it_was() {
-    let mut r = Rig::disk(Scratched(numbered(5000)));
+    let mut r = Rig::disk(Scratched::new(5000));
     for (tag, sector) in [(0, 0), (3, 100), (5, 200)] {
         r.prepare(u64::from(tag), 0, queued(0x60, tag, sector, 1), &[(DATA, 512)]);
     }

@@ -528,14 +528,13 @@ impl CdDrive {
         c: &mut Cable,
         medium: Option<Box<dyn Disk>>,
     ) -> Option<Box<dyn Disk>> {
-        if self.state.errand.is_under_way() {
+        if self.state.job.is_some() {
             self.give_up();
             self.refuse(c, Sense::NO_MEDIUM);
         }
         let outside = std::mem::replace(&mut self.medium, medium);
         self.state.is_open = false;
         if outside.is_some() || self.medium.is_some() {
-            self.state.job = None;
             self.show_medium();
         }
         outside

@@ -201,13 +201,12 @@ impl HardDisk {
         self.disk.len() / SECTOR as u64
     }
 
-    /// Whether it only hears resets.
-    pub(super) fn is_asleep(&self) -> bool {
-        self.state.power == Power::Sleep
-    }
-
     /// Executes a command (the drive is [`Phase::Busy`]).
     pub(super) fn command(&mut self, c: &mut Cable, now: VmTime, opcode: u8) {
+        if self.state.power == Power::Sleep {
+            // It only hears resets, but whoever asks is to get an answer.
+            return c.abort();
+        }
         if let Some((kind, way, is_wide, is_through)) = transfer(opcode) {
             return self.start(c, now, (kind, way), is_wide, is_through);
         }

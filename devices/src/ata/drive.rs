@@ -149,7 +149,6 @@ impl AtaDrive {
         // The host has lost interest in what was before.
         self.give_up();
         match &mut self.kind {
-            Kind::Disk(disk) if disk.is_asleep() => {}
             Kind::Disk(disk) => {
                 self.cable.begin();
                 disk.command(&mut self.cable, now, opcode);

@@ -3,24 +3,13 @@
 use trine_guest::Gpa;
 
 use super::{AtaDrive, Piix3Ide};
-use crate::{Bench, Disk, PciFunction, Ports, RamDisk, Timed};
+pub(super) use crate::disk::samples::{LATENCY_NS, Scratched, numbered, numbers};
+use crate::{Bench, Disk, PciFunction, Ports, Timed};
 
-/// How long the rig's disks take for everything.
-pub(super) const LATENCY_NS: u64 = 1000;
 /// Status bits.
 pub(super) const BSY: u8 = 0x80;
 pub(super) const DRQ: u8 = 0x08;
 pub(super) const ERR: u8 = 0x01;
-
-/// A disk of `sectors` sectors of 512 bytes, each of which starts with its number.
-pub(super) fn numbered(sectors: u32) -> RamDisk {
-    let sector = |n: u32| {
-        let mut sector = vec![n as u8; 512];
-        sector[..4].copy_from_slice(&n.to_le_bytes());
-        sector
-    };
-    RamDisk::new((0..sectors).flat_map(sector).collect(), LATENCY_NS)
-}
 
 pub(super) struct Rig {
     pub(super) bench: Bench,

@@ -4,7 +4,7 @@
 use trine_guest::{Gpa, VmTime};
 
 use super::*;
-use crate::{Bench, I8237, Inputs, RamDisk, Signal, fuzz::damage, stress::Random};
+use crate::{Bench, I8237, Inputs, RamDisk, Signal, disk::samples, fuzz::damage, stress::Random};
 
 const IRQ: u32 = 6;
 const DREQ: u32 = 2;
@@ -13,12 +13,7 @@ const TURN_NS: u64 = 200_000_000;
 
 /// A disk of so many sectors, each of which starts with its number.
 fn numbered(sectors: u32) -> Option<Box<dyn Disk>> {
-    Some(Box::new(disk(sectors)))
-}
-
-fn disk(sectors: u32) -> RamDisk {
-    let sector = |n: u32| [&n.to_le_bytes()[..], &[n as u8; 508]].concat();
-    RamDisk::new((0..sectors).flat_map(sector).collect(), 1000)
+    Some(Box::new(samples::numbered(sectors)))
 }
 
 /// Controller, DMA, and the wires between them.
@@ -265,7 +260,7 @@ fn tracks_are_formatted() {
 
 #[test]
 fn what_cannot_be_read_is_said() {
-    let mut pc = Pc::new(Some(Box::new(disk(2880).read_only())));
+    let mut pc = Pc::new(Some(Box::new(samples::numbered(2880).read_only())));
     assert_eq!(pc.command(&[0x04, 0], 1), [0x78], "write-protected, track 0");
     pc.program_dma(0x4a, 512);
     let result = pc.command(&[0x45, 0, 0, 0, 3, 2, 18, 0x1b, 0xff], 7);

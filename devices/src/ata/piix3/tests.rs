@@ -3,50 +3,10 @@
 use trine_guest::{Gpa, VmTime};
 
 use super::{super::rig::*, *};
-use crate::{Answer, Bench, DiskError, Order, RamDisk, fuzz::damage, stress::Random};
-
-/// A disk of which a part cannot be read, nor written.
-struct Scratched(RamDisk);
-
-impl Scratched {
-    const BAD: u64 = 100 * 512;
-}
-
-impl Disk for Scratched {
-    fn len(&self) -> u64 {
-        self.0.len()
-    }
-    fn is_read_only(&self) -> bool {
-        false
-    }
-    fn serial(&self) -> &str {
-        "scratched"
-    }
-    fn submit(&mut self, now: VmTime, ticket: u64, order: Order) {
-        self.0.submit(now, ticket, order);
-    }
-    fn next_answer(&self) -> Option<VmTime> {
-        self.0.next_answer()
-    }
-    fn take(&mut self, now: VmTime) -> Option<Answer> {
-        let mut answer = self.0.take(now)?;
-        if answer.result.as_ref().is_ok_and(|data| data.starts_with(&[100, 0, 0, 0])) {
-            answer.result = Err(DiskError::Io);
-        }
-        Some(answer)
-    }
-    fn cancel(&mut self) {
-        self.0.cancel();
-    }
-}
+use crate::{Bench, fuzz::damage, stress::Random};
 
 fn words(data: &[u8]) -> Vec<u16> {
     data.chunks(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect()
-}
-
-/// The numbers with which the sectors in `data` start.
-fn numbers(data: &[u8]) -> Vec<u32> {
-    data.chunks(512).map(|s| u32::from_le_bytes([s[0], s[1], s[2], s[3]])).collect()
 }
 
 /// As Linux's ata_devchk and ata_bus_softreset, and as a BIOS: which drives are there?
@@ -265,7 +225,7 @@ fn a_table_without_an_end_stays_in_its_64_kib() {
 
 #[test]
 fn disks_that_fail_make_commands_fail() {
-    let mut r = Rig::disk(Scratched(numbered(1000)));
+    let mut r = Rig::disk(Scratched::new(1000));
     r.lba28(0x20, 100, 1);
     r.settle();
     assert_eq!((r.status(), r.read(1)), (0x51, 0x40));
@@ -274,7 +234,6 @@ fn disks_that_fail_make_commands_fail() {
     r.lba28(0x40, 100, 200);
     r.settle();
     assert_eq!(r.read(1), 0x40, "READ VERIFY");
-    assert_eq!(Scratched::BAD, 100 * 512);
     for (opcode, sector, count) in [(0x20, 999, 2), (0x30, 1000, 1), (0xc8, 0xfff_ffff, 0)] {
         r.lba28(opcode, sector, count);
         assert_eq!((r.status(), r.read(1)), (0x51, 0x10), "{opcode:#x} {sector}");
@@ -377,41 +336,15 @@ fn interrupts_follow_the_chosen_drive_and_nien() {
 
 #[test]
 fn without_a_write_cache_writes_are_flushed() {
-    struct Counted(RamDisk, std::sync::Arc<std::sync::atomic::AtomicU32>);
-    impl Disk for Counted {
-        fn len(&self) -> u64 {
-            self.0.len()
-        }
-        fn is_read_only(&self) -> bool {
-            false
-        }
-        fn serial(&self) -> &str {
-            "counted"
-        }
-        fn submit(&mut self, now: VmTime, ticket: u64, order: Order) {
-            if order == Order::Flush {
-                self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            }
-            self.0.submit(now, ticket, order);
-        }
-        fn next_answer(&self) -> Option<VmTime> {
-            self.0.next_answer()
-        }
-        fn take(&mut self, now: VmTime) -> Option<Answer> {
-            self.0.take(now)
-        }
-        fn cancel(&mut self) {
-            self.0.cancel();
-        }
-    }
-    let flushes = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
-    let mut r = Rig::disk(Counted(numbered(100), flushes.clone()));
+    let disk = Scratched::new(100);
+    let flushes = disk.flushes();
+    let mut r = Rig::disk(disk);
     let count = |r: &mut Rig, opcode| {
         r.lba48(opcode, 0, 1);
         r.put(&[1; 512]);
         r.settle();
         assert_eq!(r.status(), 0x50);
-        flushes.swap(0, std::sync::atomic::Ordering::Relaxed)
+        flushes()
     };
     assert_eq!(count(&mut r, 0x30), 0);
     r.command(0xef, [0x82, 0, 0, 0, 0, 0xa0]);
