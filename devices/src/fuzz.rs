@@ -57,11 +57,31 @@ fn virtio_functions(b: &Backplane) -> Seated {
     ])
 }
 
+/// A disk that takes a while.
+fn disk(len: usize) -> Box<dyn Disk> {
+    Box::new(RamDisk::new(vec![0; len], 3000))
+}
+
+/// A controller with two disks and a CD drive.
+fn ide(b: &Backplane) -> Piix3Ide {
+    let disks = [0, 1].map(|_| Some(AtaDrive::disk(disk(1 << 18))));
+    let drives = [disks, [Some(AtaDrive::cd(Some(disk(1 << 16)))), None]];
+    let mut ide = Piix3Ide::new([b.line(9), b.line(19)], drives);
+    ide.enable();
+    ide
+}
+
 /// Every chip of this crate's PC part, twice for saving into another.
 fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
     let vga = || Vga::new(Box::new(PlainMemory::new(256 << 10)), &[0x55, 0xaa], (1024, 768));
-    let pci =
-        Seated::new(vec![Box::new(I440fx::new()), Box::new(Piix3Isa::new()), Box::new(vga())]);
+    let drives = vec![Some(AtaDrive::disk(disk(1 << 18))), None];
+    let functions: Vec<Box<dyn PciFunction>> = vec![
+        Box::new(I440fx::new()),
+        Box::new(Piix3Isa::new()),
+        Box::new(Ahci::new(b.line(16), drives)),
+        Box::new(vga()),
+    ];
+    let pci = Seated::new(functions);
     vec![
         Box::new(I8259::new(b.line(0))),
         Box::new(I8254::new(b.line(1))),
@@ -79,6 +99,9 @@ fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
         Box::new(virtio_functions(b)),
         Box::new(VirtioMmio::new("virtio-mmio", virtio_disk(), b.line(12))),
         Box::new(vga()),
+        Box::new(ide(b)),
+        Box::new(I82077::new(b.line(17), b.line(18), [Some(disk(1_474_560)), None], 1)),
+        Box::new(I8237::new()),
     ]
 }
 
@@ -205,7 +228,7 @@ fn rewire(twin: Box<dyn Device>, backplane: &Backplane, index: usize) -> Box<dyn
 }
 
 /// Replaces one random number or flag of a saved state by a random number.
-fn damage(value: &mut serde_json::Value, random: &mut Random) {
+pub(crate) fn damage(value: &mut serde_json::Value, random: &mut Random) {
     use serde_json::Value;
     let number = match random.below(3) {
         0 => random.below(256),

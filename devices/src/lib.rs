@@ -8,19 +8,24 @@
 #![forbid(unsafe_code)]
 
 mod acpi_pm;
+mod ahci;
 mod apic;
+mod ata;
 mod backplane;
 mod bench;
 mod debug_console;
 mod debug_exit;
 mod disk;
 mod display;
+mod errand;
 #[cfg(test)]
 mod fuzz;
 mod fw_cfg;
 mod hpet;
 mod i440fx;
 mod i8042;
+mod i82077;
+mod i8237;
 mod i8254;
 mod i8259;
 mod ioapic;
@@ -44,23 +49,27 @@ mod virtio;
 use trine_guest::{Ram, VmTime};
 
 pub use acpi_pm::AcpiPm;
+pub use ahci::Ahci;
 pub use apic::{
     Ack, ApicImage, Gp, LocalApics, LocalSource, WINDOW as APIC_WINDOW, message_msi, msi_message,
 };
+pub use ata::{AtaDrive, Piix3Ide};
 pub use backplane::{
     Backplane, CpuSignal, DeliveryMode, Destination, Line, Message, Power, Signal, TriggerMode,
 };
 pub use bench::Bench;
 pub use debug_console::DebugConsole;
 pub use debug_exit::DebugExit;
-pub use disk::{Answer, Disk, DiskError, Order, RamDisk};
+pub use disk::{Answer, Bays, Disk, DiskError, Order, RamDisk};
 pub use display::{Display, Picture, Rect};
 pub use fw_cfg::FwCfg;
 pub use hpet::Hpet;
 pub use i440fx::{I440fx, Piix3Isa};
 pub use i8042::I8042;
+pub use i8237::{DmaPeer, I8237};
 pub use i8254::I8254;
 pub use i8259::I8259;
+pub use i82077::I82077;
 pub use ioapic::{IoApic, PINS as IOAPIC_PINS};
 pub use keys::{Key, type_text};
 pub use link::{
@@ -118,6 +127,10 @@ pub trait Device: Send {
     }
     /// The input pins.
     fn as_inputs(&mut self) -> Option<&mut dyn Inputs> {
+        None
+    }
+    /// The drives whose media people change.
+    fn as_bays(&mut self) -> Option<&mut dyn Bays> {
         None
     }
     /// The clockwork.

@@ -3,7 +3,7 @@
 //! - a [`DiskSpec`] is what `--disk` says;
 //! - [`open`] makes an [`ImageDisk`] of it: workers do what the controller asks;
 //! - `chain` opens an image with all that it stands on, `lock` keeps others from it, [`qcow2`]
-//! looks   at a header and counts references before the image library gets to see them;
+//!   looks at a header and counts references before the image library gets to see them;
 //! - `tool` is `trine image`.
 //!
 //! The formats themselves are the crate imago's. It is compiled without its async half: the workers
