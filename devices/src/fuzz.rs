@@ -67,7 +67,7 @@ fn ide(b: &Backplane) -> Piix3Ide {
     let disks = [0, 1].map(|_| Some(AtaDrive::disk(disk(1 << 18))));
     let drives = [disks, [Some(AtaDrive::cd(Some(disk(1 << 16)))), None]];
     let mut ide = Piix3Ide::new([b.line(9), b.line(19)], drives);
-    ide.enable();
+    Piix3Ide::enable(ide.config_mut());
     ide
 }
 

@@ -17,9 +17,9 @@ use trine_x86::{Activity, CpuModel, CpuState, Feature};
 
 use crate::{
     Board, Capture, Clock, ClockKind, MachineStats, Remote, Request,
-    cards::{Doorbell, cards},
+    cards::{DiskError, Disks, Doorbell},
     control::{Cause, Reached},
-    disk::{DiskOpenError, DiskSpec},
+    disk::DiskSpec,
     pc,
     random::Random,
     serial::Nobody,
@@ -233,9 +233,9 @@ pub enum MachineError {
     /// The engine fails.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// A disk's image cannot be opened.
+    /// There are no such disks.
     #[error("--disk {0}")]
-    Disk(#[from] DiskOpenError),
+    Disk(#[from] DiskError),
     /// A snapshot does not fit the machine.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -294,6 +294,7 @@ impl Machine {
         let engine = engine(ram.clone())?;
         check_count(config.clock, engine.as_ref())?;
         let (capture, doorbell) = (Capture::default(), Doorbell::default());
+        let disks = Disks::open(&config.disks, config.cpus, config.clock, &doorbell)?;
         let parts = pc::Parts {
             cpus: config.cpus,
             unix_seconds: config.unix_seconds,
@@ -303,7 +304,8 @@ impl Machine {
             post_port: config.post_port,
             memory: config.memory,
             test_device: config.test_device,
-            cards: cards(&config.disks, config.cpus, config.clock, &doorbell)?,
+            drives: disks.drives,
+            cards: disks.cards,
         };
         let random = Random::new(config.clock, config.seed);
         let board = Arc::new(Board::new(ram.clone(), Clock::new(config.clock), random, parts));

@@ -5,9 +5,10 @@
 //! (PIIX3) datasheets; MultiProcessor Specification 1.4, chapter 3; ACPI 6.3, chapter 4.
 
 use trine_devices::{
-    AcpiPm, Backplane, Cx, DebugConsole, DebugExit, Device, FwCfg, Hpet, I440fx, I8042, I8254,
-    I8259, IOAPIC_PINS, IoApic, Line, LocalApics, Mc146818, PcTestdev, PciBus, PciFunction,
-    Piix3Isa, Port92, PostCode, ResetControl, SerialPeer, Slot, TESTDEV_WINDOW, Uart16550,
+    AcpiPm, AtaDrive, Backplane, Cx, DebugConsole, DebugExit, Device, FwCfg, Hpet, I440fx, I8042,
+    I8254, I8259, IOAPIC_PINS, IoApic, Line, LocalApics, Mc146818, PcTestdev, PciBus, PciFunction,
+    Piix3Ide, Piix3Isa, Port92, PostCode, ResetControl, SerialPeer, Slot, TESTDEV_WINDOW,
+    Uart16550,
 };
 use trine_firmware as firmware;
 use trine_guest::{Gpa, Region, RegionKind};
@@ -99,6 +100,7 @@ chips![
     Pci,
     HostBridge,
     IsaBridge,
+    Ide,
     Port92,
     ResetControl,
     PostCode,
@@ -123,6 +125,7 @@ impl Chip {
         match slot {
             HOST_BRIDGE => Some(Self::HostBridge),
             ISA_BRIDGE => Some(Self::IsaBridge),
+            IDE => Some(Self::Ide),
             _ if slot.function() == 0 => slot.device().checked_sub(FIRST_CARD).map(Self::Card),
             _ => None,
         }
@@ -176,6 +179,10 @@ pub const PORTS: &[PortRow] = &[
     row(0x0a0, 0x0a1, Chip::Pic, I8259::SLAVE_COMMAND),
     row(SMI_COMMAND, SMI_COMMAND, Chip::Pm, AcpiPm::SMI_COMMAND),
     row(0x0e9, 0x0e9, Chip::DebugConsole, DebugConsole::DATA),
+    row(0x170, 0x177, Chip::Ide, Piix3Ide::SECONDARY),
+    row(0x1f0, 0x1f7, Chip::Ide, Piix3Ide::PRIMARY),
+    row(0x376, 0x376, Chip::Ide, Piix3Ide::SECONDARY_CONTROL),
+    row(0x3f6, 0x3f6, Chip::Ide, Piix3Ide::PRIMARY_CONTROL),
     row(COM1, COM1 + 7, Chip::Com1, Uart16550::RBR_THR),
     row(ELCR, ELCR + 1, Chip::Pic, I8259::ELCR_MASTER),
     row(0x510, 0x511, Chip::FwCfg, FwCfg::SELECTOR),
@@ -219,6 +226,8 @@ pub enum Wire {
     HpetPin23,
     A20Port92,
     A20Keyboard,
+    IdePrimary,
+    IdeSecondary,
     Test0,
     Test1,
     Test3,
@@ -246,7 +255,7 @@ pub enum Wire {
 
 impl Wire {
     /// How many there are.
-    pub const COUNT: usize = 38;
+    pub const COUNT: usize = 40;
     /// All that a board can have: behind these are the four interrupt pins of each PCI device.
     pub const ALL: usize = Self::COUNT + 4 * 32;
     /// The number of the wire at interrupt pin `pin` (0 is INTA#) of a PCI device.
@@ -363,8 +372,8 @@ pub const NETS: &[Net] = &[
     irq!(11, Test11),
     irq!(12, MouseIrq, Test12),
     irq!(13, Test13),
-    irq!(14, Test14),
-    irq!(15, Test15),
+    irq!(14, IdePrimary, Test14),
+    irq!(15, IdeSecondary, Test15),
     pin!(16, Test16),
     pin!(17, Test17),
     pin!(18, Test18),
@@ -423,6 +432,8 @@ pub struct Parts {
     pub memory: u64,
     /// Is there the test device of kvm-unit-tests?
     pub test_device: bool,
+    /// What is on the IDE controller's two cables.
+    pub drives: [[Option<AtaDrive>; 2]; 2],
     /// What is in the PCI slots, from the first one on.
     pub cards: Vec<Card>,
 }
@@ -466,6 +477,8 @@ impl Chips {
         let mut pci = PciBus::new();
         pci.add(HOST_BRIDGE, Box::new(I440fx::new()));
         pci.add(ISA_BRIDGE, Box::new(Piix3Isa::new()));
+        let irqs = [line(Wire::IdePrimary), line(Wire::IdeSecondary)];
+        pci.add(IDE, Box::new(Piix3Ide::new(irqs, parts.drives)));
         for (n, card) in (0..CARDS).zip(parts.cards) {
             let slot = Slot::at(FIRST_CARD + n, 0);
             pci.add(slot, card(backplane, backplane.line(Wire::intx(slot.device(), 0))));
@@ -511,6 +524,7 @@ impl Chips {
             Chip::Pci => &mut self.pci,
             Chip::HostBridge => self.pci.function_mut(HOST_BRIDGE)?,
             Chip::IsaBridge => self.pci.function_mut(ISA_BRIDGE)?,
+            Chip::Ide => self.pci.function_mut(IDE)?,
             Chip::Card(n) => self.pci.function_mut(Slot::new(FIRST_CARD + n, 0)?)?,
             Chip::Port92 => &mut self.port92,
             Chip::ResetControl => &mut self.reset_control,
@@ -561,6 +575,9 @@ impl Chips {
         let mut ports = Room { next: 0xc000, end: 0x1_0000 };
         let mut window = Room { next: LOW_RAM_MAX, end: IOAPIC_AT.0 };
         set_up(&mut self.pci, cx, &mut ports, &mut window, irq);
+        if let Some(ide) = self.pci.function_mut(IDE) {
+            Piix3Ide::enable(ide.config_mut());
+        }
         if let Some(ports) = self.pit.as_ports() {
             // Counter 0, mode 3, 65536: 18.2 Hz.
             ports.port_out(cx, I8254::CONTROL, &[0x36]);
@@ -592,13 +609,16 @@ fn fw_cfg(memory: u64, cpus: u32) -> FwCfg {
     device
 }
 
-/// Slots for cards: the first one's device number, and how many there are.
+/// The device number of the first slot for cards.
 const FIRST_CARD: u8 = 2;
-const CARDS: u8 = 30;
+/// How many there are.
+pub const CARDS: u8 = 30;
 /// Where the 440FX sits.
 const HOST_BRIDGE: Slot = Slot::at(0, 0);
 /// Where the PIIX3 sits.
 const ISA_BRIDGE: Slot = Slot::at(1, 0);
+/// Where its IDE controller sits.
+const IDE: Slot = Slot::at(1, 1);
 
 /// How much of `memory` bytes lies below and above 4 GiB.
 #[must_use]

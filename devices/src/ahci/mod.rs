@@ -25,8 +25,6 @@ use port::Port;
 
 /// The chip's name.
 const NAME: &str = "ahci";
-/// Ports that there can be.
-const PORTS_MAX: usize = 6;
 /// The BAR of the registers.
 const BAR_REGISTERS: usize = 5;
 const REGISTERS_LEN: u32 = 0x1000;
@@ -70,13 +68,16 @@ pub struct Ahci {
 }
 
 impl Ahci {
+    /// The most ports.
+    pub const PORTS_MAX: usize = 6;
+
     /// A controller after power-on that interrupts on `irq`, with these drives on its ports.
     ///
     /// # Panics
     /// With more than six ports, or none: the board is built wrongly.
     #[must_use]
     pub fn new(irq: Line, drives: Vec<Option<AtaDrive>>) -> Self {
-        assert!((1..=PORTS_MAX).contains(&drives.len()), "an AHCI has one to six ports");
+        assert!((1..=Self::PORTS_MAX).contains(&drives.len()), "an AHCI has one to six ports");
         let mut config = ConfigSpace::new(Identity {
             vendor: 0x8086,
             device: 0x2922,

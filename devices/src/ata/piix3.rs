@@ -84,12 +84,13 @@ impl Piix3Ide {
         Self { config, channels: drives.map(Channel::new), masters: Default::default(), irqs }
     }
 
-    /// Turns both channels on and lets them decode ports, as a firmware does.
-    pub fn enable(&mut self) {
+    /// Turns both channels on and lets them decode ports and master the bus, as a firmware does with
+    /// this configuration space of one.
+    pub fn enable(config: &mut ConfigSpace) {
         for channel in [0, 2] {
-            self.config.write(IDETIM + channel + 1, &[IDETIM_DECODE]);
+            config.write(IDETIM + channel + 1, &[IDETIM_DECODE]);
         }
-        self.config.write(0x04, &[COMMAND_IO | 1 << 2]);
+        config.write(0x04, &[COMMAND_IO | 1 << 2]);
     }
 
     fn is_on(&self, channel: usize) -> bool {

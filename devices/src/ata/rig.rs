@@ -24,7 +24,7 @@ impl Rig {
         let bench = Bench::new();
         let lines = [bench.backplane.line(14), bench.backplane.line(15)];
         let mut ide = Piix3Ide::new(lines, [drives, [None, None]]);
-        ide.enable();
+        Piix3Ide::enable(ide.config_mut());
         Self { bench, ide, base: Piix3Ide::PRIMARY }
     }
 

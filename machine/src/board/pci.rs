@@ -134,6 +134,7 @@ mod tests {
             post_port: None,
             memory: 1 << 20,
             test_device: false,
+            drives: Default::default(),
             cards: vec![Box::new(card), Box::new(card)],
         };
         let ram = Arc::new(Ram::flat(1 << 20).expect("a MiB"));

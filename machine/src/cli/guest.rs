@@ -61,10 +61,10 @@ pub struct GuestArgs {
     /// A ROM image that runs from the reset vector in place of a kernel, 64K to 16M.
     #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
     pub firmware: Option<PathBuf>,
-    /// A disk: its image, raw or qcow2, and options: format=raw|qcow2, readonly, snapshot (what the
-    /// guest writes vanishes), cache=writeback|writethrough|none|directsync|unsafe, serial=NAME.
-    /// The guest finds a virtio block device. A comma in the file's name is written twice.
-    /// Repeatable.
+    /// A disk: its image, raw or qcow2, and options: if=ide|ahci|virtio|cdrom, format=raw|qcow2,
+    /// readonly, snapshot (what the guest writes vanishes), serial=NAME,
+    /// cache=writeback|writethrough|none|directsync|unsafe. A comma in the file's name is written
+    /// twice. Repeatable.
     #[arg(long, value_name = "FILE[,…]")]
     pub disk: Vec<DiskSpec>,
     /// Not available yet.
@@ -102,8 +102,8 @@ impl GuestArgs {
             return Err("--machine microvm is not available yet; use --machine pc".into());
         }
         for disk in &self.disk {
-            if disk.interface() != Interface::Virtio {
-                return later(&format!("--disk …,if={}", disk.interface()));
+            if disk.interface() == Interface::Floppy {
+                return later("--disk …,if=floppy");
             }
         }
         if !self.net.is_empty() {

@@ -128,10 +128,10 @@ impl DiskSpec {
         }
     }
 
-    /// The controller that the guest finds: virtio's, unless another is asked for.
+    /// The controller that the guest finds: IDE, unless another is asked for.
     #[must_use]
     pub fn interface(&self) -> Interface {
-        self.interface.unwrap_or(Interface::Virtio)
+        self.interface.unwrap_or(Interface::Ide)
     }
 
     /// Takes one option behind the file name.

@@ -383,7 +383,7 @@ fn full(bench: &Bench) -> Piix3Ide {
     let cd = AtaDrive::cd(Some(Box::new(numbered(4000))));
     let lines = [bench.backplane.line(14), bench.backplane.line(15)];
     let mut ide = Piix3Ide::new(lines, [disks, [Some(cd), None]]);
-    ide.enable();
+    Piix3Ide::enable(ide.config_mut());
     ide
 }
 
@@ -475,7 +475,7 @@ fn stress(seed: u64, steps: u32) {
         }
         if step % 5000 == 0 {
             r.bench.with(|cx| r.ide.reset(cx));
-            r.ide.enable();
+            Piix3Ide::enable(r.ide.config_mut());
         }
     }
     assert!(busy > steps / 100, "the disks had work in {busy} of {steps} steps");
