@@ -9,7 +9,13 @@
 //!
 //! Hosts without such locks have a `flock` on the whole file in their place.
 
-use std::{fs::File, io};
+use std::{fs::File, io, thread::sleep, time::Duration};
+
+/// How often a lock that somebody has is tried again, and after which time. Who was just killed is
+/// still on its way out, and what a process is about to become has its files for a moment yet
+/// (between fork and exec).
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// What the opener of an image is going to do with it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,7 +32,15 @@ pub enum Access {
 /// `WouldBlock` where another process (or this one) has the image in a way that excludes this one;
 /// whatever else the host says. A file system that has no locks is none.
 pub fn lock(file: &File, access: Access) -> io::Result<()> {
-    match imp::lock(file, access) {
+    let mut tried = imp::lock(file, access);
+    for _ in 1..TRIES {
+        if !tried.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock) {
+            break;
+        }
+        sleep(PAUSE);
+        tried = imp::lock(file, access);
+    }
+    match tried {
         Err(e) if is_unsupported(&e) => {
             log::warn!("the file system has no locks: nothing keeps others from writing ({e})");
             Ok(())
