@@ -99,8 +99,9 @@ pub fn is_vector(code: Code) -> bool {
         && !is_special(code.mnemonic())
 }
 
-/// Those whose results are approximations of the CPU's choice, that look at MXCSR itself, have
-/// operands that are not named, or touch only a part of their memory operand.
+/// Those whose results are approximations of the CPU's choice, that add products in an order of its
+/// choice (which shows in what becomes of NaNs: AMD's CPUs differ from Intel's), that look at MXCSR
+/// itself, have operands that are not named, or touch only a part of their memory operand.
 fn is_special(mnemonic: M) -> bool {
     matches!(
         mnemonic,
@@ -112,6 +113,10 @@ fn is_special(mnemonic: M) -> bool {
             | M::Vrcpss
             | M::Vrsqrtps
             | M::Vrsqrtss
+            | M::Dpps
+            | M::Dppd
+            | M::Vdpps
+            | M::Vdppd
             | M::Pcmpestri
             | M::Pcmpestrm
             | M::Pcmpistri
