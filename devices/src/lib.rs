@@ -51,7 +51,7 @@ pub use debug_exit::DebugExit;
 pub use disk::{Answer, Disk, DiskError, Order, RamDisk};
 pub use fw_cfg::FwCfg;
 pub use hpet::Hpet;
-pub use i440fx::{I440fx, Piix3Isa};
+pub use i440fx::{I440fx, LowMemory, Piix3Isa, Segment, Side};
 pub use i8042::I8042;
 pub use i8254::I8254;
 pub use i8259::I8259;

@@ -6,26 +6,19 @@
 
 use trine_devices::{
     AcpiPm, Backplane, Cx, DebugConsole, DebugExit, Device, FwCfg, Hpet, I440fx, I8042, I8254,
-    I8259, IOAPIC_PINS, IoApic, Line, LocalApics, Mc146818, PcTestdev, PciBus, PciFunction,
+    I8259, IOAPIC_PINS, IoApic, Line, LocalApics, LowMemory, Mc146818, PcTestdev, PciBus, PciFunction,
     Piix3Isa, Port92, PostCode, ResetControl, SerialPeer, Slot, TESTDEV_WINDOW, Uart16550,
 };
 use trine_firmware as firmware;
-use trine_guest::{Gpa, Region, RegionKind};
+use trine_guest::Gpa;
 use trine_x86::CpuModel;
 
-// Memory
+mod memory;
 
-/// RAM below 4 GiB ends here at most: above it lie PCI, the APICs and the HPET.
-pub const LOW_RAM_MAX: u64 = 3 << 30;
-/// RAM that does not fit below is here.
-pub const HIGH_RAM_AT: Gpa = Gpa(1 << 32);
-/// The video memory and option ROM area, in which there is no RAM. From its end to 1 MiB lies the
-/// firmware's area: RAM, with the tables that a guest looks for.
-pub const VIDEO_HOLE: (Gpa, Gpa) = (Gpa(0xa_0000), Gpa(0xe_0000));
-/// The least memory of this board.
-pub const MEMORY_MIN: u64 = 1 << 20;
-/// The most memory of this board: what lies above belongs to PCI.
-pub const MEMORY_MAX: u64 = 256 << 30;
+pub use memory::{
+    HIGH_RAM_AT, LOW_RAM_MAX, MEMORY_MAX, MEMORY_MIN, Memory, VIDEO_HOLE, split_memory,
+};
+
 /// The most vCPUs: xAPIC IDs are 8 bits wide, and FFh is all of them.
 pub const CPUS_MAX: u32 = 255;
 
@@ -175,6 +168,7 @@ pub const PORTS: &[PortRow] = &[
     row(SMI_COMMAND, SMI_COMMAND, Chip::Pm, AcpiPm::SMI_COMMAND),
     row(0x0e9, 0x0e9, Chip::DebugConsole, DebugConsole::DATA),
     row(COM1, COM1 + 7, Chip::Com1, Uart16550::RBR_THR),
+    row(0x402, 0x402, Chip::DebugConsole, DebugConsole::DATA),
     row(ELCR, ELCR + 1, Chip::Pic, I8259::ELCR_MASTER),
     row(0x510, 0x511, Chip::FwCfg, FwCfg::SELECTOR),
     row(0x514, 0x51b, Chip::FwCfg, FwCfg::DMA),
@@ -415,8 +409,8 @@ pub struct Parts {
     pub debug_exit: Option<u16>,
     /// A port besides 80h that takes POST codes.
     pub post_port: Option<u16>,
-    /// Bytes of memory.
-    pub memory: u64,
+    /// What memory there is.
+    pub memory: Memory,
     /// Is there the test device of kvm-unit-tests?
     pub test_device: bool,
     /// What is in the PCI slots, from the first one on.
@@ -487,7 +481,7 @@ impl Chips {
             post_code: PostCode::new(),
             debug_console: DebugConsole::new(parts.debug_console),
             debug_exit: parts.debug_exit.map(|_| DebugExit::new(backplane.clone())),
-            fw_cfg: fw_cfg(parts.memory, parts.cpus),
+            fw_cfg: fw_cfg(parts.memory.dram(), parts.cpus),
             test_device: parts.test_device.then(|| PcTestdev::new(Wire::TEST.map(test_line))),
         }
     }
@@ -520,6 +514,12 @@ impl Chips {
         })
     }
 
+    /// What the host bridge does with accesses below 1 MiB.
+    #[must_use]
+    pub fn low_memory(&self) -> Option<LowMemory> {
+        Some(I440fx::low_memory(self.pci.function(HOST_BRIDGE)?.config()))
+    }
+
     /// To which IRQ each of PCI's four lines leads.
     #[must_use]
     pub fn pirq_routes(&self) -> [Option<u8>; 4] {
@@ -529,7 +529,7 @@ impl Chips {
 
     /// What a firmware does to the chips before it starts a guest: virtual wire mode (MP
     /// specification, section 3.6.2.2), the interrupt controllers and the timer as every BIOS
-    /// leaves them, level-triggered interrupts, and the sizes in CMOS.
+    /// leaves them, level-triggered interrupts, memory for the tables at E0000h, and the sizes in CMOS.
     pub fn firmware_setup(&mut self, cx: &mut Cx<'_>, memory: u64) {
         self.apics.virtual_wire(cx, 0);
         let levels = LEVEL_IRQS.iter().fold(0_u16, |mask, irq| mask | 1 << irq).to_le_bytes();
@@ -546,6 +546,12 @@ impl Chips {
             }
             ports.port_out(cx, I8259::ELCR_MASTER, &levels[..1]);
             ports.port_out(cx, I8259::ELCR_SLAVE, &levels[1..]);
+        }
+        if let Some(bridge) = self.pci.function_mut(HOST_BRIDGE) {
+            // A BIOS would make the area read-only in the end, but there is none to write to it then.
+            let dram = I440fx::PAM_DRAM;
+            bridge.config_mut().write(I440fx::PAM, &[dram]);
+            bridge.config_mut().write(I440fx::PAM + 5, &[dram, dram]);
         }
         if let Some(bridge) = self.pci.function_mut(ISA_BRIDGE) {
             let [a, b] = PCI_IRQS;
@@ -589,36 +595,6 @@ const CARDS: u8 = 30;
 const HOST_BRIDGE: Slot = Slot::at(0, 0);
 /// Where the PIIX3 sits.
 const ISA_BRIDGE: Slot = Slot::at(1, 0);
-
-/// How much of `memory` bytes lies below and above 4 GiB.
-#[must_use]
-pub fn split_memory(memory: u64) -> (u64, u64) {
-    let low = memory.min(LOW_RAM_MAX);
-    (low, memory - low)
-}
-
-/// The memory regions of a board with `memory` bytes and a ROM in `rom`: nothing, or a window that
-/// ends at 1 MiB and one that ends at 4 GiB. What they and the video hole hide is lost, as on any
-/// PC.
-#[must_use]
-pub fn regions(memory: u64, rom: &[(Gpa, u64)]) -> Vec<Region> {
-    let (low, high) = split_memory(memory);
-    let ram = |start: Gpa, end: u64| Region {
-        start,
-        len: end.saturating_sub(start.0),
-        kind: RegionKind::Ram,
-    };
-    let after_hole = match rom.first() {
-        None => vec![ram(VIDEO_HOLE.1, low)],
-        Some((at, len)) => vec![ram(VIDEO_HOLE.1, at.0), ram(at.offset(*len), low)],
-    };
-    let mut regions = vec![ram(Gpa(0), VIDEO_HOLE.0.0)];
-    regions.extend(after_hole);
-    regions.extend(rom.iter().map(|&(start, len)| Region { start, len, kind: RegionKind::Rom }));
-    regions.push(ram(HIGH_RAM_AT, HIGH_RAM_AT.0.saturating_add(high)));
-    regions.retain(|r| r.len > 0);
-    regions
-}
 
 /// The board as the firmware's tables describe it: the same numbers as above.
 #[must_use]
@@ -756,26 +732,5 @@ mod tests {
         for (n, a) in sinks.iter().enumerate() {
             assert!(!sinks[n + 1..].contains(a), "{a:?} is on two nets");
         }
-    }
-
-    #[test]
-    fn memory_lies_below_3_gib_and_above_4() {
-        assert_eq!(split_memory(512 << 20), (512 << 20, 0));
-        assert_eq!(split_memory(5 << 30), (3 << 30, 2 << 30));
-        let all = regions(5 << 30, &[]);
-        assert_eq!(all.len(), 3);
-        assert_eq!(all[1].start.0 + all[1].len, 3 << 30);
-        assert_eq!((all[2].start, all[2].len), (HIGH_RAM_AT, 2 << 30));
-    }
-
-    #[test]
-    fn a_rom_takes_the_place_of_ram() {
-        let rom = [(Gpa(0xf_0000), 0x1_0000), (Gpa(0xffff_0000), 0x1_0000)];
-        let all = regions(64 << 20, &rom);
-        let kinds: Vec<(u64, RegionKind)> = all.iter().map(|r| (r.start.0, r.kind)).collect();
-        let (ram, rom) = (RegionKind::Ram, RegionKind::Rom);
-        let places = [(0, ram), (0xe_0000, ram), (1 << 20, ram), (0xf_0000, rom)];
-        assert_eq!(kinds, [&places[..], &[(0xffff_0000, rom)]].concat());
-        assert_eq!(all[2].len, 63 << 20);
     }
 }

@@ -1,10 +1,14 @@
-//! What PCI's configuration space means for the board: where BARs map their regions, and to which
-//! IRQs the ISA bridge joins PCI's four interrupt lines.
+//! What PCI's configuration space means for the board: where BARs map their regions, to which
+//! IRQs the ISA bridge joins PCI's four interrupt lines, and where the host bridge shows memory.
 
-use trine_devices::{Slot, Space};
+use trine_devices::{Side, Slot, Space};
+use trine_guest::{Gpa, Spot};
 
-use super::State;
-use crate::pc::{Chip, Wire};
+use super::{Board, State};
+use crate::{
+    cpu_wires::CpuWires,
+    pc::{Chip, Wire},
+};
 
 /// The chips, by bit, that have been touched if configuration space may have changed: the bus, and
 /// the functions that a reset or a load changes.
@@ -21,7 +25,35 @@ pub(super) struct PciRegion {
     pub(super) chip: Chip,
 }
 
+impl Board {
+    /// Has the memory map follow the host bridge, whose registers may have changed, and tells all vCPUs
+    /// if it did.
+    pub(super) fn follow_host_bridge(&self, state: &mut State) {
+        let low = state.chips.low_memory();
+        if low == state.low_memory {
+            return;
+        }
+        state.low_memory = low;
+        match low.map(|low| self.ram.remap(&self.memory.map(&low))) {
+            // The one whose access this is looks when it is through.
+            Some(Ok(true)) => self.cpus.iter().for_each(CpuWires::tell_of_map),
+            Some(Err(e)) => log::error!("the memory map stays as it is: {e}"),
+            None | Some(Ok(false)) => {}
+        }
+    }
+}
+
 impl State {
+    /// The memory that takes a store to `at` although it is not seen there: a firmware copies itself
+    /// into the memory below its ROM.
+    pub(super) fn shadow(&self, at: Gpa) -> Option<Spot> {
+        let segment = self.low_memory.as_ref()?.segment(at)?;
+        let is_shadow = segment.reads == Side::Pci && segment.writes == Side::Dram;
+        let run = segment.start.0 + segment.len - at.0;
+        // Below 4 GiB, the offset of memory is its address.
+        is_shadow.then_some(Spot { offset: at.0, run, writable: true })
+    }
+
     /// Looks at configuration space, which may have changed. Says whether an interrupt line leads
     /// elsewhere now.
     pub(super) fn follow_pci(&mut self) -> bool {
@@ -132,7 +164,7 @@ mod tests {
             debug_console: nobody(),
             debug_exit: None,
             post_port: None,
-            memory: 1 << 20,
+            memory: pc::Memory::new(1 << 20),
             test_device: false,
             cards: vec![Box::new(card), Box::new(card)],
         };
