@@ -21,7 +21,8 @@ use std::{
 };
 
 use trine_devices::{
-    Ack, Backplane, Cx, DeliveryMode, Destination, LowMemory, Message, Power, Signal, TriggerMode, message_msi,
+    Ack, Backplane, Cx, DeliveryMode, Destination, LowMemory, Message, Power, Signal, TriggerMode,
+    message_msi,
 };
 use trine_engine::{Access, Bus, HostApics, MsrFault, Pins};
 use trine_guest::{Gpa, Ram, VmTime};

@@ -9,9 +9,7 @@ use std::{
 use thiserror::Error;
 use trine_devices::{Power, SerialPeer};
 use trine_engine::{Engine, EngineError, EventCount, TripleFault};
-use trine_firmware::{
-    Boot, BootError, Entry, EntryMode, demo, linux, measure, rom, waking_vector,
-};
+use trine_firmware::{Boot, BootError, Entry, EntryMode, demo, linux, measure, rom, waking_vector};
 use trine_guest::{Gpa, Ram, RamError, RamImage, VmTime};
 use trine_x86::{Activity, CpuModel, CpuState, Feature};
 

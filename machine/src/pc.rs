@@ -6,8 +6,9 @@
 
 use trine_devices::{
     AcpiPm, Backplane, Cx, DebugConsole, DebugExit, Device, FwCfg, Hpet, I440fx, I8042, I8254,
-    I8259, IOAPIC_PINS, IoApic, Line, LocalApics, LowMemory, Mc146818, PcTestdev, PciBus, PciFunction,
-    Piix3Isa, Port92, PostCode, ResetControl, SerialPeer, Slot, TESTDEV_WINDOW, Uart16550,
+    I8259, IOAPIC_PINS, IoApic, Line, LocalApics, LowMemory, Mc146818, PcTestdev, PciBus,
+    PciFunction, Piix3Isa, Port92, PostCode, ResetControl, SerialPeer, Slot, TESTDEV_WINDOW,
+    Uart16550,
 };
 use trine_firmware as firmware;
 use trine_guest::Gpa;

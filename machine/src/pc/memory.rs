@@ -103,7 +103,8 @@ impl Memory {
         let start = start.max(first.0);
         // It ends where the arena ends, and below 1 MiB.
         let offset = self.arena() - (MIB - start);
-        let region = Region { start: Gpa(start), len: end.checked_sub(start)?, kind: RegionKind::Rom };
+        let region =
+            Region { start: Gpa(start), len: end.checked_sub(start)?, kind: RegionKind::Rom };
         Some((region, offset))
     }
 }
@@ -181,7 +182,10 @@ mod tests {
         assert_eq!((page(&ram, 0xc_4000), page(&ram, 0xc_8000)), (None, None));
         assert_eq!(page(&ram, 0xe_f000), Some(((2 << 8) + 15, false)));
         assert_eq!(page(&ram, 0xf_0000), Some((0xf0, true)));
-        assert_eq!((page(&ram, 0xa_0000), page(&ram, 0xb_f000)), (Some((0xa0, true)), Some((0xbf, true))));
+        assert_eq!(
+            (page(&ram, 0xa_0000), page(&ram, 0xb_f000)),
+            (Some((0xa0, true)), Some((0xbf, true)))
+        );
         assert_eq!(page(&ram, 0xffff_0000), Some(((2 << 8) + 16, false)));
     }
 
