@@ -586,7 +586,19 @@ fn fw_cfg(memory: u64, cpus: u32) -> FwCfg {
     device.set(FwCfg::NO_GRAPHICS, 1_u16.to_le_bytes().to_vec());
     device.set(FwCfg::CPUS, cpus.to_vec());
     device.set(FwCfg::CPUS_MAX, cpus.to_vec());
+    device.set_file("etc/e820", ram_ranges(memory));
     device
+}
+
+/// Where RAM is, as SeaBIOS wants it: start, bytes and type (1 is RAM) of each range.
+fn ram_ranges(memory: u64) -> Vec<u8> {
+    let (low, high) = split_memory(memory);
+    let ranges = [(0, low), (HIGH_RAM_AT.0, high)];
+    let row = |(start, len): (u64, u64)| {
+        let numbers = [start.to_le_bytes(), len.to_le_bytes()].concat();
+        [numbers, 1_u32.to_le_bytes().to_vec()].concat()
+    };
+    ranges.into_iter().filter(|(_, len)| *len > 0).flat_map(row).collect()
 }
 
 /// Slots for cards: the first one's device number, and how many there are.

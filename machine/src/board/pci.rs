@@ -247,4 +247,43 @@ mod tests {
         configure(&board, 1, 0x60, 0x8080_8080);
         assert_eq!(requests(&board), 0, "they lead nowhere");
     }
+
+    /// The byte that the guest sees in memory at `at`.
+    fn seen(board: &Board, at: u64) -> Option<u8> {
+        board.ram.spot(Gpa(at)).map(|spot| board.ram.load(spot.offset))
+    }
+
+    #[test]
+    fn the_host_bridge_shows_and_hides_memory() {
+        let board = board();
+        let wires = board.cpu(0).expect("there is one");
+        let kicker = trine_engine::Kicker::default();
+        wires.connect(kicker.clone());
+        let _ = kicker.take();
+        // As firmware would leave it: memory from E0000h on, and none before that.
+        assert_eq!((seen(&board, 0xd_ffff), seen(&board, 0xe_0000)), (None, Some(0)));
+        configure(&board, 0, 0x50, 0);
+        assert!(!kicker.is_raised(), "nothing has changed");
+        // PAM1: C0000h takes stores and shows what PCI has.
+        configure(&board, 0, 0x58, 0x0002_3000);
+        assert!(kicker.is_raised());
+        board.mmio_write(BY, Gpa(0xc_0ffe), &[7, 8, 9]);
+        board.mmio_write(BY, Gpa(0xc_4000), &[6]);
+        assert_eq!((seen(&board, 0xc_0ffe), load(&board, 0xc_0ffe)), (None, [0xff; 2]));
+        let saved = board.save();
+        configure(&board, 0, 0x58, 0x0011_3000);
+        assert_eq!((seen(&board, 0xc_1000), seen(&board, 0xc_4000)), (Some(9), Some(0)));
+        assert!(!board.ram.spot(Gpa(0xc_0000)).is_some_and(|spot| spot.writable));
+        board.mmio_write(BY, Gpa(0xc_0ffe), &[1]);
+        assert_eq!(seen(&board, 0xc_0ffe), Some(7), "it is read-only");
+        // SMRAM, open; then a reset, and the map of a state that is loaded.
+        configure(&board, 0, 0x70, 0x0042_0000);
+        assert_eq!(seen(&board, 0xa_0000), Some(0));
+        board.reset(1 << 20, false);
+        assert_eq!((seen(&board, 0xa_0000), seen(&board, 0xc_0ffe)), (None, None));
+        board.load(&saved).expect("it was this board's");
+        board.mmio_write(BY, Gpa(0xc_0ffe), &[2]);
+        configure(&board, 0, 0x58, 0x0003_3000);
+        assert_eq!(seen(&board, 0xc_0ffe), Some(2));
+    }
 }
