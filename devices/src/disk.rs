@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 use thiserror::Error;
 use trine_guest::VmTime;
 
+use crate::Cx;
+
 /// What a disk is asked to do. Places and lengths are in bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Order {
@@ -101,6 +103,22 @@ pub trait Disk: Send {
     fn cancel(&mut self);
 }
 
+/// Drives whose media people change while the machine runs: CD and floppy drives. They are counted
+/// by the chip.
+///
+/// A medium is runtime glue. Who loads a chip's state puts the same media in first.
+pub trait Bays {
+    /// Drive `bay` gets `medium` in the place of what is in it, by force if the guest has locked
+    /// that in. Returns what is outside then: the old medium, or `medium` where there is no such
+    /// drive. The guest finds out as it would of any other disk.
+    fn change_medium(
+        &mut self,
+        cx: &mut Cx<'_>,
+        bay: usize,
+        medium: Option<Box<dyn Disk>>,
+    ) -> Option<Box<dyn Disk>>;
+}
+
 /// A disk in the host's memory, which takes the same time for everything.
 #[derive(Clone, Debug)]
 pub struct RamDisk {
@@ -186,6 +204,9 @@ impl Disk for RamDisk {
         self.answers.clear();
     }
 }
+
+#[cfg(test)]
+pub(crate) mod samples;
 
 #[cfg(test)]
 mod tests {

@@ -34,9 +34,54 @@ impl SerialPeer for Nobody {
     fn transmit(&mut self, _byte: u8) {}
 }
 
+impl Reclaim for Nobody {
+    fn give_back(&mut self, _at: trine_guest::Gpa, _len: u64) {}
+}
+
+fn virtio_disk() -> VirtioBlk {
+    VirtioBlk::new(Box::new(RamDisk::new(vec![0; 1 << 16], 100)), 2)
+}
+
+fn virtio_functions(b: &Backplane) -> Seated {
+    let rng = VirtioRng::new(Box::new(|bytes| bytes.fill(0)));
+    let net = VirtioNet::new([2; 6], Box::new(Unplugged));
+    let ports = ["", "a"].map(|name| ConsolePort { name: name.into(), peer: Box::new(Nobody) });
+    let console = VirtioConsole::new(ports.into());
+    let balloon = VirtioBalloon::new(Box::new(Nobody));
+    Seated::new(vec![
+        Box::new(VirtioPci::new("virtio-blk", virtio_disk(), b.line(10), b.clone())),
+        Box::new(VirtioPci::new("virtio-rng", rng, b.line(11), b.clone())),
+        Box::new(VirtioPci::new("virtio-net", net, b.line(13), b.clone())),
+        Box::new(VirtioPci::new("virtio-console", console, b.line(14), b.clone())),
+        Box::new(VirtioPci::new("virtio-balloon", balloon, b.line(15), b.clone())),
+    ])
+}
+
+/// A disk that takes a while.
+fn disk(len: usize) -> Box<dyn Disk> {
+    Box::new(RamDisk::new(vec![0; len], 3000))
+}
+
+/// A controller with two disks and a CD drive.
+fn ide(b: &Backplane) -> Piix3Ide {
+    let disks = [0, 1].map(|_| Some(AtaDrive::disk(disk(1 << 18))));
+    let drives = [disks, [Some(AtaDrive::cd(Some(disk(1 << 16)))), None]];
+    let mut ide = Piix3Ide::new([b.line(9), b.line(19)], drives);
+    Piix3Ide::enable(ide.config_mut());
+    ide
+}
+
 /// Every chip of this crate's PC part, twice for saving into another.
 fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
-    let pci = Seated::new(vec![Box::new(I440fx::new()), Box::new(Piix3Isa::new())]);
+    let vga = || Vga::new(Box::new(PlainMemory::new(256 << 10)), &[0x55, 0xaa], (1024, 768));
+    let drives = vec![Some(AtaDrive::disk(disk(1 << 18))), None];
+    let functions: Vec<Box<dyn PciFunction>> = vec![
+        Box::new(I440fx::new()),
+        Box::new(Piix3Isa::new()),
+        Box::new(Ahci::new(b.line(16), drives)),
+        Box::new(vga()),
+    ];
+    let pci = Seated::new(functions);
     vec![
         Box::new(I8259::new(b.line(0))),
         Box::new(I8254::new(b.line(1))),
@@ -51,6 +96,12 @@ fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
         Box::new(ResetControl::new(b.clone())),
         Box::new(AcpiPm::new(b.line(8), b.clone(), false)),
         Box::new(pci),
+        Box::new(virtio_functions(b)),
+        Box::new(VirtioMmio::new("virtio-mmio", virtio_disk(), b.line(12))),
+        Box::new(vga()),
+        Box::new(ide(b)),
+        Box::new(I82077::new(b.line(17), b.line(18), [Some(disk(1_474_560)), None], 1)),
+        Box::new(I8237::new()),
     ]
 }
 
@@ -152,7 +203,11 @@ fn random_input_is_taken_or_refused() {
         assert_eq!(count, room.min(bytes.len()));
         taken += count;
         bench.with(|cx| uart.receive_break(cx));
-        bench.with(|cx| kbc.key(cx, bytes));
+        let key = Key::ALL[random.below(Key::ALL.len() as u64) as usize];
+        bench.with(|cx| kbc.key(cx, key, random.below(2) == 0));
+        let counts = [random.next() as i32, random.next() as i32, random.next() as i32];
+        let [right, down, wheel] = counts.map(|count| count >> (count as u32 & 31));
+        bench.with(|cx| kbc.point(cx, right, down, wheel, random.next() as u8));
         bench.with(|cx| access(&mut uart, cx, &mut random));
         bench.with(|cx| access(&mut kbc, cx, &mut random));
         bench.said();
@@ -173,7 +228,7 @@ fn rewire(twin: Box<dyn Device>, backplane: &Backplane, index: usize) -> Box<dyn
 }
 
 /// Replaces one random number or flag of a saved state by a random number.
-fn damage(value: &mut serde_json::Value, random: &mut Random) {
+pub(crate) fn damage(value: &mut serde_json::Value, random: &mut Random) {
     use serde_json::Value;
     let number = match random.below(3) {
         0 => random.below(256),

@@ -8,21 +8,29 @@
 #![forbid(unsafe_code)]
 
 mod acpi_pm;
+mod ahci;
 mod apic;
+mod ata;
 mod backplane;
 mod bench;
 mod debug_console;
 mod debug_exit;
 mod disk;
+mod display;
+mod errand;
 #[cfg(test)]
 mod fuzz;
 mod fw_cfg;
 mod hpet;
 mod i440fx;
 mod i8042;
+mod i82077;
+mod i8237;
 mod i8254;
 mod i8259;
 mod ioapic;
+mod keys;
+mod link;
 mod mc146818;
 mod pc_testdev;
 mod pci;
@@ -35,36 +43,55 @@ mod serial_peer;
 #[cfg(test)]
 mod stress;
 mod uart16550;
+mod vga;
+mod virtio;
 
 use trine_guest::{Ram, VmTime};
 
 pub use acpi_pm::AcpiPm;
+pub use ahci::Ahci;
 pub use apic::{
     Ack, ApicImage, Gp, LocalApics, LocalSource, WINDOW as APIC_WINDOW, message_msi, msi_message,
 };
+pub use ata::{AtaDrive, Piix3Ide};
 pub use backplane::{
     Backplane, CpuSignal, DeliveryMode, Destination, Line, Message, Power, Signal, TriggerMode,
 };
 pub use bench::Bench;
 pub use debug_console::DebugConsole;
 pub use debug_exit::DebugExit;
-pub use disk::{Answer, Disk, DiskError, Order, RamDisk};
+pub use disk::{Answer, Bays, Disk, DiskError, Order, RamDisk};
+pub use display::{Display, Picture, Rect};
 pub use fw_cfg::FwCfg;
 pub use hpet::Hpet;
 pub use i440fx::{I440fx, LowMemory, Piix3Isa, Segment, Side};
 pub use i8042::I8042;
+pub use i8237::{DmaPeer, I8237};
 pub use i8254::I8254;
 pub use i8259::I8259;
+pub use i82077::I82077;
 pub use ioapic::{IoApic, PINS as IOAPIC_PINS};
+pub use keys::{Key, type_text};
+pub use link::{
+    Checksum, FRAME_MAX, Frame, Link, Offload, Offloads, Segmentation, Segments, Unplugged, plain,
+};
 pub use mc146818::Mc146818;
 pub use pc_testdev::{PcTestdev, WINDOW as TESTDEV_WINDOW};
-pub use pci::{Bar, ConfigSpace, Identity, Intx, PciBus, PciFunction, Slot, Space};
+pub use pci::{
+    Bar, ConfigSpace, Identity, Intx, Msi, MsiX, MsiXState, PciBus, PciFunction, Slot, Space,
+};
 pub use port92::Port92;
 pub use post_code::PostCode;
 pub use reset_control::ResetControl;
 pub use saved::{LoadError, Saved};
 pub use serial_peer::SerialPeer;
 pub use uart16550::Uart16550;
+pub use vga::{Cell, PlainMemory, Text, VIDEO_PAGE, Vga, VideoMemory};
+pub use virtio::{
+    Chain, ConsolePort, DeviceType, Driver, Entropy, MacAddress, QUEUES_MAX, Queue, QueueError,
+    Reclaim, RingFeatures, Segment, VirtioBalloon, VirtioBlk, VirtioConsole, VirtioMmio, VirtioNet,
+    VirtioPci, VirtioRng,
+};
 
 /// What a device is lent while it is called.
 pub struct Cx<'a> {
@@ -102,8 +129,16 @@ pub trait Device: Send {
     fn as_inputs(&mut self) -> Option<&mut dyn Inputs> {
         None
     }
+    /// The drives whose media people change.
+    fn as_bays(&mut self) -> Option<&mut dyn Bays> {
+        None
+    }
     /// The clockwork.
     fn as_timed(&mut self) -> Option<&mut dyn Timed> {
+        None
+    }
+    /// The monitor.
+    fn as_display(&mut self) -> Option<&mut dyn Display> {
         None
     }
 }

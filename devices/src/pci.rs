@@ -3,7 +3,7 @@
 //! Sources: PCI Local Bus Specification 3.0, section 3.2.2.3.2 (configuration mechanism #1) and
 //! chapter 6 (configuration space); PCI Express Base Specification 3.0, section 7.2.2 (ECAM).
 
-use std::collections::BTreeMap;
+use std::{any::Any, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,9 +11,13 @@ use crate::{Cx, Device, LoadError, Mmio, Ports, Saved};
 
 mod config_space;
 mod intx;
+mod msi;
+mod msix;
 
 pub use config_space::{Bar, ConfigSpace, Identity};
 pub use intx::Intx;
+pub use msi::Msi;
+pub use msix::{MsiX, MsiXState};
 
 /// CONFIG_ADDRESS: configuration cycles are on.
 const ENABLE: u32 = 1 << 31;
@@ -26,13 +30,18 @@ const DEVICES: u8 = 32;
 
 /// A PCI function, as its bus sees it. What else a chip has, it has as a [`Device`]: its state, its
 /// clockwork, and ports and windows at fixed places.
-pub trait PciFunction: Device {
+///
+/// A board that has to speak to one of its chips goes by way of [`Any`].
+pub trait PciFunction: Device + Any {
     /// Its configuration space.
     fn config(&self) -> &ConfigSpace;
     /// Its configuration space, to write to.
     fn config_mut(&mut self) -> &mut ConfigSpace;
     /// The guest changed configuration bytes `offset` to `offset + len - 1`, within a doubleword.
     fn config_written(&mut self, _cx: &mut Cx<'_>, _offset: u8, _len: u8) {}
+    /// The guest is about to read configuration bytes `offset` to `offset + len - 1`, within a
+    /// doubleword: the time to bring registers up to date that are not memory.
+    fn config_reading(&mut self, _cx: &mut Cx<'_>, _offset: u8, _len: u8) {}
     /// The guest reads `data` at `offset` of the region that BAR `bar` maps. `data` is 1 to 16 bytes
     /// (1, 2 or 4 of ports), comes filled with FFh and never leaves the region.
     fn bar_read(&mut self, _cx: &mut Cx<'_>, _bar: u8, _offset: u64, _data: &mut [u8]) {}
@@ -147,16 +156,26 @@ impl PciBus {
         self.functions.get_mut(&slot).map(|f| &mut **f)
     }
 
-    /// The regions that BARs map now: slot, BAR number, and address space, start and bytes.
+    /// All functions with their slots, to call them.
+    pub fn functions_mut(
+        &mut self,
+    ) -> impl Iterator<Item = (Slot, &mut (dyn PciFunction + 'static))> {
+        self.functions.iter_mut().map(|(slot, f)| (*slot, &mut **f))
+    }
+
+    /// The regions that BARs (and expansion ROMs) map now: slot, BAR number, and address space,
+    /// start and bytes.
     pub fn mapped(&self) -> impl Iterator<Item = (Slot, u8, (Space, u64, u64))> {
         self.functions.iter().flat_map(|(slot, f)| {
-            (0..6).filter_map(move |bar| Some((*slot, bar, f.config().mapped(bar.into())?)))
+            let bars = 0..=ConfigSpace::ROM;
+            bars.filter_map(move |bar| Some((*slot, bar, f.config().mapped(bar.into())?)))
         })
     }
 
     /// Reads configuration bytes of `slot`, within a doubleword.
-    fn config_read(&self, slot: Slot, offset: u8, data: &mut [u8]) {
-        if let Some(function) = self.functions.get(&slot) {
+    fn config_read(&mut self, cx: &mut Cx<'_>, slot: Slot, offset: u8, data: &mut [u8]) {
+        if let Some(function) = self.functions.get_mut(&slot) {
+            function.config_reading(cx, offset, data.len() as u8);
             function.config().read(offset, data);
         }
     }
@@ -180,10 +199,10 @@ impl PciBus {
 
     /// A load from the ECAM window at `offset` from its start. Beyond the 256 bytes of a
     /// conventional function, and where no function is, it reads FFh.
-    pub fn ecam_read(&mut self, offset: u64, data: &mut [u8]) {
+    pub fn ecam_read(&mut self, cx: &mut Cx<'_>, offset: u64, data: &mut [u8]) {
         for (at, part) in doublewords(offset, data.len()) {
             if let Some((slot, register)) = ecam_target(at) {
-                self.config_read(slot, register, &mut data[part]);
+                self.config_read(cx, slot, register, &mut data[part]);
             }
         }
     }
@@ -255,12 +274,12 @@ impl Device for PciBus {
 }
 
 impl Ports for PciBus {
-    fn port_in(&mut self, _cx: &mut Cx<'_>, reg: u16, data: &mut [u8]) {
+    fn port_in(&mut self, cx: &mut Cx<'_>, reg: u16, data: &mut [u8]) {
         if reg == Self::CONFIG_ADDRESS && data.len() == 4 {
             data.copy_from_slice(&self.state.address.to_le_bytes());
         } else if let Some((slot, register)) = self.target(reg) {
             let len = in_doubleword(reg, data.len());
-            self.config_read(slot, register, &mut data[..len]);
+            self.config_read(cx, slot, register, &mut data[..len]);
         }
     }
 
@@ -278,8 +297,8 @@ impl Ports for PciBus {
 }
 
 impl Mmio for PciBus {
-    fn mmio_read(&mut self, _cx: &mut Cx<'_>, offset: u64, data: &mut [u8]) {
-        self.ecam_read(offset, data);
+    fn mmio_read(&mut self, cx: &mut Cx<'_>, offset: u64, data: &mut [u8]) {
+        self.ecam_read(cx, offset, data);
     }
 
     fn mmio_write(&mut self, cx: &mut Cx<'_>, offset: u64, data: &[u8]) {

@@ -55,3 +55,30 @@ impl Saved {
             .map_err(|e| LoadError::Damaged { device, reason: e.to_string() })
     }
 }
+
+/// Bytes as one string of hexadecimal digits: a sector in a state is one value, not hundreds.
+pub(crate) mod hex {
+    use std::fmt::Write;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        let mut digits = String::with_capacity(2 * bytes.len());
+        for byte in bytes {
+            // Writing to a string cannot fail.
+            let _ = write!(digits, "{byte:02x}");
+        }
+        to.serialize_str(&digits)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let digits = String::deserialize(from)?;
+        let digit = |d: u8| char::from(d).to_digit(16).map(|d| d as u8);
+        let pairs = digits.as_bytes().chunks(2);
+        let byte = |pair: &[u8]| match pair {
+            [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+            _ => None,
+        };
+        pairs.map(|pair| byte(pair).ok_or_else(|| Error::custom("not hexadecimal"))).collect()
+    }
+}

@@ -91,9 +91,7 @@ fn treat_damaged(
     bench: &mut Bench,
     window: u64,
 ) {
-    let chosen = random.below(numbers(&mut saved.state).len() as u64) as usize;
-    let value = random.next() >> random.below(64);
-    *numbers(&mut saved.state)[chosen] = Value::from(value);
+    damage(&mut saved.state, random);
     if device.load(&saved).is_err() {
         return;
     }
@@ -108,6 +106,13 @@ fn treat_damaged(
     device.load(&saved).expect("a device loads what it saved");
     bench.now = now;
     bench.said();
+}
+
+/// Replaces one of the numbers in a state.
+pub(crate) fn damage(state: &mut Value, random: &mut Random) {
+    let chosen = random.below(numbers(state).len() as u64) as usize;
+    let value = random.next() >> random.below(64);
+    *numbers(state)[chosen] = Value::from(value);
 }
 
 /// All numbers in a state.

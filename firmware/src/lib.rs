@@ -36,6 +36,7 @@ pub mod demo;
 mod description;
 mod e820;
 mod elf;
+mod font;
 mod linux;
 pub mod measure;
 mod mp;
@@ -56,6 +57,7 @@ pub use description::{
     PciRoute, Polarity, PowerManagement, ResetRegister, SerialPort, Smbios, TextScreen, Trigger,
 };
 pub use e820::{MemoryKind, MemoryRange, memory_map};
+pub use font::{FONT_8X8, FONT_8X14, FONT_8X16, Font};
 pub use linux::linux;
 pub use rom::{rom, rom_windows};
 pub use tables::{Tables, tables};

@@ -70,6 +70,8 @@ struct State {
     due: [Option<VmTime>; Chip::COUNT],
     /// Chips (by bit) whose `due` may have changed.
     touched: u64,
+    /// Chips (by bit) that were woken and do not know it yet.
+    woken: u64,
     /// Accesses by vCPUs, by chip.
     accesses: [u64; Chip::COUNT],
     /// Accesses that no chip answered.
@@ -126,6 +128,7 @@ impl Board {
             nets: [false; NETS.len()],
             due: [None; Chip::COUNT],
             touched: 0,
+            woken: 0,
             accesses: [0; Chip::COUNT],
             unclaimed: 0,
             last: VmTime::ZERO,
@@ -250,14 +253,41 @@ impl Board {
     }
 
     /// Something has happened behind `chip` that it has to see to: the host's disk has answered, a
-    /// frame has arrived.
+    /// frame has arrived. While the machine stands, it waits.
     pub(crate) fn wake_chip(&self, chip: Chip) {
+        let mut guard = self.lock();
+        guard.woken |= 1 << chip.index();
+        drop(guard);
+        if self.clock.is_running() {
+            self.wake_chips();
+        }
+    }
+
+    /// The chips that were woken see to it.
+    fn wake_chips(&self) {
         self.with(self.clock.now(), 0, |state, cx| {
-            state.touch(chip);
-            if let Some(timed) = state.chips.device(chip).and_then(|d| d.as_timed()) {
-                timed.advance(cx);
+            // The machine may have been stopped in between.
+            let woken = if self.clock.is_running() { std::mem::take(&mut state.woken) } else { 0 };
+            for chip in Chip::all().filter(|chip| woken >> chip.index() & 1 != 0) {
+                state.touch(chip);
+                if let Some(timed) = state.chips.device(chip).and_then(|d| d.as_timed()) {
+                    timed.advance(cx);
+                }
+                self.settle(state, cx);
             }
         });
+    }
+
+    /// The machine runs, and its clock with it.
+    pub(crate) fn resume(&self) {
+        self.clock.resume();
+        self.wake_chips();
+    }
+
+    /// The machine stands. What a chip was still doing has been done.
+    pub(crate) fn pause(&self) {
+        self.clock.pause();
+        drop(self.lock());
     }
 
     /// Lets serial input that waits into the UART, as far as it has room.

@@ -1,12 +1,14 @@
 //! The command line of `trine`.
 
 mod guest;
+mod image;
 
 use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use guest::{GuestArgs, unix_seconds};
+pub use image::{FormatOption, ImageArgs, ImageCommand, ImageSize, Resize};
 
 use crate::{
     EngineKind, Switch, compare::CompareArgs, conform::ConformArgs, lockstep::LockstepArgs,
@@ -40,6 +42,8 @@ pub enum Command {
     Lockstep(Box<LockstepArgs>),
     /// Run a conformance suite: prove that the CPU is right.
     Conform(Box<ConformArgs>),
+    /// Make, describe, copy, check and resize disk images.
+    Image(ImageArgs),
 }
 
 /// How and what to run.
@@ -244,7 +248,10 @@ mod tests {
             }
         };
         assert_eq!(parse(&["--cpus", "2"]), Ok(()));
-        for args in [["--disk", "a.img"], ["--machine", "microvm"], ["--gdb", "127.0.0.1:1234"]] {
+        assert_eq!(parse(&["--disk", "a.img,if=virtio"]), Ok(()));
+        for args in
+            [["--disk", "a,if=floppy"], ["--machine", "microvm"], ["--gdb", "127.0.0.1:1234"]]
+        {
             assert!(parse(&args).is_err_and(|e| e.contains("not available yet")), "{args:?}");
         }
     }

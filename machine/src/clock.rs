@@ -110,6 +110,15 @@ impl Clock {
         }
     }
 
+    /// Whether the machine runs; by the count of instructions, always.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        match self {
+            Self::Host { stands_at, .. } => stands_at.load(Ordering::Acquire) == RUNS,
+            Self::Instructions { .. } => true,
+        }
+    }
+
     /// The machine stands still from now on.
     pub fn pause(&self) {
         let now = self.now();

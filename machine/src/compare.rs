@@ -190,6 +190,7 @@ fn run(kind: EngineKind, args: &CompareArgs) -> Result<EngineRun, String> {
         serial: Some(Box::new(listener.clone())),
         no_reboot: true,
         count_events: true,
+        disks: args.guest.disks_of_many(),
         ..args.guest.config()?
     };
     let mut machine = match Machine::new(config, |ram| create_engine(kind, ram)) {

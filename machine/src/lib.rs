@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod board;
+mod cards;
 pub mod cli;
 mod clock;
 pub mod compare;
@@ -22,11 +23,13 @@ pub mod conform;
 pub mod console;
 mod control;
 mod cpu_wires;
+pub mod disk;
 mod engines;
 mod hop;
 pub mod lockstep;
 mod machine;
 pub mod pc;
+mod pci_setup;
 mod probe;
 mod random;
 mod serial;

@@ -15,7 +15,9 @@ use trine_x86::{Activity, CpuModel, CpuState, Feature};
 
 use crate::{
     Board, Capture, Clock, ClockKind, MachineStats, Remote, Request,
+    cards::{DiskError, Disks, Doorbell},
     control::{Cause, Reached},
+    disk::DiskSpec,
     pc,
     random::Random,
     serial::Nobody,
@@ -52,6 +54,8 @@ pub struct Config {
     pub lend_apics: bool,
     /// Is there the test device of kvm-unit-tests (QEMU's pc-testdev)?
     pub test_device: bool,
+    /// The disks.
+    pub disks: Vec<DiskSpec>,
     /// A reset of the machine ends the run.
     pub no_reboot: bool,
     /// What the clock shows at power-on, in seconds of Unix time.
@@ -81,6 +85,7 @@ impl Default for Config {
             end_on_halt: false,
             lend_apics: true,
             test_device: false,
+            disks: Vec::new(),
             no_reboot: false,
             unix_seconds: UNIX_2026,
             count_events: false,
@@ -226,6 +231,9 @@ pub enum MachineError {
     /// The engine fails.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// There are no such disks.
+    #[error("--disk {0}")]
+    Disk(#[from] DiskError),
     /// A snapshot does not fit the machine.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -284,7 +292,8 @@ impl Machine {
         let image = RamImage::new(&ram);
         let engine = engine(ram.clone())?;
         check_count(config.clock, engine.as_ref())?;
-        let capture = Capture::default();
+        let (capture, doorbell) = (Capture::default(), Doorbell::default());
+        let disks = Disks::open(&config.disks, config.cpus, config.clock, &doorbell)?;
         let parts = pc::Parts {
             cpus: config.cpus,
             unix_seconds: config.unix_seconds,
@@ -294,10 +303,12 @@ impl Machine {
             post_port: config.post_port,
             memory,
             test_device: config.test_device,
-            cards: Vec::new(),
+            drives: disks.drives,
+            cards: disks.cards,
         };
         let random = Random::new(config.clock, config.seed);
         let board = Arc::new(Board::new(ram.clone(), Clock::new(config.clock), random, parts));
+        doorbell.connect(&board);
         if config.count_events {
             board.device_times().switch_on();
         }

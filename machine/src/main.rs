@@ -19,6 +19,7 @@ use trine_machine::{
     conform::conform,
     console::{self, Line, RawTerminal},
     create_best_engine, create_engine,
+    disk::image,
     lockstep::lockstep,
 };
 
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         Some(Command::Conform(args)) => {
             conform(&args, print).map(|good| if good { 0 } else { BAD })
         }
+        Some(Command::Image(args)) => image(&args, print),
     };
     let status = result.unwrap_or_else(|failure| {
         eprintln!("trine: {failure}");

@@ -5,14 +5,16 @@
 //! (PIIX3) datasheets; MultiProcessor Specification 1.4, chapter 3; ACPI 6.3, chapter 4.
 
 use trine_devices::{
-    AcpiPm, Backplane, Cx, DebugConsole, DebugExit, Device, FwCfg, Hpet, I440fx, I8042, I8254,
-    I8259, IOAPIC_PINS, IoApic, Line, LocalApics, LowMemory, Mc146818, PcTestdev, PciBus,
-    PciFunction, Piix3Isa, Port92, PostCode, ResetControl, SerialPeer, Slot, TESTDEV_WINDOW,
-    Uart16550,
+    AcpiPm, AtaDrive, Backplane, Cx, DebugConsole, DebugExit, Device, FwCfg, Hpet, I440fx, I8042,
+    I8254, I8259, IOAPIC_PINS, IoApic, Line, LocalApics, LowMemory, Mc146818, PcTestdev, PciBus,
+    PciFunction, Piix3Ide, Piix3Isa, Port92, PostCode, ResetControl, SerialPeer, Slot,
+    TESTDEV_WINDOW, Uart16550,
 };
 use trine_firmware as firmware;
 use trine_guest::Gpa;
 use trine_x86::CpuModel;
+
+use crate::pci_setup::{Window as Room, set_up};
 
 mod memory;
 
@@ -91,6 +93,7 @@ chips![
     Pci,
     HostBridge,
     IsaBridge,
+    Ide,
     Port92,
     ResetControl,
     PostCode,
@@ -115,6 +118,7 @@ impl Chip {
         match slot {
             HOST_BRIDGE => Some(Self::HostBridge),
             ISA_BRIDGE => Some(Self::IsaBridge),
+            IDE => Some(Self::Ide),
             _ if slot.function() == 0 => slot.device().checked_sub(FIRST_CARD).map(Self::Card),
             _ => None,
         }
@@ -168,6 +172,10 @@ pub const PORTS: &[PortRow] = &[
     row(0x0a0, 0x0a1, Chip::Pic, I8259::SLAVE_COMMAND),
     row(SMI_COMMAND, SMI_COMMAND, Chip::Pm, AcpiPm::SMI_COMMAND),
     row(0x0e9, 0x0e9, Chip::DebugConsole, DebugConsole::DATA),
+    row(0x170, 0x177, Chip::Ide, Piix3Ide::SECONDARY),
+    row(0x1f0, 0x1f7, Chip::Ide, Piix3Ide::PRIMARY),
+    row(0x376, 0x376, Chip::Ide, Piix3Ide::SECONDARY_CONTROL),
+    row(0x3f6, 0x3f6, Chip::Ide, Piix3Ide::PRIMARY_CONTROL),
     row(COM1, COM1 + 7, Chip::Com1, Uart16550::RBR_THR),
     row(0x402, 0x402, Chip::DebugConsole, DebugConsole::DATA),
     row(ELCR, ELCR + 1, Chip::Pic, I8259::ELCR_MASTER),
@@ -212,6 +220,8 @@ pub enum Wire {
     HpetPin23,
     A20Port92,
     A20Keyboard,
+    IdePrimary,
+    IdeSecondary,
     Test0,
     Test1,
     Test3,
@@ -239,7 +249,7 @@ pub enum Wire {
 
 impl Wire {
     /// How many there are.
-    pub const COUNT: usize = 38;
+    pub const COUNT: usize = 40;
     /// All that a board can have: behind these are the four interrupt pins of each PCI device.
     pub const ALL: usize = Self::COUNT + 4 * 32;
     /// The number of the wire at interrupt pin `pin` (0 is INTA#) of a PCI device.
@@ -356,8 +366,8 @@ pub const NETS: &[Net] = &[
     irq!(11, Test11),
     irq!(12, MouseIrq, Test12),
     irq!(13, Test13),
-    irq!(14, Test14),
-    irq!(15, Test15),
+    irq!(14, IdePrimary, Test14),
+    irq!(15, IdeSecondary, Test15),
     pin!(16, Test16),
     pin!(17, Test17),
     pin!(18, Test18),
@@ -385,6 +395,8 @@ pub const NETS: &[Net] = &[
 pub const LEVEL_IRQS: &[u8] = &[SCI_IRQ, PCI_IRQS[0], PCI_IRQS[1]];
 const SCI_IRQ: u8 = 9;
 const PCI_IRQS: [u8; 2] = [10, 11];
+/// Where firmware has the ISA bridge lead PCI's four lines.
+const PIRQ_IRQS: [u8; 4] = [PCI_IRQS[0], PCI_IRQS[0], PCI_IRQS[1], PCI_IRQS[1]];
 /// Device 0's INTA# is on this one of PCI's four lines.
 const PIRQ_TURN: u8 = 3;
 const COM1_IRQ: u8 = 4;
@@ -414,6 +426,8 @@ pub struct Parts {
     pub memory: Memory,
     /// Is there the test device of kvm-unit-tests?
     pub test_device: bool,
+    /// What is on the IDE controller's two cables.
+    pub drives: [[Option<AtaDrive>; 2]; 2],
     /// What is in the PCI slots, from the first one on.
     pub cards: Vec<Card>,
 }
@@ -457,6 +471,8 @@ impl Chips {
         let mut pci = PciBus::new();
         pci.add(HOST_BRIDGE, Box::new(I440fx::new()));
         pci.add(ISA_BRIDGE, Box::new(Piix3Isa::new()));
+        let irqs = [line(Wire::IdePrimary), line(Wire::IdeSecondary)];
+        pci.add(IDE, Box::new(Piix3Ide::new(irqs, parts.drives)));
         for (n, card) in (0..CARDS).zip(parts.cards) {
             let slot = Slot::at(FIRST_CARD + n, 0);
             pci.add(slot, card(backplane, backplane.line(Wire::intx(slot.device(), 0))));
@@ -502,6 +518,7 @@ impl Chips {
             Chip::Pci => &mut self.pci,
             Chip::HostBridge => self.pci.function_mut(HOST_BRIDGE)?,
             Chip::IsaBridge => self.pci.function_mut(ISA_BRIDGE)?,
+            Chip::Ide => self.pci.function_mut(IDE)?,
             Chip::Card(n) => self.pci.function_mut(Slot::new(FIRST_CARD + n, 0)?)?,
             Chip::Port92 => &mut self.port92,
             Chip::ResetControl => &mut self.reset_control,
@@ -555,8 +572,17 @@ impl Chips {
             bridge.config_mut().write(I440fx::PAM + 5, &[dram, dram]);
         }
         if let Some(bridge) = self.pci.function_mut(ISA_BRIDGE) {
-            let [a, b] = PCI_IRQS;
-            bridge.config_mut().write(Piix3Isa::PIRQ_ROUTE, &[a, a, b, b]);
+            bridge.config_mut().write(Piix3Isa::PIRQ_ROUTE, &PIRQ_IRQS);
+        }
+        let irq = |slot: Slot, pin: u8| {
+            let pirq = Wire::pirq(usize::from(slot.device()) * 4 + usize::from(pin));
+            Some(PIRQ_IRQS[pirq])
+        };
+        let mut ports = Room { next: 0xc000, end: 0x1_0000 };
+        let mut window = Room { next: LOW_RAM_MAX, end: IOAPIC_AT.0 };
+        set_up(&mut self.pci, cx, &mut ports, &mut window, irq);
+        if let Some(ide) = self.pci.function_mut(IDE) {
+            Piix3Ide::enable(ide.config_mut());
         }
         if let Some(ports) = self.pit.as_ports() {
             // Counter 0, mode 3, 65536: 18.2 Hz.
@@ -601,13 +627,16 @@ fn ram_ranges(memory: u64) -> Vec<u8> {
     ranges.into_iter().filter(|(_, len)| *len > 0).flat_map(row).collect()
 }
 
-/// Slots for cards: the first one's device number, and how many there are.
+/// The device number of the first slot for cards.
 const FIRST_CARD: u8 = 2;
-const CARDS: u8 = 30;
+/// How many there are.
+pub const CARDS: u8 = 30;
 /// Where the 440FX sits.
 const HOST_BRIDGE: Slot = Slot::at(0, 0);
 /// Where the PIIX3 sits.
 const ISA_BRIDGE: Slot = Slot::at(1, 0);
+/// Where its IDE controller sits.
+const IDE: Slot = Slot::at(1, 1);
 
 /// The board as the firmware's tables describe it: the same numbers as above.
 #[must_use]
@@ -690,7 +719,6 @@ fn power_management() -> firmware::PowerManagement {
 }
 
 fn pci_root() -> firmware::PciRoot {
-    let [a, b] = PCI_IRQS.map(u32::from);
     firmware::PciRoot {
         last_bus: 0xff,
         io_windows: vec![
@@ -705,7 +733,7 @@ fn pci_root() -> firmware::PciRoot {
                 prefetchable: false,
             },
         ],
-        routes: firmware::PciRoute::swizzled([a, a, b, b], PIRQ_TURN),
+        routes: firmware::PciRoute::swizzled(PIRQ_IRQS.map(u32::from), PIRQ_TURN),
         ecam: None,
         isa_bridge: Some((ISA_BRIDGE.device(), ISA_BRIDGE.function())),
     }

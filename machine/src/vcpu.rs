@@ -139,7 +139,7 @@ fn contained(board: &Board, part: impl fmt::Display, work: impl FnOnce()) {
 /// A round on threads.
 pub(crate) fn round_on_threads(board: &Board, cpus: &mut [Cpu], until: &mut Until<'_>) {
     let (retired, halt) = (until.retired, until.halt);
-    board.clock().resume();
+    board.resume();
     thread::scope(|scope| {
         let mut failed = None;
         for (id, cpu) in (0_u32..).zip(cpus.iter_mut()) {
@@ -165,7 +165,7 @@ pub(crate) fn round_on_threads(board: &Board, cpus: &mut [Cpu], until: &mut Unti
         wait(board, until);
         board.stop_cpus();
     });
-    board.clock().pause();
+    board.pause();
 }
 
 /// Waits until there is a cause to stop, or makes one.

@@ -72,7 +72,7 @@ fn what_cannot_be_done_is_one_line_and_status_1() {
     let empty = temporary("empty");
     fs::write(&empty, b"").expect("a file");
     let empty_name = empty.to_string_lossy();
-    let wrong: [(&[&str], &str); 15] = [
+    let wrong: [(&[&str], &str); 17] = [
         (&["run", "--memory", "0"], "--memory 0"),
         (&["run", "--memory", "64K"], "--memory"),
         (&["run", "--memory", "100000G"], "--memory"),
@@ -83,7 +83,9 @@ fn what_cannot_be_done_is_one_line_and_status_1() {
         (&["run", "--cpu", "z80"], "no CPU model 'z80'"),
         (&["run", "--engine", "kvm"], "not available"),
         (&["run", "--machine", "microvm"], "not available yet"),
-        (&["run", "--disk", "a.img"], "not available yet"),
+        (&["run", "--disk", "a.img,if=floppy"], "not available yet"),
+        (&["run", "--disk", "/nonexistent"], "--disk /nonexistent"),
+        (&["run", "--disk", "a.img,if=scsi"], "if"),
         (&["run", "--initrd", "a"], "--kernel"),
         (&["run", "--kernel", "/nonexistent"], "/nonexistent"),
         (&["run", "--kernel", &empty_name], "kernel"),

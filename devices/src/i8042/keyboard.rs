@@ -1,13 +1,19 @@
-//! The keyboard at the end of the cable: an enhanced (101-key) keyboard with scan code sets 1
-//! and 2.
+//! The keyboard at the end of the cable: an enhanced (101- or 102-key) keyboard with all three scan
+//! code sets, which repeats the key that is held down.
 //!
-//! Source: IBM PS/2 Hardware Interface Technical Reference, "Keyboards (101- and 102-Key)".
+//! Source: IBM PS/2 Hardware Interface Technical Reference, "Keyboards (101- and 102-Key)". What
+//! the keyboard adds around the keys between the main block and the keypad while Num Lock is on or
+//! Shift is held (codes of Shift, so that an 84-key keyboard's driver understands) is left out, as
+//! most emulated keyboards do.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
+use trine_guest::VmTime;
 
-/// Scan code set 2: the next code is a key that was released.
+use crate::keys::{Key, Style};
+
+/// Scan code sets 2 and 3: the next code is a key that was released.
 pub(super) const RELEASE: u8 = 0xf0;
 /// A keyboard understood.
 const ACK: u8 = 0xfa;
@@ -23,6 +29,9 @@ const TYPED: usize = 16;
 const SIZE: usize = TYPED + 4;
 /// Repeat after 500 ms, 10.9 times a second.
 const TYPEMATIC: u8 = 0x2b;
+/// The unit of the repeat's period.
+const TYPEMATIC_UNIT_NS: u64 = 4_170_000;
+const TYPEMATIC_DELAY_NS: u64 = 250_000_000;
 
 /// Set 1 (with translation, or by command F0h) for the codes 00h to 7Fh of set 2.
 /// Source: IBM PC AT Technical Reference, "scan code translation".
@@ -53,8 +62,32 @@ enum Expects {
     Leds,
     Typematic,
     ScanCodeSet,
-    /// Of a command for a single key in set 3.
-    Key,
+    /// How a single key is to behave in set 3: whether it repeats, whether it tells its release.
+    Key {
+        repeats: bool,
+        breaks: bool,
+    },
+}
+
+/// How a key is to behave in set 3.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Behavior {
+    repeats: bool,
+    breaks: bool,
+}
+
+impl From<Style> for Behavior {
+    fn from(style: Style) -> Self {
+        Self { repeats: style == Style::Typematic, breaks: style == Style::MakeBreak }
+    }
+}
+
+/// The key that repeats.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Repeat {
+    key: Key,
+    /// When it does next.
+    at: VmTime,
 }
 
 /// The keyboard.
@@ -69,6 +102,11 @@ pub(super) struct Keyboard {
     set: u8,
     leds: u8,
     typematic: u8,
+    /// The keys that are held down.
+    down: Vec<Key>,
+    repeat: Option<Repeat>,
+    /// Of every key, in the order of [`Key::ALL`].
+    set_3: Vec<Behavior>,
 }
 
 impl Keyboard {
@@ -81,15 +119,34 @@ impl Keyboard {
             set: 2,
             leds: 0,
             typematic: TYPEMATIC,
+            down: Vec::new(),
+            repeat: None,
+            set_3: Key::ALL.iter().map(|key| key.codes().style.into()).collect(),
         }
     }
 
+    /// After a command that sets defaults; keys that are held down stay so.
+    fn set_defaults(&mut self) {
+        *self = Self { down: std::mem::take(&mut self.down), ..Self::new() };
+    }
+
     pub(super) fn is_valid(&self) -> bool {
-        self.output.len() <= SIZE && matches!(self.set, 1 | 2)
+        let is_twice = |(n, key): (usize, &Key)| self.down[..n].contains(key);
+        self.output.len() <= SIZE
+            && matches!(self.set, 1..=3)
+            && self.leds <= 7
+            && self.typematic <= 0x7f
+            && self.set_3.len() == Key::ALL.len()
+            && !self.down.iter().enumerate().any(is_twice)
     }
 
     pub(super) fn has_output(&self) -> bool {
         !self.output.is_empty()
+    }
+
+    /// The lights: Scroll Lock, Num Lock and Caps Lock in bits 0, 1 and 2.
+    pub(super) fn leds(&self) -> u8 {
+        self.leds
     }
 
     /// The next byte goes onto the cable.
@@ -99,24 +156,133 @@ impl Keyboard {
         Some(byte)
     }
 
-    /// Keys, as codes of set 2.
-    pub(super) fn key(&mut self, codes: &[u8]) {
-        if !self.scanning || self.output.len().saturating_add(codes.len()) > TYPED {
-            return;
+    /// When the key that is held down repeats.
+    pub(super) fn next_event(&self) -> Option<VmTime> {
+        self.repeat.map(|repeat| repeat.at)
+    }
+
+    /// Repeats what is due; of what comes late, only once.
+    pub(super) fn advance(&mut self, now: VmTime) {
+        let period_ns = self.typematic_period_ns();
+        if let Some(repeat) = self.repeat.as_mut().filter(|repeat| repeat.at <= now) {
+            let key = repeat.key;
+            let late = now.since(repeat.at) / period_ns;
+            repeat.at = repeat.at.after_ns((late + 1).saturating_mul(period_ns));
+            let codes = self.make(key);
+            self.report(&codes);
         }
-        if self.set == 2 {
+    }
+
+    fn typematic_period_ns(&self) -> u64 {
+        let [unit, shift] = [self.typematic & 7, self.typematic >> 3 & 3];
+        (8 + u64::from(unit) << shift) * TYPEMATIC_UNIT_NS
+    }
+
+    fn behavior(&self, key: Key) -> Behavior {
+        match self.set {
+            3 => self.set_3.get(key as usize).copied().unwrap_or(key.codes().style.into()),
+            _ => Behavior { repeats: key != Key::Pause, breaks: true },
+        }
+    }
+
+    /// A key goes down or up. False if it cannot be told, for lack of room: nothing has happened.
+    pub(super) fn key(&mut self, now: VmTime, key: Key, goes_down: bool) -> bool {
+        if self.down.contains(&key) == goes_down {
+            return true;
+        }
+        let codes = match goes_down {
+            true => self.make(key),
+            false if self.behavior(key).breaks => self.break_codes(key),
+            false => Vec::new(),
+        };
+        if self.scanning && !self.report(&codes) {
+            return false;
+        }
+        if goes_down {
+            self.down.push(key);
+            let delay_ns = (u64::from(self.typematic >> 5 & 3) + 1) * TYPEMATIC_DELAY_NS;
+            let repeats = self.scanning && self.behavior(key).repeats;
+            self.repeat = repeats.then(|| Repeat { key, at: now.after_ns(delay_ns) });
+        } else {
+            self.down.retain(|down| *down != key);
+            self.repeat = self.repeat.filter(|repeat| repeat.key != key);
+        }
+        true
+    }
+
+    /// The keys that are held down.
+    pub(super) fn down(&self) -> &[Key] {
+        &self.down
+    }
+
+    /// Sends codes, all or none.
+    fn report(&mut self, codes: &[u8]) -> bool {
+        let fits = self.output.len() + codes.len() <= TYPED;
+        if fits {
             self.output.extend(codes);
-            return;
+        }
+        fits
+    }
+
+    /// What the keyboard sends when a key goes down.
+    fn make(&self, key: Key) -> Vec<u8> {
+        let [prefix, code] = key.codes().set_2.to_be_bytes();
+        let codes = match key {
+            _ if self.set == 3 => vec![key.codes().set_3],
+            Key::Pause if self.has_control() => vec![0xe0, 0x7e, 0xe0, RELEASE, 0x7e],
+            Key::Pause => vec![0xe1, 0x14, 0x77, 0xe1, RELEASE, 0x14, RELEASE, 0x77],
+            Key::PrintScreen if self.has_alt() => vec![0x84],
+            Key::PrintScreen if self.has_control() || self.has_shift() => vec![0xe0, 0x7c],
+            Key::PrintScreen => vec![0xe0, 0x12, 0xe0, 0x7c],
+            _ if prefix != 0 => vec![prefix, code],
+            _ => vec![code],
+        };
+        self.in_set(codes)
+    }
+
+    /// What it sends when a key goes up.
+    fn break_codes(&self, key: Key) -> Vec<u8> {
+        let [prefix, code] = key.codes().set_2.to_be_bytes();
+        let codes = match key {
+            _ if self.set == 3 => vec![RELEASE, key.codes().set_3],
+            // It has said all when it went down.
+            Key::Pause => vec![],
+            Key::PrintScreen if self.has_alt() => vec![RELEASE, 0x84],
+            Key::PrintScreen if self.has_control() || self.has_shift() => vec![0xe0, RELEASE, 0x7c],
+            Key::PrintScreen => vec![0xe0, RELEASE, 0x7c, 0xe0, RELEASE, 0x12],
+            _ if prefix != 0 => vec![prefix, RELEASE, code],
+            _ => vec![RELEASE, code],
+        };
+        self.in_set(codes)
+    }
+
+    fn has_alt(&self) -> bool {
+        self.down.iter().any(|key| matches!(key, Key::AltLeft | Key::AltRight))
+    }
+
+    fn has_control(&self) -> bool {
+        self.down.iter().any(|key| matches!(key, Key::ControlLeft | Key::ControlRight))
+    }
+
+    fn has_shift(&self) -> bool {
+        self.down.iter().any(|key| matches!(key, Key::ShiftLeft | Key::ShiftRight))
+    }
+
+    /// Codes of set 2 as those of set 1, if that is the one.
+    fn in_set(&self, codes: Vec<u8>) -> Vec<u8> {
+        if self.set != 1 {
+            return codes;
         }
         let mut release = 0;
-        for code in codes {
-            if *code == RELEASE {
+        let translate = |code: u8| match code {
+            RELEASE => {
                 release = 0x80;
-            } else {
-                self.output.push_back(set_1(*code) | release);
-                release = 0;
+                None
             }
-        }
+            0xe0 | 0xe1 => Some(code),
+            _ => Some(set_1(code) | std::mem::take(&mut release)),
+        };
+        codes.into_iter().filter_map(translate).collect()
     }
 
     fn answer(&mut self, bytes: &[u8]) {
@@ -140,12 +306,18 @@ impl Keyboard {
                 self.answer(&[ACK]);
             }
             (Expects::ScanCodeSet, 0) => self.answer(&[ACK, self.set]),
-            (Expects::ScanCodeSet, 1 | 2) => {
+            (Expects::ScanCodeSet, 1..=3) => {
                 self.set = value;
+                self.repeat = None;
                 self.answer(&[ACK]);
             }
-            // Like many since, this keyboard has no set 3: it stays with the set it has.
-            (Expects::ScanCodeSet, 3) | (Expects::Key, _) => self.answer(&[ACK]),
+            (Expects::Key { repeats, breaks }, _) => {
+                let key = Key::ALL.iter().position(|key| key.codes().set_3 == value);
+                if let Some(behavior) = key.and_then(|key| self.set_3.get_mut(key)) {
+                    *behavior = Behavior { repeats, breaks };
+                }
+                self.answer(&[ACK]);
+            }
             (Expects::ScanCodeSet, _) => self.answer(&[RESEND]),
         }
     }
@@ -162,15 +334,24 @@ impl Keyboard {
                 self.answer(&[ACK]);
             }
             0xf5 | 0xf6 => {
-                *self = Self { scanning: command == 0xf6, leds: self.leds, ..Self::new() };
+                let leds = self.leds;
+                self.set_defaults();
+                (self.leds, self.scanning) = (leds, command == 0xf6);
                 self.answer(&[ACK]);
             }
-            // Which keys repeat and report their release, in set 3: for all keys, for one.
-            0xf7..=0xfa => self.answer(&[ACK]),
-            0xfb..=0xfd => self.expect(Expects::Key),
+            // How all keys are to behave in set 3.
+            0xf7..=0xfa => {
+                let [repeats, breaks] = behavior_of(command + 4);
+                self.set_3.fill(Behavior { repeats, breaks });
+                self.answer(&[ACK]);
+            }
+            0xfb..=0xfd => {
+                let [repeats, breaks] = behavior_of(command);
+                self.expect(Expects::Key { repeats, breaks });
+            }
             0xfe => self.answer(&[self.last]),
             0xff => {
-                *self = Self::new();
+                self.set_defaults();
                 self.answer(&[ACK, PASSED]);
             }
             _ => self.answer(&[RESEND]),
@@ -180,5 +361,16 @@ impl Keyboard {
     fn expect(&mut self, expects: Expects) {
         self.expects = expects;
         self.answer(&[ACK]);
+    }
+}
+
+/// What commands FBh (typematic), FCh (make and break) and FDh (make only) make of a key: whether it
+/// repeats and whether it tells its release. Those for all keys are four less, with one for both.
+fn behavior_of(command: u8) -> [bool; 2] {
+    match command {
+        0xfb => [true, false],
+        0xfc => [false, true],
+        0xfd => [false, false],
+        _ => [true, true],
     }
 }

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use trine_guest::VmTime;
 
 use crate::{
-    Backplane, Cx, Device, Line, LoadError, Ports, Power, Saved, Signal, Timed, remarks::Remarks,
+    Backplane, Cx, Device, Key, Line, LoadError, Ports, Power, Saved, Signal, Timed,
+    remarks::Remarks,
 };
 use keyboard::Keyboard;
 use mouse::Mouse;
@@ -169,10 +170,32 @@ impl I8042 {
         chip
     }
 
-    /// Keys go down and up: `scancodes` in scan code set 2, a release as F0h and the code. What
-    /// the keyboard has no room for is lost, whole calls at a time.
-    pub fn key(&mut self, cx: &mut Cx<'_>, scancodes: &[u8]) {
-        self.state.keyboard.key(scancodes);
+    /// A key goes down or up; one that is held down repeats by itself. False if the keyboard has no
+    /// room to remember it: then nothing has happened, and it is to be tried again later.
+    pub fn key(&mut self, cx: &mut Cx<'_>, key: Key, goes_down: bool) -> bool {
+        self.transfer(cx.now);
+        let is_told = self.state.keyboard.key(cx.now, key, goes_down);
+        self.transfer(cx.now);
+        is_told
+    }
+
+    /// The keys that are held down.
+    #[must_use]
+    pub fn keys_down(&self) -> &[Key] {
+        self.state.keyboard.down()
+    }
+
+    /// The lights on the keyboard: Scroll Lock, Num Lock and Caps Lock in bits 0, 1 and 2.
+    #[must_use]
+    pub fn leds(&self) -> u8 {
+        self.state.keyboard.leds()
+    }
+
+    /// The mouse moves by counts to the right and down, its wheel by notches towards the user, and
+    /// `buttons` are held down now: left, right, middle, fourth and fifth in bits 0 to 4. What a
+    /// driver has not been told yet adds up.
+    pub fn point(&mut self, cx: &mut Cx<'_>, right: i32, down: i32, wheel: i32, buttons: u8) {
+        self.state.mouse.point(right, down, wheel, buttons);
         self.transfer(cx.now);
     }
 
@@ -184,6 +207,8 @@ impl I8042 {
 
     /// Fills the output buffer, if it is empty and a byte is there.
     fn transfer(&mut self, now: VmTime) {
+        self.state.keyboard.advance(now);
+        self.state.mouse.advance(now);
         let sender = self.state.sender();
         let State { controller, keyboard, mouse } = &mut self.state;
         if controller.full.is_none() {
@@ -400,8 +425,10 @@ impl Ports for I8042 {
 
 impl Timed for I8042 {
     fn next_event(&self) -> Option<VmTime> {
-        let Controller { full, cable_at, .. } = self.state.controller;
-        (full.is_none() && self.state.sender().is_some()).then_some(cable_at)
+        let State { controller, keyboard, mouse } = &self.state;
+        let brings = controller.full.is_none() && self.state.sender().is_some();
+        let byte = brings.then_some(controller.cable_at);
+        [byte, keyboard.next_event(), mouse.next_event()].into_iter().flatten().min()
     }
 
     fn advance(&mut self, cx: &mut Cx<'_>) {

@@ -9,6 +9,7 @@ const COMMAND: usize = 0x04;
 const STATUS: usize = 0x06;
 const HEADER_TYPE: usize = 0x0e;
 const BAR_0: usize = 0x10;
+const ROM: usize = 0x30;
 const CAPABILITIES: usize = 0x34;
 const INTERRUPT_LINE: usize = 0x3c;
 const INTERRUPT_PIN: usize = 0x3d;
@@ -33,6 +34,10 @@ const MULTI_FUNCTION: u8 = 1 << 7;
 const BAR_IO: u32 = 1 << 0;
 const BAR_64: u32 = 1 << 2;
 const BAR_PREFETCHABLE: u32 = 1 << 3;
+/// Expansion ROM: its window is open.
+const ROM_ENABLE: u32 = 1 << 0;
+/// Expansion ROM: the bits that can be an address.
+const ROM_ADDRESS: u32 = 0xffff_f800;
 
 /// Who a function says it is (PCI 3.0, section 6.2.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -86,6 +91,8 @@ pub struct ConfigSpace {
     /// Bits that a written 1 clears.
     clearable: Vec<u8>,
     bars: [Option<Bar>; 6],
+    /// Bytes of the expansion ROM.
+    rom_size: Option<u32>,
     /// Where the next capability goes.
     free: usize,
     /// Where the offset of the next capability is to be written.
@@ -93,6 +100,9 @@ pub struct ConfigSpace {
 }
 
 impl ConfigSpace {
+    /// The number by which the expansion ROM goes where BARs are numbered.
+    pub const ROM: u8 = 6;
+
     /// A function without BARs, capabilities and interrupt pin.
     #[must_use]
     pub fn new(identity: Identity) -> Self {
@@ -102,6 +112,7 @@ impl ConfigSpace {
             writable: vec![0; SIZE],
             clearable: vec![0; SIZE],
             bars: [None; 6],
+            rom_size: None,
             free: FREE,
             link: CAPABILITIES,
         };
@@ -178,6 +189,19 @@ impl ConfigSpace {
         self.bars[index] = Some(bar);
     }
 
+    /// Gives the function an expansion ROM of `size` bytes, a power of two: a region that goes as
+    /// BAR number [`ConfigSpace::ROM`].
+    ///
+    /// # Panics
+    /// If it has one, or the size is not possible: the device is built wrongly.
+    pub fn add_rom(&mut self, size: u32) {
+        assert!(self.rom_size.is_none(), "the function has an expansion ROM");
+        let is_possible = size.is_power_of_two() && (2048..=16 << 20).contains(&size);
+        assert!(is_possible, "an expansion ROM cannot have {size} bytes");
+        self.set_writable(ROM, &(!(size - 1) | ROM_ENABLE).to_le_bytes());
+        self.rom_size = Some(size);
+    }
+
     /// Appends a capability: `body` follows its ID and link bytes, `writable` says which bits of
     /// the body keep what the guest writes (what is missing is read-only). Returns its offset.
     ///
@@ -220,11 +244,29 @@ impl ConfigSpace {
         self.registers[usize::from(offset)]
     }
 
-    fn word(&self, offset: usize) -> u16 {
+    /// Sets registers from `offset` on to what the device has there now; beyond the end nothing is
+    /// set. Such registers are to be writable, or a saved state would be refused.
+    pub fn put(&mut self, offset: u8, bytes: &[u8]) {
+        for (register, byte) in self.registers[usize::from(offset)..].iter_mut().zip(bytes) {
+            *register = *byte;
+        }
+    }
+
+    /// A word, as the guest would read it.
+    ///
+    /// # Panics
+    /// If it leaves configuration space: the device is built wrongly.
+    #[must_use]
+    pub fn word(&self, offset: usize) -> u16 {
         u16::from_le_bytes([self.registers[offset], self.registers[offset + 1]])
     }
 
-    fn doubleword(&self, offset: usize) -> u32 {
+    /// A doubleword, as the guest would read it.
+    ///
+    /// # Panics
+    /// If it leaves configuration space: the device is built wrongly.
+    #[must_use]
+    pub fn doubleword(&self, offset: usize) -> u32 {
         u32::from(self.word(offset)) | u32::from(self.word(offset + 2)) << 16
     }
 
@@ -256,6 +298,9 @@ impl ConfigSpace {
     /// What base address register `index` can map; `None` if there is no such register.
     #[must_use]
     pub fn bar(&self, index: usize) -> Option<Bar> {
+        if index == usize::from(Self::ROM) {
+            return self.rom_size.map(|size| Bar::Memory32 { size, prefetchable: false });
+        }
         *self.bars.get(index)?
     }
 
@@ -263,6 +308,9 @@ impl ConfigSpace {
     /// not exist, its space is off in the command register, or it was never set).
     #[must_use]
     pub fn mapped(&self, index: usize) -> Option<(Space, u64, u64)> {
+        if index == usize::from(Self::ROM) {
+            return self.mapped_rom();
+        }
         let low = u64::from(self.doubleword(BAR_0 + 4 * index));
         let (space, base, size, enable) = match self.bar(index)? {
             Bar::Io { size } => (Space::Io, low & !3, u64::from(size), COMMAND_IO),
@@ -275,6 +323,15 @@ impl ConfigSpace {
             }
         };
         (self.word(COMMAND) & enable != 0 && base != 0).then_some((space, base, size))
+    }
+
+    /// The same for the expansion ROM, which has an enable bit of its own (section 6.2.5.2).
+    fn mapped_rom(&self) -> Option<(Space, u64, u64)> {
+        let register = self.doubleword(ROM);
+        let base = u64::from(register & ROM_ADDRESS);
+        let is_open = register & ROM_ENABLE != 0 && self.word(COMMAND) & COMMAND_MEMORY != 0;
+        let size = self.rom_size.filter(|_| is_open && base != 0)?;
+        Some((Space::Memory, base, u64::from(size)))
     }
 
     /// RST#: every register as at power-on.

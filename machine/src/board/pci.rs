@@ -166,12 +166,14 @@ mod tests {
             post_port: None,
             memory: pc::Memory::new(1 << 20),
             test_device: false,
+            drives: Default::default(),
             cards: vec![Box::new(card), Box::new(card)],
         };
         let ram = Arc::new(Ram::flat(1 << 20).expect("a MiB"));
         let clock = ClockKind::Instructions;
         let board = Board::new(ram, Clock::new(clock), Random::new(clock, 1), parts);
-        board.reset(1 << 20, false);
+        // What a firmware does, the test does.
+        board.reset(1 << 20, true);
         board
     }
 
@@ -216,10 +218,29 @@ mod tests {
         board.wake_chip(Chip::Card(1));
         assert_eq!((input(&board, 0xd000), load(&board, 0xfebf_0000)), (0, [0x50; 2]));
         let saved = board.save();
-        board.reset(1 << 20, false);
+        board.reset(1 << 20, true);
         assert_eq!(input(&board, 0xd003), 0xff);
         board.load(&saved).expect("it was this board's");
         assert_eq!(input(&board, 0xd003), 3);
+    }
+
+    #[test]
+    fn a_guest_without_firmware_finds_functions_set_up() {
+        let board = board();
+        board.reset(1 << 20, false);
+        let read = |device: u32, register: u32| {
+            board.port_out(BY, 0xcf8, &(1 << 31 | device << 11 | register).to_le_bytes());
+            let mut data = [0; 4];
+            board.port_in(BY, 0xcfc, &mut data);
+            u32::from_le_bytes(data)
+        };
+        // The IDE controller's 16 ports come first.
+        let (ports, windows) = ([2, 3].map(|n| read(n, 0x10)), [2, 3].map(|n| read(n, 0x14)));
+        assert_eq!((ports, windows), ([0xc011, 0xc019], [0xc000_0000, 0xc000_1000]));
+        assert_eq!([2, 3].map(|n| read(n, 0x3c) & 0xff), [10, 11]);
+        assert_eq!([2, 3].map(|n| read(n, 4) & 7), [3, 3]);
+        assert_eq!((input(&board, 0xc01a), load(&board, 0xc000_1003)), (2, [0x43; 2]));
+        assert_eq!(read(1, 0x60), 0x0b0b_0a0a);
     }
 
     #[test]
@@ -229,7 +250,10 @@ mod tests {
             configure(&board, device, 0x10, 0xc001 + device * 8);
             configure(&board, device, 4, 1);
         }
-        // INTA# of device 2 is PIRQB#, of device 3 PIRQC#: as firmware leaves them, IRQ 10 and 11.
+        configure(&board, 1, 0x60, 0x0b0b_0a0a);
+        // IRQ 10 and 11 are levels.
+        board.port_out(BY, 0x4d1, &[0x0c]);
+        // INTA# of device 2 is PIRQB#, of device 3 PIRQC#: IRQ 10 and 11.
         board.port_out(BY, 0xc010, &[1]);
         assert_eq!(requests(&board), 1 << 2);
         board.port_out(BY, 0xc018, &[1]);

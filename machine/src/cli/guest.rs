@@ -13,7 +13,10 @@ use clap::{Args, ValueEnum};
 use trine_x86::CpuModel;
 
 use super::{Board, Size, port};
-use crate::{ClockKind, Config, Guest};
+use crate::{
+    ClockKind, Config, Guest,
+    disk::{DiskSpec, Interface},
+};
 
 /// What the guest is, and the machine it runs on.
 #[derive(Args, Clone, Debug)]
@@ -58,9 +61,12 @@ pub struct GuestArgs {
     /// A ROM image that runs from the reset vector in place of a kernel, 64K to 16M.
     #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
     pub firmware: Option<PathBuf>,
-    /// Not available yet.
-    #[arg(long, value_name = "FILE", hide = true)]
-    pub disk: Vec<String>,
+    /// A disk: its image, raw or qcow2, and options: if=ide|ahci|virtio|cdrom, format=raw|qcow2,
+    /// readonly, snapshot (what the guest writes vanishes), serial=NAME,
+    /// cache=writeback|writethrough|none|directsync|unsafe. A comma in the file's name is written
+    /// twice. Repeatable.
+    #[arg(long, value_name = "FILE[,…]")]
+    pub disk: Vec<DiskSpec>,
     /// Not available yet.
     #[arg(long, value_name = "NET", hide = true)]
     pub net: Vec<String>,
@@ -95,8 +101,10 @@ impl GuestArgs {
         if self.machine == Board::Microvm {
             return Err("--machine microvm is not available yet; use --machine pc".into());
         }
-        if !self.disk.is_empty() {
-            return later("--disk");
+        for disk in &self.disk {
+            if disk.interface() == Interface::Floppy {
+                return later("--disk …,if=floppy");
+            }
         }
         if !self.net.is_empty() {
             return later("--net");
@@ -121,9 +129,19 @@ impl GuestArgs {
             debug_exit: self.debug_exit,
             lend_apics: self.kernel_irqchip == KernelIrqchip::Split,
             test_device: self.test_device,
+            disks: self.disk.clone(),
             unix_seconds: unix_seconds(self.clock),
             ..Config::default()
         })
+    }
+
+    /// The disks for a machine beside others, or one that is to begin as others did: what it writes
+    /// to them vanishes with it.
+    #[must_use]
+    pub fn disks_of_many(&self) -> Vec<DiskSpec> {
+        let mut disks = self.disk.clone();
+        disks.iter_mut().for_each(|disk| disk.is_snapshot |= !disk.is_read_only);
+        disks
     }
 
     /// What to boot, with its files read.

@@ -158,6 +158,7 @@ fn config(
         memory: args.guest.memory.0,
         clock: ClockKind::Instructions,
         guest,
+        disks: args.guest.disks_of_many(),
         serial: Some(serial),
         debug_console: Some(debug_console),
         debug_exit: args.guest.debug_exit,
