@@ -248,18 +248,13 @@ impl Board {
     /// Something has happened behind `chip` that it has to see to: the host's disk has answered, a
     /// frame has arrived. While the machine stands, it waits.
     pub(crate) fn wake_chip(&self, chip: Chip) {
-        let mut guard = self.lock();
-        guard.woken |= 1 << chip.index();
-        drop(guard);
-        if self.clock.is_running() {
-            self.wake_chips();
-        }
+        self.wake_chips(1 << chip.index());
     }
 
-    /// The chips that were woken see to it.
-    fn wake_chips(&self) {
+    /// These chips (by bit) were woken, and those before them. If the machine runs they see to it.
+    fn wake_chips(&self, more: u64) {
         self.with(self.clock.now(), 0, |state, cx| {
-            // The machine may have been stopped in between.
+            state.woken |= more;
             let woken = if self.clock.is_running() { std::mem::take(&mut state.woken) } else { 0 };
             for chip in Chip::all().filter(|chip| woken >> chip.index() & 1 != 0) {
                 state.touch(chip);
@@ -274,7 +269,7 @@ impl Board {
     /// The machine runs, and its clock with it.
     pub(crate) fn resume(&self) {
         self.clock.resume();
-        self.wake_chips();
+        self.wake_chips(0);
     }
 
     /// The machine stands. What a chip was still doing has been done.
