@@ -21,7 +21,8 @@ use std::{
 };
 
 use trine_devices::{
-    Ack, Backplane, Cx, DeliveryMode, Destination, Message, Power, Signal, TriggerMode, message_msi,
+    Ack, Backplane, Cx, DeliveryMode, Destination, LowMemory, Message, Power, Signal, TriggerMode,
+    message_msi,
 };
 use trine_engine::{Access, Bus, HostApics, MsrFault, Pins};
 use trine_guest::{Gpa, Ram, VmTime};
@@ -61,6 +62,8 @@ struct State {
     pirq_routes: [Option<u8>; 4],
     /// What the BARs map.
     regions: Vec<PciRegion>,
+    /// What the host bridge does with accesses below 1 MiB, as the memory map shows it.
+    low_memory: Option<LowMemory>,
     /// The level of each net.
     nets: [bool; NETS.len()],
     /// When each chip wants to be woken.
@@ -94,6 +97,7 @@ pub struct Board {
     /// What the clock showed at guest time 0.
     wall_clock: Duration,
     tscs: Tscs,
+    memory: pc::Memory,
     debug_exit: Option<u16>,
     post_port: Option<u16>,
     /// The next time at which a chip wants to be woken, in nanoseconds, or [`NEVER`].
@@ -112,6 +116,7 @@ impl Board {
     pub(crate) fn new(ram: Arc<Ram>, clock: Clock, random: Random, parts: pc::Parts) -> Self {
         let backplane = Backplane::default();
         let (cpus, debug_exit, post_port) = (parts.cpus, parts.debug_exit, parts.post_port);
+        let memory = parts.memory;
         let wall_clock = Duration::from_secs(parts.unix_seconds.max(0) as u64);
         let state = State {
             chips: Chips::new(parts, &backplane),
@@ -119,6 +124,7 @@ impl Board {
             wires: [false; Wire::ALL],
             pirq_routes: [None; 4],
             regions: Vec::new(),
+            low_memory: None,
             nets: [false; NETS.len()],
             due: [None; Chip::COUNT],
             touched: 0,
@@ -139,6 +145,7 @@ impl Board {
             random,
             wall_clock,
             tscs: Tscs::new(cpus),
+            memory,
             debug_exit,
             post_port,
             next_due: AtomicU64::new(NEVER),
@@ -438,8 +445,11 @@ impl Board {
         if state.touched & 1 << Chip::Hpet.index() != 0 {
             self.update_nets(state, cx, |net| !net.unless_hpet.is_empty());
         }
-        if state.touched & PCI_CONFIG != 0 && state.follow_pci() {
-            self.update_nets(state, cx, |net| net.irq.is_some());
+        if state.touched & PCI_CONFIG != 0 {
+            if state.follow_pci() {
+                self.update_nets(state, cx, |net| net.irq.is_some());
+            }
+            self.follow_host_bridge(state);
         }
         while let Some(signal) = state.backplane.take() {
             match signal {
@@ -635,6 +645,13 @@ impl Bus for Board {
         self.access(by, |state, cx| {
             let (mut at, mut rest) = (at, data);
             while !rest.is_empty() {
+                if let Some(shadow) = state.shadow(at) {
+                    let (now, later) = rest.split_at(rest.len().min(shadow.run as usize));
+                    self.ram.store_bytes(shadow.offset, now);
+                    at = at.offset(now.len() as u64);
+                    rest = later;
+                    continue;
+                }
                 let Some((place, left)) = state.window(by.vcpu, at) else {
                     state.note_unclaimed("a write at", at.0, rest.len());
                     return;

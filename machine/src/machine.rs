@@ -9,9 +9,7 @@ use std::{
 use thiserror::Error;
 use trine_devices::{Power, SerialPeer};
 use trine_engine::{Engine, EngineError, EventCount, TripleFault};
-use trine_firmware::{
-    Boot, BootError, Entry, EntryMode, demo, linux, measure, rom, rom_windows, waking_vector,
-};
+use trine_firmware::{Boot, BootError, Entry, EntryMode, demo, linux, measure, rom, waking_vector};
 use trine_guest::{Gpa, Ram, RamError, RamImage, VmTime};
 use trine_x86::{Activity, CpuModel, CpuState, Feature};
 
@@ -258,7 +256,7 @@ pub struct Machine {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) cpus: Vec<Cpu>,
     pub(crate) model: CpuModel,
-    memory: u64,
+    pub(crate) memory: u64,
     boot: Boot,
     no_reboot: bool,
     end_on_halt: bool,
@@ -285,11 +283,12 @@ impl Machine {
         engine: impl FnOnce(Arc<Ram>) -> Result<Arc<dyn Engine>, EngineError>,
     ) -> Result<Self, MachineError> {
         check(&config)?;
-        let rom = match &config.guest {
-            Guest::Firmware(image) => rom_windows(image.len() as u64)?.to_vec(),
-            _ => Vec::new(),
-        };
-        let ram = Arc::new(Ram::new(&pc::regions(config.memory, &rom))?);
+        let mut memory = pc::Memory::new(config.memory);
+        if let Guest::Firmware(image) = &config.guest {
+            memory = memory.with_rom(image.len() as u64)?;
+        }
+        // The board maps it.
+        let ram = Arc::new(Ram::with_arena(memory.arena(), &[])?);
         let image = RamImage::new(&ram);
         let engine = engine(ram.clone())?;
         check_count(config.clock, engine.as_ref())?;
@@ -302,7 +301,7 @@ impl Machine {
             debug_console: config.debug_console.unwrap_or_else(|| Box::new(Nobody)),
             debug_exit: config.debug_exit,
             post_port: config.post_port,
-            memory: config.memory,
+            memory,
             test_device: config.test_device,
             drives: disks.drives,
             cards: disks.cards,
@@ -482,9 +481,7 @@ impl Machine {
     /// All vCPUs start as after RESET, the first one by `entry`.
     fn start_cpus(&mut self, entry: Entry) -> Result<(), MachineError> {
         for (id, cpu) in (0_u32..).zip(&mut self.cpus) {
-            for (region, _) in self.ram.regions() {
-                cpu.vcpu.ram_changed(region.start, region.len);
-            }
+            cpu.vcpu.ram_changed(Gpa(0), u64::MAX);
             let state = if id == 0 {
                 start::state(&self.model, &entry)
             } else if entry == Entry::Reset {

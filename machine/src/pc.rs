@@ -6,29 +6,22 @@
 
 use trine_devices::{
     AcpiPm, AtaDrive, Backplane, Cx, DebugConsole, DebugExit, Device, FwCfg, Hpet, I440fx, I8042,
-    I8254, I8259, IOAPIC_PINS, IoApic, Line, LocalApics, Mc146818, PcTestdev, PciBus, PciFunction,
-    Piix3Ide, Piix3Isa, Port92, PostCode, ResetControl, SerialPeer, Slot, TESTDEV_WINDOW,
-    Uart16550,
+    I8254, I8259, IOAPIC_PINS, IoApic, Line, LocalApics, LowMemory, Mc146818, PcTestdev, PciBus,
+    PciFunction, Piix3Ide, Piix3Isa, Port92, PostCode, ResetControl, SerialPeer, Slot,
+    TESTDEV_WINDOW, Uart16550,
 };
 use trine_firmware as firmware;
-use trine_guest::{Gpa, Region, RegionKind};
+use trine_guest::Gpa;
 use trine_x86::CpuModel;
 
 use crate::pci_setup::{Window as Room, set_up};
 
-// Memory
+mod memory;
 
-/// RAM below 4 GiB ends here at most: above it lie PCI, the APICs and the HPET.
-pub const LOW_RAM_MAX: u64 = 3 << 30;
-/// RAM that does not fit below is here.
-pub const HIGH_RAM_AT: Gpa = Gpa(1 << 32);
-/// The video memory and option ROM area, in which there is no RAM. From its end to 1 MiB lies the
-/// firmware's area: RAM, with the tables that a guest looks for.
-pub const VIDEO_HOLE: (Gpa, Gpa) = (Gpa(0xa_0000), Gpa(0xe_0000));
-/// The least memory of this board.
-pub const MEMORY_MIN: u64 = 1 << 20;
-/// The most memory of this board: what lies above belongs to PCI.
-pub const MEMORY_MAX: u64 = 256 << 30;
+pub use memory::{
+    HIGH_RAM_AT, LOW_RAM_MAX, MEMORY_MAX, MEMORY_MIN, Memory, VIDEO_HOLE, split_memory,
+};
+
 /// The most vCPUs: xAPIC IDs are 8 bits wide, and FFh is all of them.
 pub const CPUS_MAX: u32 = 255;
 
@@ -184,6 +177,7 @@ pub const PORTS: &[PortRow] = &[
     row(0x376, 0x376, Chip::Ide, Piix3Ide::SECONDARY_CONTROL),
     row(0x3f6, 0x3f6, Chip::Ide, Piix3Ide::PRIMARY_CONTROL),
     row(COM1, COM1 + 7, Chip::Com1, Uart16550::RBR_THR),
+    row(0x402, 0x402, Chip::DebugConsole, DebugConsole::DATA),
     row(ELCR, ELCR + 1, Chip::Pic, I8259::ELCR_MASTER),
     row(0x510, 0x511, Chip::FwCfg, FwCfg::SELECTOR),
     row(0x514, 0x51b, Chip::FwCfg, FwCfg::DMA),
@@ -428,8 +422,8 @@ pub struct Parts {
     pub debug_exit: Option<u16>,
     /// A port besides 80h that takes POST codes.
     pub post_port: Option<u16>,
-    /// Bytes of memory.
-    pub memory: u64,
+    /// What memory there is.
+    pub memory: Memory,
     /// Is there the test device of kvm-unit-tests?
     pub test_device: bool,
     /// What is on the IDE controller's two cables.
@@ -504,7 +498,7 @@ impl Chips {
             post_code: PostCode::new(),
             debug_console: DebugConsole::new(parts.debug_console),
             debug_exit: parts.debug_exit.map(|_| DebugExit::new(backplane.clone())),
-            fw_cfg: fw_cfg(parts.memory, parts.cpus),
+            fw_cfg: fw_cfg(parts.memory.dram(), parts.cpus),
             test_device: parts.test_device.then(|| PcTestdev::new(Wire::TEST.map(test_line))),
         }
     }
@@ -538,6 +532,12 @@ impl Chips {
         })
     }
 
+    /// What the host bridge does with accesses below 1 MiB.
+    #[must_use]
+    pub fn low_memory(&self) -> Option<LowMemory> {
+        Some(I440fx::low_memory(self.pci.function(HOST_BRIDGE)?.config()))
+    }
+
     /// To which IRQ each of PCI's four lines leads.
     #[must_use]
     pub fn pirq_routes(&self) -> [Option<u8>; 4] {
@@ -547,7 +547,7 @@ impl Chips {
 
     /// What a firmware does to the chips before it starts a guest: virtual wire mode (MP
     /// specification, section 3.6.2.2), the interrupt controllers and the timer as every BIOS
-    /// leaves them, level-triggered interrupts, and the sizes in CMOS.
+    /// leaves them, level-triggered interrupts, memory for the tables at E0000h, and the sizes in CMOS.
     pub fn firmware_setup(&mut self, cx: &mut Cx<'_>, memory: u64) {
         self.apics.virtual_wire(cx, 0);
         let levels = LEVEL_IRQS.iter().fold(0_u16, |mask, irq| mask | 1 << irq).to_le_bytes();
@@ -564,6 +564,12 @@ impl Chips {
             }
             ports.port_out(cx, I8259::ELCR_MASTER, &levels[..1]);
             ports.port_out(cx, I8259::ELCR_SLAVE, &levels[1..]);
+        }
+        if let Some(bridge) = self.pci.function_mut(HOST_BRIDGE) {
+            // A BIOS would make the area read-only in the end, but there is none to write to it then.
+            let dram = I440fx::PAM_DRAM;
+            bridge.config_mut().write(I440fx::PAM, &[dram]);
+            bridge.config_mut().write(I440fx::PAM + 5, &[dram, dram]);
         }
         if let Some(bridge) = self.pci.function_mut(ISA_BRIDGE) {
             bridge.config_mut().write(Piix3Isa::PIRQ_ROUTE, &PIRQ_IRQS);
@@ -606,7 +612,19 @@ fn fw_cfg(memory: u64, cpus: u32) -> FwCfg {
     device.set(FwCfg::NO_GRAPHICS, 1_u16.to_le_bytes().to_vec());
     device.set(FwCfg::CPUS, cpus.to_vec());
     device.set(FwCfg::CPUS_MAX, cpus.to_vec());
+    device.set_file("etc/e820", ram_ranges(memory));
     device
+}
+
+/// Where RAM is, as SeaBIOS wants it: start, bytes and type (1 is RAM) of each range.
+fn ram_ranges(memory: u64) -> Vec<u8> {
+    let (low, high) = split_memory(memory);
+    let ranges = [(0, low), (HIGH_RAM_AT.0, high)];
+    let row = |(start, len): (u64, u64)| {
+        let numbers = [start.to_le_bytes(), len.to_le_bytes()].concat();
+        [numbers, 1_u32.to_le_bytes().to_vec()].concat()
+    };
+    ranges.into_iter().filter(|(_, len)| *len > 0).flat_map(row).collect()
 }
 
 /// The device number of the first slot for cards.
@@ -619,36 +637,6 @@ const HOST_BRIDGE: Slot = Slot::at(0, 0);
 const ISA_BRIDGE: Slot = Slot::at(1, 0);
 /// Where its IDE controller sits.
 const IDE: Slot = Slot::at(1, 1);
-
-/// How much of `memory` bytes lies below and above 4 GiB.
-#[must_use]
-pub fn split_memory(memory: u64) -> (u64, u64) {
-    let low = memory.min(LOW_RAM_MAX);
-    (low, memory - low)
-}
-
-/// The memory regions of a board with `memory` bytes and a ROM in `rom`: nothing, or a window that
-/// ends at 1 MiB and one that ends at 4 GiB. What they and the video hole hide is lost, as on any
-/// PC.
-#[must_use]
-pub fn regions(memory: u64, rom: &[(Gpa, u64)]) -> Vec<Region> {
-    let (low, high) = split_memory(memory);
-    let ram = |start: Gpa, end: u64| Region {
-        start,
-        len: end.saturating_sub(start.0),
-        kind: RegionKind::Ram,
-    };
-    let after_hole = match rom.first() {
-        None => vec![ram(VIDEO_HOLE.1, low)],
-        Some((at, len)) => vec![ram(VIDEO_HOLE.1, at.0), ram(at.offset(*len), low)],
-    };
-    let mut regions = vec![ram(Gpa(0), VIDEO_HOLE.0.0)];
-    regions.extend(after_hole);
-    regions.extend(rom.iter().map(|&(start, len)| Region { start, len, kind: RegionKind::Rom }));
-    regions.push(ram(HIGH_RAM_AT, HIGH_RAM_AT.0.saturating_add(high)));
-    regions.retain(|r| r.len > 0);
-    regions
-}
 
 /// The board as the firmware's tables describe it: the same numbers as above.
 #[must_use]
