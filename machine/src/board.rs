@@ -21,8 +21,8 @@ use std::{
 };
 
 use trine_devices::{
-    Ack, Backplane, Cx, DeliveryMode, Destination, LowMemory, Message, Power, Signal, TriggerMode,
-    message_msi,
+    Ack, Backplane, Cx, DeliveryMode, Destination, Display, Key, LowMemory, Message, Power, Signal,
+    TriggerMode, message_msi,
 };
 use trine_engine::{Access, Bus, HostApics, MsrFault, Pins};
 use trine_guest::{Gpa, Ram, VmTime};
@@ -62,8 +62,9 @@ struct State {
     pirq_routes: [Option<u8>; 4],
     /// What the BARs map.
     regions: Vec<PciRegion>,
-    /// What the host bridge does with accesses below 1 MiB, as the memory map shows it.
-    low_memory: Option<LowMemory>,
+    /// What the host bridge does with accesses below 1 MiB, and where the frame buffer is, as the
+    /// memory map shows it.
+    memory_map: Option<(LowMemory, Option<Gpa>)>,
     /// The level of each net.
     nets: [bool; NETS.len()],
     /// When each chip wants to be woken.
@@ -124,7 +125,7 @@ impl Board {
             wires: [false; Wire::ALL],
             pirq_routes: [None; 4],
             regions: Vec::new(),
-            low_memory: None,
+            memory_map: None,
             nets: [false; NETS.len()],
             due: [None; Chip::COUNT],
             touched: 0,
@@ -232,6 +233,31 @@ impl Board {
             state.touch(Chip::Pm);
             state.chips.pm.press_power_button(cx);
         });
+    }
+
+    /// Somebody presses a key or releases it. False if the keyboard has no room for it now.
+    pub fn key(&self, key: Key, goes_down: bool) -> bool {
+        self.with(self.clock.now(), 0, |state, cx| {
+            state.touch(Chip::Keyboard);
+            state.chips.keyboard.key(cx, key, goes_down)
+        })
+    }
+
+    /// Somebody moves the mouse or its wheel, or presses its buttons: see [`I8042::point`].
+    ///
+    /// [`I8042::point`]: trine_devices::I8042::point
+    pub fn point(&self, right: i32, down: i32, wheel: i32, buttons: u8) {
+        self.with(self.clock.now(), 0, |state, cx| {
+            state.touch(Chip::Keyboard);
+            state.chips.keyboard.point(cx, right, down, wheel, buttons);
+        });
+    }
+
+    /// Looks at the screen, now.
+    pub fn look<R>(&self, f: impl FnOnce(&mut dyn Display, VmTime) -> R) -> Option<R> {
+        let mut state = self.lock();
+        let now = state.last.max(self.clock.now());
+        Some(f(state.chips.device(Chip::Vga)?.as_display()?, now))
     }
 
     /// Serial input arrives. False if there is no room for it.
@@ -449,7 +475,7 @@ impl Board {
             if state.follow_pci() {
                 self.update_nets(state, cx, |net| net.irq.is_some());
             }
-            self.follow_host_bridge(state);
+            self.follow_memory_map(state);
         }
         while let Some(signal) = state.backplane.take() {
             match signal {

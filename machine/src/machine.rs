@@ -18,6 +18,7 @@ use crate::{
     cards::{DiskError, Disks, Doorbell},
     control::{Cause, Reached},
     disk::DiskSpec,
+    frame_buffer::FrameBuffer,
     pc,
     random::Random,
     serial::Nobody,
@@ -294,6 +295,7 @@ impl Machine {
         check_count(config.clock, engine.as_ref())?;
         let (capture, doorbell) = (Capture::default(), Doorbell::default());
         let disks = Disks::open(&config.disks, config.cpus, config.clock, &doorbell)?;
+        let video = FrameBuffer::new(ram.clone(), memory.video(), pc::VIDEO_MEMORY as usize);
         let parts = pc::Parts {
             cpus: config.cpus,
             unix_seconds: config.unix_seconds,
@@ -303,6 +305,7 @@ impl Machine {
             post_port: config.post_port,
             memory,
             test_device: config.test_device,
+            video: Box::new(video),
             drives: disks.drives,
             cards: disks.cards,
         };

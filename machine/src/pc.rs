@@ -4,11 +4,13 @@
 //! PIIX3, an I/O APIC, an HPET, and ACPI's fixed hardware. Sources: Intel 82441FX and 82371SB
 //! (PIIX3) datasheets; MultiProcessor Specification 1.4, chapter 3; ACPI 6.3, chapter 4.
 
+use std::any::Any;
+
 use trine_devices::{
     AcpiPm, AtaDrive, Backplane, Cx, DebugConsole, DebugExit, Device, FwCfg, Hpet, I440fx, I8042,
     I8254, I8259, IOAPIC_PINS, IoApic, Line, LocalApics, LowMemory, Mc146818, PcTestdev, PciBus,
     PciFunction, Piix3Ide, Piix3Isa, Port92, PostCode, ResetControl, SerialPeer, Slot,
-    TESTDEV_WINDOW, Uart16550,
+    TESTDEV_WINDOW, Uart16550, Vga, VideoMemory,
 };
 use trine_firmware as firmware;
 use trine_guest::Gpa;
@@ -17,10 +19,13 @@ use trine_x86::CpuModel;
 use crate::pci_setup::{Window as Room, set_up};
 
 mod memory;
+mod text_mode;
 
 pub use memory::{
-    HIGH_RAM_AT, LOW_RAM_MAX, MEMORY_MAX, MEMORY_MIN, Memory, VIDEO_HOLE, split_memory,
+    HIGH_RAM_AT, LOW_RAM_MAX, MEMORY_MAX, MEMORY_MIN, Memory, VIDEO_HOLE, VIDEO_MEMORY,
+    split_memory,
 };
+use text_mode::{TEXT_SCREEN, set_text_mode};
 
 /// The most vCPUs: xAPIC IDs are 8 bits wide, and FFh is all of them.
 pub const CPUS_MAX: u32 = 255;
@@ -46,6 +51,7 @@ pub struct Window {
 /// Memory space besides RAM and the local APICs (which each vCPU sees at its own address).
 pub const WINDOWS: &[Window] = &[
     Window { at: IOAPIC_AT, len: 0x1000, chip: Chip::IoApic },
+    Window { at: VIDEO_HOLE.0, len: Vga::WINDOW, chip: Chip::Vga },
     Window { at: HPET_AT, len: 0x400, chip: Chip::Hpet },
     Window { at: Gpa(0xff00_0000), len: TESTDEV_WINDOW as u64, chip: Chip::TestDevice },
 ];
@@ -94,6 +100,7 @@ chips![
     HostBridge,
     IsaBridge,
     Ide,
+    Vga,
     Port92,
     ResetControl,
     PostCode,
@@ -119,6 +126,7 @@ impl Chip {
             HOST_BRIDGE => Some(Self::HostBridge),
             ISA_BRIDGE => Some(Self::IsaBridge),
             IDE => Some(Self::Ide),
+            VGA => Some(Self::Vga),
             _ if slot.function() == 0 => slot.device().checked_sub(FIRST_CARD).map(Self::Card),
             _ => None,
         }
@@ -173,8 +181,11 @@ pub const PORTS: &[PortRow] = &[
     row(SMI_COMMAND, SMI_COMMAND, Chip::Pm, AcpiPm::SMI_COMMAND),
     row(0x0e9, 0x0e9, Chip::DebugConsole, DebugConsole::DATA),
     row(0x170, 0x177, Chip::Ide, Piix3Ide::SECONDARY),
+    // Each is a word, so that the second one reaches one port further.
+    row(0x1ce, 0x1d0, Chip::Vga, Vga::DISPI_INDEX),
     row(0x1f0, 0x1f7, Chip::Ide, Piix3Ide::PRIMARY),
     row(0x376, 0x376, Chip::Ide, Piix3Ide::SECONDARY_CONTROL),
+    row(0x3b0, 0x3df, Chip::Vga, 0),
     row(0x3f6, 0x3f6, Chip::Ide, Piix3Ide::PRIMARY_CONTROL),
     row(COM1, COM1 + 7, Chip::Com1, Uart16550::RBR_THR),
     row(0x402, 0x402, Chip::DebugConsole, DebugConsole::DATA),
@@ -426,6 +437,8 @@ pub struct Parts {
     pub memory: Memory,
     /// Is there the test device of kvm-unit-tests?
     pub test_device: bool,
+    /// The display adapter's memory.
+    pub video: Box<dyn VideoMemory>,
     /// What is on the IDE controller's two cables.
     pub drives: [[Option<AtaDrive>; 2]; 2],
     /// What is in the PCI slots, from the first one on.
@@ -473,6 +486,7 @@ impl Chips {
         pci.add(ISA_BRIDGE, Box::new(Piix3Isa::new()));
         let irqs = [line(Wire::IdePrimary), line(Wire::IdeSecondary)];
         pci.add(IDE, Box::new(Piix3Ide::new(irqs, parts.drives)));
+        pci.add(VGA, Box::new(Vga::new(parts.video, &[], MONITOR)));
         for (n, card) in (0..CARDS).zip(parts.cards) {
             let slot = Slot::at(FIRST_CARD + n, 0);
             pci.add(slot, card(backplane, backplane.line(Wire::intx(slot.device(), 0))));
@@ -519,6 +533,7 @@ impl Chips {
             Chip::HostBridge => self.pci.function_mut(HOST_BRIDGE)?,
             Chip::IsaBridge => self.pci.function_mut(ISA_BRIDGE)?,
             Chip::Ide => self.pci.function_mut(IDE)?,
+            Chip::Vga => self.pci.function_mut(VGA)?,
             Chip::Card(n) => self.pci.function_mut(Slot::new(FIRST_CARD + n, 0)?)?,
             Chip::Port92 => &mut self.port92,
             Chip::ResetControl => &mut self.reset_control,
@@ -536,6 +551,13 @@ impl Chips {
     #[must_use]
     pub fn low_memory(&self) -> Option<LowMemory> {
         Some(I440fx::low_memory(self.pci.function(HOST_BRIDGE)?.config()))
+    }
+
+    /// Where the display adapter's memory is to be seen.
+    #[must_use]
+    pub fn frame_buffer(&self) -> Option<Gpa> {
+        let (_, at, _) = self.pci.function(VGA)?.config().mapped(0)?;
+        Some(Gpa(at))
     }
 
     /// To which IRQ each of PCI's four lines leads.
@@ -584,6 +606,10 @@ impl Chips {
         if let Some(ide) = self.pci.function_mut(IDE) {
             Piix3Ide::enable(ide.config_mut());
         }
+        let vga: Option<&mut dyn Any> = self.pci.function_mut(VGA).map(|f| f as &mut dyn Any);
+        if let Some(vga) = vga.and_then(|vga| vga.downcast_mut()) {
+            set_text_mode(vga, cx);
+        }
         if let Some(ports) = self.pit.as_ports() {
             // Counter 0, mode 3, 65536: 18.2 Hz.
             ports.port_out(cx, I8254::CONTROL, &[0x36]);
@@ -609,7 +635,7 @@ fn fw_cfg(memory: u64, cpus: u32) -> FwCfg {
     let cpus = (cpus as u16).to_le_bytes();
     let mut device = FwCfg::new();
     device.set(FwCfg::RAM_SIZE, memory.to_le_bytes().to_vec());
-    device.set(FwCfg::NO_GRAPHICS, 1_u16.to_le_bytes().to_vec());
+    device.set(FwCfg::NO_GRAPHICS, 0_u16.to_le_bytes().to_vec());
     device.set(FwCfg::CPUS, cpus.to_vec());
     device.set(FwCfg::CPUS_MAX, cpus.to_vec());
     device.set_file("etc/e820", ram_ranges(memory));
@@ -628,15 +654,19 @@ fn ram_ranges(memory: u64) -> Vec<u8> {
 }
 
 /// The device number of the first slot for cards.
-const FIRST_CARD: u8 = 2;
+const FIRST_CARD: u8 = 3;
 /// How many there are.
-pub const CARDS: u8 = 30;
+pub const CARDS: u8 = 29;
 /// Where the 440FX sits.
 const HOST_BRIDGE: Slot = Slot::at(0, 0);
 /// Where the PIIX3 sits.
 const ISA_BRIDGE: Slot = Slot::at(1, 0);
 /// Where its IDE controller sits.
 const IDE: Slot = Slot::at(1, 1);
+/// Where the display adapter sits.
+const VGA: Slot = Slot::at(2, 0);
+/// What its monitor likes best: dots and lines.
+const MONITOR: (u16, u16) = (1280, 800);
 
 /// The board as the firmware's tables describe it: the same numbers as above.
 #[must_use]
@@ -674,8 +704,8 @@ pub fn description(
         pci: Some(pci_root()),
         serial: vec![firmware::SerialPort { port: COM1, irq: COM1_IRQ }],
         i8042: true,
-        vga: false,
-        screen: None,
+        vga: true,
+        screen: Some(TEXT_SCREEN),
         smbios: firmware::Smbios {
             bios_vendor: "Trine".into(),
             bios_version: env!("CARGO_PKG_VERSION").into(),

@@ -26,15 +26,15 @@ pub(super) struct PciRegion {
 }
 
 impl Board {
-    /// Has the memory map follow the host bridge, whose registers may have changed, and tells all vCPUs
-    /// if it did.
-    pub(super) fn follow_host_bridge(&self, state: &mut State) {
-        let low = state.chips.low_memory();
-        if low == state.low_memory {
+    /// Has the memory map follow the host bridge and the display adapter, whose registers may have
+    /// changed, and tells all vCPUs if it did.
+    pub(super) fn follow_memory_map(&self, state: &mut State) {
+        let now = state.chips.low_memory().map(|low| (low, state.chips.frame_buffer()));
+        if now == state.memory_map {
             return;
         }
-        state.low_memory = low;
-        match low.map(|low| self.ram.remap(&self.memory.map(&low))) {
+        state.memory_map = now;
+        match now.map(|(low, frame_buffer)| self.ram.remap(&self.memory.map(&low, frame_buffer))) {
             // The one whose access this is looks when it is through.
             Some(Ok(true)) => self.cpus.iter().for_each(CpuWires::tell_of_map),
             Some(Err(e)) => log::error!("the memory map stays as it is: {e}"),
@@ -47,7 +47,7 @@ impl State {
     /// The memory that takes a store to `at` although it is not seen there: a firmware copies itself
     /// into the memory below its ROM.
     pub(super) fn shadow(&self, at: Gpa) -> Option<Spot> {
-        let segment = self.low_memory.as_ref()?.segment(at)?;
+        let segment = self.memory_map.as_ref()?.0.segment(at)?;
         let is_shadow = segment.reads == Side::Pci && segment.writes == Side::Dram;
         let run = segment.start.0 + segment.len - at.0;
         // Below 4 GiB, the offset of memory is its address.
@@ -79,7 +79,7 @@ mod tests {
 
     use trine_devices::{
         Backplane, Bar, ConfigSpace, Cx, Device, Identity, Intx, Line, LoadError, PciFunction,
-        Saved, Timed,
+        PlainMemory, Saved, Timed,
     };
     use trine_engine::{Access, Bus};
     use trine_guest::{Gpa, Ram, VmTime};
@@ -157,6 +157,8 @@ mod tests {
     /// A board with a card in slots 2 and 3.
     fn board() -> Board {
         let nobody = || Box::new(crate::serial::Nobody);
+        let memory = pc::Memory::new(1 << 20);
+        let ram = Arc::new(Ram::with_arena(memory.arena(), &[]).expect("a MiB and more"));
         let parts = pc::Parts {
             cpus: 1,
             unix_seconds: 0,
@@ -164,12 +166,12 @@ mod tests {
             debug_console: nobody(),
             debug_exit: None,
             post_port: None,
-            memory: pc::Memory::new(1 << 20),
+            memory,
+            video: Box::new(PlainMemory::new(256 << 10)),
             test_device: false,
             drives: Default::default(),
             cards: vec![Box::new(card), Box::new(card)],
         };
-        let ram = Arc::new(Ram::flat(1 << 20).expect("a MiB"));
         let clock = ClockKind::Instructions;
         let board = Board::new(ram, Clock::new(clock), Random::new(clock, 1), parts);
         // What a firmware does, the test does.

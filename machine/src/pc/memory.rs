@@ -3,6 +3,8 @@
 //! Sources: Intel 82441FX datasheet, section 4.1 (system address map); 82371SB (PIIX3) datasheet,
 //! BIOSCS#.
 
+use std::ops::Range;
+
 use trine_devices::{LowMemory, Side};
 use trine_firmware::{BootError, rom_windows};
 use trine_guest::{Gpa, Region, RegionKind};
@@ -17,6 +19,9 @@ pub const VIDEO_HOLE: (Gpa, Gpa) = (Gpa(0xa_0000), Gpa(0xe_0000));
 /// What the video memory hides, and SMRAM control can show: up to the first segment with attributes
 /// of its own.
 const SMRAM_END: u64 = 0xc_0000;
+/// Where the video memory can be seen: between what DRAM there can be, and the chips that are no
+/// PCI device's.
+const PCI_HOLE: Range<u64> = LOW_RAM_MAX..0xfec0_0000;
 /// Where memory goes on without attributes.
 const MIB: u64 = 1 << 20;
 /// The least memory of this board.
@@ -31,7 +36,11 @@ pub fn split_memory(memory: u64) -> (u64, u64) {
     (low, memory - low)
 }
 
-/// What is in the arena: all of DRAM, in the order of its addresses, and behind it the ROM.
+/// Bytes of video memory.
+pub const VIDEO_MEMORY: u64 = 16 << 20;
+
+/// What is in the arena: all of DRAM, in the order of its addresses, behind it the ROM, and then the
+/// video memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Memory {
     dram: u64,
@@ -63,13 +72,20 @@ impl Memory {
     /// Bytes of the arena.
     #[must_use]
     pub fn arena(&self) -> u64 {
+        self.video() + VIDEO_MEMORY
+    }
+
+    /// Where in the arena the video memory is.
+    #[must_use]
+    pub fn video(&self) -> u64 {
         self.dram + self.rom.map_or(0, |[_, (_, len)]| len)
     }
 
-    /// The map while the host bridge treats low memory so. Below 1 MiB, regions are the bridge's
-    /// segments, so that those of which nothing has changed stay as they are.
+    /// The map while the host bridge treats low memory so and the video memory is seen at
+    /// `frame_buffer`. Below 1 MiB, regions are the bridge's segments, so that those of which nothing
+    /// has changed stay as they are.
     #[must_use]
-    pub fn map(&self, low: &LowMemory) -> Vec<(Region, u64)> {
+    pub fn map(&self, low: &LowMemory, frame_buffer: Option<Gpa>) -> Vec<(Region, u64)> {
         let (below, above) = split_memory(self.dram);
         // Below 4 GiB, DRAM's address is its offset.
         let dram = |start: u64, end: u64, kind: RegionKind| {
@@ -93,6 +109,10 @@ impl Memory {
         if let Some([_, (start, len)]) = self.rom {
             map.push((Region { start, len, kind: RegionKind::Rom }, self.dram));
         }
+        if let Some(start) = frame_buffer.filter(|at| PCI_HOLE.contains(&at.0)) {
+            let len = VIDEO_MEMORY.min(PCI_HOLE.end - start.0);
+            map.push((Region { start, len, kind: RegionKind::Ram }, self.video()));
+        }
         map.retain(|(region, _)| region.len > 0);
         map
     }
@@ -101,8 +121,8 @@ impl Memory {
     fn rom_between(&self, start: u64, end: u64) -> Option<(Region, u64)> {
         let [(first, _), _] = self.rom?;
         let start = start.max(first.0);
-        // It ends where the arena ends, and below 1 MiB.
-        let offset = self.arena() - (MIB - start);
+        // It ends before the video memory, and below 1 MiB.
+        let offset = self.video() - (MIB - start);
         let region =
             Region { start: Gpa(start), len: end.checked_sub(start)?, kind: RegionKind::Rom };
         Some((region, offset))
@@ -126,7 +146,7 @@ mod tests {
 
     /// RAM with that map; each page of the arena holds its number.
     fn ram(memory: &Memory, low: &LowMemory) -> Ram {
-        let ram = Ram::with_arena(memory.arena(), &memory.map(low)).expect("a map");
+        let ram = Ram::with_arena(memory.arena(), &memory.map(low, None)).expect("a map");
         for page in 0..memory.arena() >> 12 {
             ram.store(page << 12, page as u32);
         }
@@ -143,11 +163,11 @@ mod tests {
         assert_eq!(split_memory(512 << 20), (512 << 20, 0));
         assert_eq!(split_memory(5 << 30), (3 << 30, 2 << 30));
         let memory = Memory::new(5 << 30);
-        let map = memory.map(&bridge([0; 7], 2));
+        let map = memory.map(&bridge([0; 7], 2), None);
         assert_eq!(map.len(), 3);
         assert_eq!((map[1].0.start.0, map[1].0.len), (MIB, (3 << 30) - MIB));
         assert_eq!((map[2].0.start, map[2].0.len, map[2].1), (HIGH_RAM_AT, 2 << 30, 3 << 30));
-        assert_eq!(memory.arena(), 5 << 30);
+        assert_eq!(memory.video(), 5 << 30);
     }
 
     #[test]
@@ -163,6 +183,23 @@ mod tests {
         assert_eq!((page(&ram, 0xe_0000), page(&ram, 0xf_f000)), (rom(32), rom(63)));
         assert_eq!((page(&ram, 0xfffc_0000), page(&ram, 0xffff_f000)), (rom(0), rom(63)));
         assert_eq!(page(&ram, 0x10_0000), Some((0x100, true)));
+    }
+
+    #[test]
+    fn video_memory_is_seen_where_pci_has_room() {
+        let memory = Memory::new(2 << 20).with_rom(64 << 10).expect("a ROM");
+        let low = bridge([0; 7], 2);
+        let shown = |at: u64| {
+            let map = memory.map(&low, Some(Gpa(at)));
+            let ram = Ram::with_arena(memory.arena(), &map).expect("a map");
+            ram.spot(Gpa(at)).map(|spot| (spot.offset, spot.run))
+        };
+        let video = (2 << 20) + (64 << 10);
+        assert_eq!(shown(0xe000_0000), Some((video, VIDEO_MEMORY)));
+        assert_eq!(shown(0xfe00_0000), Some((video, 0xc0_0000)));
+        // In the midst of memory, and where the APICs are.
+        assert_eq!(shown(0x10_0000), Some((0x10_0000, 1 << 20)));
+        assert_eq!(shown(0xff00_0000), None);
     }
 
     #[test]
