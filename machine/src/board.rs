@@ -466,8 +466,19 @@ impl Board {
         result
     }
 
-    /// Carries what the chips say until they say no more.
+    /// Carries what the chips say until they say no more, and DMA meanwhile.
     fn settle(&self, state: &mut State, cx: &mut Cx<'_>) {
+        self.carry_signals(state, cx);
+        // A channel without end leaves the bus for a while.
+        const DMA: u64 = 1 << Chip::Dma.index() | 1 << Chip::Floppy.index();
+        if state.touched & DMA != 0 && state.chips.dma.granted() == Some(pc::FLOPPY_CHANNEL) {
+            state.touched |= DMA;
+            state.chips.dma.transfer(cx, pc::FLOPPY_CHANNEL, &mut state.chips.floppy);
+            self.carry_signals(state, cx);
+        }
+    }
+
+    fn carry_signals(&self, state: &mut State, cx: &mut Cx<'_>) {
         if state.touched & 1 << Chip::Hpet.index() != 0 {
             self.update_nets(state, cx, |net| !net.unless_hpet.is_empty());
         }

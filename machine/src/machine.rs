@@ -306,6 +306,7 @@ impl Machine {
             memory,
             test_device: config.test_device,
             video: Box::new(video),
+            floppies: disks.floppies,
             drives: disks.drives,
             cards: disks.cards,
         };

@@ -7,10 +7,10 @@
 use std::any::Any;
 
 use trine_devices::{
-    AcpiPm, AtaDrive, Backplane, Cx, DebugConsole, DebugExit, Device, FwCfg, Hpet, I440fx, I8042,
-    I8254, I8259, IOAPIC_PINS, IoApic, Line, LocalApics, LowMemory, Mc146818, PcTestdev, PciBus,
-    PciFunction, Piix3Ide, Piix3Isa, Port92, PostCode, ResetControl, SerialPeer, Slot,
-    TESTDEV_WINDOW, Uart16550, Vga, VideoMemory,
+    AcpiPm, AtaDrive, Backplane, Cx, DebugConsole, DebugExit, Device, Disk, FwCfg, Hpet, I440fx,
+    I8042, I8237, I8254, I8259, I82077, IOAPIC_PINS, IoApic, Line, LocalApics, LowMemory, Mc146818,
+    PcTestdev, PciBus, PciFunction, Piix3Ide, Piix3Isa, Port92, PostCode, ResetControl, SerialPeer,
+    Slot, TESTDEV_WINDOW, Uart16550, Vga, VideoMemory,
 };
 use trine_firmware as firmware;
 use trine_guest::Gpa;
@@ -101,6 +101,8 @@ chips![
     IsaBridge,
     Ide,
     Vga,
+    Dma,
+    Floppy,
     Port92,
     ResetControl,
     PostCode,
@@ -169,6 +171,7 @@ pub const PCI_CONFIG_ADDRESS: u16 = 0xcf8;
 
 /// Port space.
 pub const PORTS: &[PortRow] = &[
+    row(0x000, 0x00f, Chip::Dma, I8237::FIRST),
     row(0x020, 0x021, Chip::Pic, I8259::MASTER_COMMAND),
     row(0x040, 0x043, Chip::Pit, I8254::COUNTER_0),
     row(0x060, 0x060, Chip::Keyboard, I8042::DATA),
@@ -176,9 +179,11 @@ pub const PORTS: &[PortRow] = &[
     row(0x064, 0x064, Chip::Keyboard, I8042::STATUS_COMMAND),
     row(0x070, 0x071, Chip::Rtc, Mc146818::INDEX),
     row(0x080, 0x080, Chip::PostCode, PostCode::CODE),
+    row(0x081, 0x08f, Chip::Dma, I8237::PAGE + 1),
     row(0x092, 0x092, Chip::Port92, Port92::CONTROL),
     row(0x0a0, 0x0a1, Chip::Pic, I8259::SLAVE_COMMAND),
     row(SMI_COMMAND, SMI_COMMAND, Chip::Pm, AcpiPm::SMI_COMMAND),
+    row(0x0c0, 0x0df, Chip::Dma, I8237::SECOND),
     row(0x0e9, 0x0e9, Chip::DebugConsole, DebugConsole::DATA),
     row(0x170, 0x177, Chip::Ide, Piix3Ide::SECONDARY),
     // Each is a word, so that the second one reaches one port further.
@@ -186,7 +191,9 @@ pub const PORTS: &[PortRow] = &[
     row(0x1f0, 0x1f7, Chip::Ide, Piix3Ide::PRIMARY),
     row(0x376, 0x376, Chip::Ide, Piix3Ide::SECONDARY_CONTROL),
     row(0x3b0, 0x3df, Chip::Vga, 0),
+    row(0x3f0, 0x3f5, Chip::Floppy, 0),
     row(0x3f6, 0x3f6, Chip::Ide, Piix3Ide::PRIMARY_CONTROL),
+    row(0x3f7, 0x3f7, Chip::Floppy, I82077::DIR),
     row(COM1, COM1 + 7, Chip::Com1, Uart16550::RBR_THR),
     row(0x402, 0x402, Chip::DebugConsole, DebugConsole::DATA),
     row(ELCR, ELCR + 1, Chip::Pic, I8259::ELCR_MASTER),
@@ -233,6 +240,8 @@ pub enum Wire {
     A20Keyboard,
     IdePrimary,
     IdeSecondary,
+    FloppyIrq,
+    FloppyDreq,
     Test0,
     Test1,
     Test3,
@@ -260,7 +269,7 @@ pub enum Wire {
 
 impl Wire {
     /// How many there are.
-    pub const COUNT: usize = 40;
+    pub const COUNT: usize = 42;
     /// All that a board can have: behind these are the four interrupt pins of each PCI device.
     pub const ALL: usize = Self::COUNT + 4 * 32;
     /// The number of the wire at interrupt pin `pin` (0 is INTA#) of a PCI device.
@@ -364,7 +373,7 @@ pub const NETS: &[Net] = &[
     irq!(3, Test3),
     irq!(4, Com1Irq, Test4),
     irq!(5, Test5),
-    irq!(6, Test6),
+    irq!(6, FloppyIrq, Test6),
     irq!(7, Test7),
     Net {
         from: &[Wire::HpetIrq8, Wire::Test8],
@@ -394,12 +403,21 @@ pub const NETS: &[Net] = &[
         to: &[Sink::Pin(Chip::Pm, AcpiPm::PIN_RTC)],
     },
     Net {
+        from: &[Wire::FloppyDreq],
+        unless_hpet: &[],
+        irq: None,
+        to: &[Sink::Pin(Chip::Dma, FLOPPY_CHANNEL as u16)],
+    },
+    Net {
         from: &[Wire::A20Port92, Wire::A20Keyboard],
         unless_hpet: &[],
         irq: None,
         to: &[Sink::A20],
     },
 ];
+
+/// The DMA channel of the floppy controller.
+pub const FLOPPY_CHANNEL: u8 = 2;
 
 /// ISA interrupts that are level-triggered, as the firmware leaves them in ELCR and tells ACPI:
 /// the SCI and PCI's.
@@ -439,6 +457,8 @@ pub struct Parts {
     pub test_device: bool,
     /// The display adapter's memory.
     pub video: Box<dyn VideoMemory>,
+    /// The disks in the floppy drives; without one, there is no such drive.
+    pub floppies: [Option<Box<dyn Disk>>; 2],
     /// What is on the IDE controller's two cables.
     pub drives: [[Option<AtaDrive>; 2]; 2],
     /// What is in the PCI slots, from the first one on.
@@ -461,6 +481,9 @@ pub struct Chips {
     pub keyboard: I8042,
     pub pm: AcpiPm,
     pub pci: PciBus,
+    pub dma: I8237,
+    pub floppy: I82077,
+    floppy_types: [u8; 2],
     pub port92: Port92,
     pub reset_control: ResetControl,
     pub post_code: PostCode,
@@ -481,6 +504,7 @@ impl Chips {
         routes[21] = Some(line(Wire::HpetPin21));
         routes[22] = Some(line(Wire::HpetPin22));
         routes[23] = Some(line(Wire::HpetPin23));
+        let floppy_types = parts.floppies.each_ref().map(|disk| floppy_type(disk.as_deref()));
         let mut pci = PciBus::new();
         pci.add(HOST_BRIDGE, Box::new(I440fx::new()));
         pci.add(ISA_BRIDGE, Box::new(Piix3Isa::new()));
@@ -507,6 +531,14 @@ impl Chips {
             ),
             pm: AcpiPm::new(line(Wire::Sci), backplane.clone(), PM_TIMER_WIDE),
             pci,
+            dma: I8237::new(),
+            floppy: I82077::new(
+                line(Wire::FloppyIrq),
+                line(Wire::FloppyDreq),
+                parts.floppies,
+                FLOPPY_PACE,
+            ),
+            floppy_types,
             port92: Port92::new(line(Wire::A20Port92), backplane.clone()),
             reset_control: ResetControl::new(backplane.clone()),
             post_code: PostCode::new(),
@@ -535,6 +567,8 @@ impl Chips {
             Chip::Ide => self.pci.function_mut(IDE)?,
             Chip::Vga => self.pci.function_mut(VGA)?,
             Chip::Card(n) => self.pci.function_mut(Slot::new(FIRST_CARD + n, 0)?)?,
+            Chip::Dma => &mut self.dma,
+            Chip::Floppy => &mut self.floppy,
             Chip::Port92 => &mut self.port92,
             Chip::ResetControl => &mut self.reset_control,
             Chip::PostCode => &mut self.post_code,
@@ -623,10 +657,25 @@ impl Chips {
     /// battery. What else there was, firmware and the guest's drivers set up again.
     pub const AWAKE: [Chip; 2] = [Chip::Pm, Chip::Rtc];
 
-    /// What the board itself tells a firmware: the sizes of memory, in CMOS.
+    /// What the board itself tells a firmware: the sizes of memory and the floppy drives, in CMOS.
     pub fn strap(&mut self, memory: u64) {
         let (low, high) = split_memory(memory);
         self.rtc.set_memory_sizes(low, high);
+        self.rtc.set_floppy_types(self.floppy_types);
+    }
+}
+
+/// Floppy drives are so many times as fast as real ones, of which reading a disk takes 36 seconds.
+const FLOPPY_PACE: u64 = 20;
+
+/// What CMOS calls the drive that a disk of this size belongs into; 0 if there is none.
+fn floppy_type(disk: Option<&dyn Disk>) -> u8 {
+    match disk.map(|disk| disk.len() >> 10) {
+        None => 0,
+        Some(..=360) => 1,
+        Some(1200) => 2,
+        Some(..=1722) => 4,
+        Some(_) => 5,
     }
 }
 

@@ -169,6 +169,7 @@ mod tests {
             memory,
             video: Box::new(PlainMemory::new(256 << 10)),
             test_device: false,
+            floppies: [None, None],
             drives: Default::default(),
             cards: vec![Box::new(card), Box::new(card)],
         };

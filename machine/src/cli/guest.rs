@@ -13,10 +13,7 @@ use clap::{Args, ValueEnum};
 use trine_x86::CpuModel;
 
 use super::{Board, Size, port};
-use crate::{
-    ClockKind, Config, Guest,
-    disk::{DiskSpec, Interface},
-};
+use crate::{ClockKind, Config, Guest, disk::DiskSpec};
 
 /// What the guest is, and the machine it runs on.
 #[derive(Args, Clone, Debug)]
@@ -100,11 +97,6 @@ impl GuestArgs {
         };
         if self.machine == Board::Microvm {
             return Err("--machine microvm is not available yet; use --machine pc".into());
-        }
-        for disk in &self.disk {
-            if disk.interface() == Interface::Floppy {
-                return later("--disk …,if=floppy");
-            }
         }
         if !self.net.is_empty() {
             return later("--net");
