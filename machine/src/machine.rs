@@ -9,7 +9,9 @@ use std::{
 use thiserror::Error;
 use trine_devices::{Power, SerialPeer};
 use trine_engine::{Engine, EngineError, EventCount, TripleFault};
-use trine_firmware::{Boot, BootError, Entry, EntryMode, demo, linux, measure, rom, waking_vector};
+use trine_firmware::{
+    Boot, BootError, Entry, EntryMode, demo, firmware_files, linux, measure, rom, waking_vector,
+};
 use trine_guest::{Gpa, Ram, RamError, RamImage, VmTime};
 use trine_x86::{Activity, CpuModel, CpuState, Feature};
 
@@ -57,6 +59,8 @@ pub struct Config {
     pub test_device: bool,
     /// The disks.
     pub disks: Vec<DiskSpec>,
+    /// The display adapter's expansion ROM: a video BIOS for a firmware that has none.
+    pub vga_rom: Vec<u8>,
     /// A reset of the machine ends the run.
     pub no_reboot: bool,
     /// What the clock shows at power-on, in seconds of Unix time.
@@ -87,6 +91,7 @@ impl Default for Config {
             lend_apics: true,
             test_device: false,
             disks: Vec::new(),
+            vga_rom: Vec::new(),
             no_reboot: false,
             unix_seconds: UNIX_2026,
             count_events: false,
@@ -306,6 +311,7 @@ impl Machine {
             memory,
             test_device: config.test_device,
             video: Box::new(video),
+            vga_rom: config.vga_rom,
             floppies: disks.floppies,
             drives: disks.drives,
             cards: disks.cards,
@@ -689,7 +695,13 @@ fn boot(
         Guest::Linux { kernel, initrd, append } => {
             linux(&kernel, initrd.as_deref(), &append, &description, mode)?
         }
-        Guest::Firmware(image) => rom(image)?,
+        Guest::Firmware(image) => {
+            let files = firmware_files(&description)?;
+            board.describe(|chips| {
+                files.into_iter().all(|(name, bytes)| chips.fw_cfg.set_file(name, bytes))
+            });
+            rom(image)?
+        }
         Guest::Raw(boot) => boot,
     })
 }

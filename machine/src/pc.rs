@@ -457,6 +457,8 @@ pub struct Parts {
     pub test_device: bool,
     /// The display adapter's memory.
     pub video: Box<dyn VideoMemory>,
+    /// The display adapter's expansion ROM; none if it is empty.
+    pub vga_rom: Vec<u8>,
     /// The disks in the floppy drives; without one, there is no such drive.
     pub floppies: [Option<Box<dyn Disk>>; 2],
     /// What is on the IDE controller's two cables.
@@ -510,7 +512,7 @@ impl Chips {
         pci.add(ISA_BRIDGE, Box::new(Piix3Isa::new()));
         let irqs = [line(Wire::IdePrimary), line(Wire::IdeSecondary)];
         pci.add(IDE, Box::new(Piix3Ide::new(irqs, parts.drives)));
-        pci.add(VGA, Box::new(Vga::new(parts.video, &[], MONITOR)));
+        pci.add(VGA, Box::new(Vga::new(parts.video, &parts.vga_rom, MONITOR)));
         for (n, card) in (0..CARDS).zip(parts.cards) {
             let slot = Slot::at(FIRST_CARD + n, 0);
             pci.add(slot, card(backplane, backplane.line(Wire::intx(slot.device(), 0))));

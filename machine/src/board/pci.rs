@@ -168,6 +168,7 @@ mod tests {
             post_port: None,
             memory,
             video: Box::new(PlainMemory::new(256 << 10)),
+            vga_rom: Vec::new(),
             test_device: false,
             floppies: [None, None],
             drives: Default::default(),

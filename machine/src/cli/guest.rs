@@ -58,7 +58,10 @@ pub struct GuestArgs {
     /// A ROM image that runs from the reset vector in place of a kernel, 64K to 16M.
     #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
     pub firmware: Option<PathBuf>,
-    /// A disk: its image, raw or qcow2, and options: if=ide|ahci|virtio|cdrom, format=raw|qcow2,
+    /// The display adapter's expansion ROM: a video BIOS, for a firmware that has none.
+    #[arg(long, value_name = "FILE", requires = "firmware")]
+    pub vga_rom: Option<PathBuf>,
+    /// A disk: its image, raw or qcow2, and options: if=ide|ahci|virtio|cdrom|floppy, format=raw|qcow2,
     /// readonly, snapshot (what the guest writes vanishes), serial=NAME,
     /// cache=writeback|writethrough|none|directsync|unsafe. A comma in the file's name is written
     /// twice. Repeatable.
@@ -85,6 +88,8 @@ pub enum KernelIrqchip {
 const RAM: &str = "the guest's memory, see --memory";
 /// The largest file that `--firmware` looks at; which sizes will do, the machine says.
 const ROM_MAX: u64 = 16 << 20;
+/// The largest file that `--vga-rom` takes: an option ROM says its length in 255 units of 512 bytes.
+const VGA_ROM_MAX: u64 = 255 * 512;
 
 impl GuestArgs {
     /// What was asked for and is not there yet, with what to do instead.
@@ -122,6 +127,7 @@ impl GuestArgs {
             lend_apics: self.kernel_irqchip == KernelIrqchip::Split,
             test_device: self.test_device,
             disks: self.disk.clone(),
+            vga_rom: self.vga_rom()?,
             unix_seconds: unix_seconds(self.clock),
             ..Config::default()
         })
@@ -134,6 +140,11 @@ impl GuestArgs {
         let mut disks = self.disk.clone();
         disks.iter_mut().for_each(|disk| disk.is_snapshot |= !disk.is_read_only);
         disks
+    }
+
+    fn vga_rom(&self) -> Result<Vec<u8>, String> {
+        let Some(path) = &self.vga_rom else { return Ok(Vec::new()) };
+        read("--vga-rom", path, VGA_ROM_MAX, "any video BIOS can be")
     }
 
     /// What to boot, with its files read.
