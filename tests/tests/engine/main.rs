@@ -285,6 +285,18 @@ const PROGRAMS: [(&str, &str); 12] = [
     ),
 ];
 
+/// What takes addresses to the host's stays in a register between accesses near one another, and a
+/// multiplication between them needs registers, too.
+#[test]
+fn a_product_leaves_addresses_alone() {
+    // mov esi, 9000h; mov ecx, 2000; mov dword [rsi+20h], 7654321h; then mov [rsi+18h], rcx;
+    // mov [rsi+10h], rdi; mov eax, BA7Eh; mul qword [rsi+20h]; add r14d, [rsi+10h];
+    // add r14d, [rsi+18h]; add r14d, edx; add rdi, rax; dec ecx; jnz back; hlt
+    let code = "be00900000b9d0070000c746202143650748894e1848897e10b87eba000048f76620440376 \
+                10440376184101d64801c7ffc975ddf4";
+    all_alike(|make| Guest::new(make, "64", code, |_| ()));
+}
+
 /// A block's steps call each other, at most as many as it has instructions; where the compiler does
 /// not make jumps of the calls, they still need little of the stack.
 #[test]

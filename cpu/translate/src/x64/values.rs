@@ -159,10 +159,15 @@ impl Emitter<'_> {
 
     /// Keeps a register until the end of the operation.
     pub(super) fn lock(&mut self, reg: Gpr) {
+        self.takes(reg);
+        self.values.locked |= 1 << reg.0;
+    }
+
+    /// A register gets another value: RCX is no more what takes addresses to the host's.
+    fn takes(&mut self, reg: Gpr) {
         if reg == RCX {
             self.near = None;
         }
-        self.values.locked |= 1 << reg.0;
     }
 
     pub(super) fn unlock(&mut self, reg: Gpr) {
@@ -194,6 +199,7 @@ impl Emitter<'_> {
                 .find(|r| *r != reg && !self.is_locked(*r) && self.owner(*r).is_none());
             match (other, self.values.locs[v]) {
                 (Some(other), Loc::Scratch(_, clean)) => {
+                    self.takes(other);
                     self.asm.store(Width::W64, other, reg);
                     self.values.locs[v] = Loc::Scratch(other, clean);
                 }
