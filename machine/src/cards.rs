@@ -1,4 +1,5 @@
-//! The disks of a configuration on their controllers: on the IDE cables and in the PCI slots.
+//! The disks of a configuration on their controllers, on the IDE cables and in the PCI slots; and its
+//! network cards.
 
 use std::{
     collections::BTreeSet,
@@ -7,11 +8,12 @@ use std::{
 };
 
 use thiserror::Error;
-use trine_devices::{Ahci, AtaDrive, VirtioBlk, VirtioPci};
+use trine_devices::{Ahci, AtaDrive, VirtioBlk, VirtioNet, VirtioPci};
 
 use crate::{
     Board, ClockKind,
     disk::{self, DiskOpenError, DiskSpec, Interface, Wake},
+    net::{self, NetError, NetSpec},
     pc::{CARDS, Card, Chip},
 };
 
@@ -130,6 +132,38 @@ impl Disks {
         }
         Ok(all)
     }
+}
+
+/// The address of the first network card: QEMU's. The others count on from it.
+const FIRST_MAC: [u8; 6] = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
+
+/// Opens the networks that `specs` describe, and puts their cards into the slots behind `cards`. The
+/// guest's clock shows `unix_seconds` at power-on.
+///
+/// # Errors
+/// [`NetError`], for the user.
+pub(crate) fn add_networks(
+    cards: &mut Vec<Card>,
+    specs: &[NetSpec],
+    (clock, unix_seconds): (ClockKind, i64),
+    doorbell: &Doorbell,
+) -> Result<(), NetError> {
+    for (n, spec) in (0_u8..).zip(specs) {
+        let slot = cards.len() as u8;
+        if slot >= CARDS {
+            return Err(NetError::NoSlot);
+        }
+        let wake = doorbell.of(Chip::Card(slot));
+        let Some(link) = net::open(spec, clock, unix_seconds, wake)? else { continue };
+        let mut mac = FIRST_MAC;
+        mac[5] = mac[5].wrapping_add(n);
+        let mac = spec.mac.unwrap_or(mac);
+        let name = name("virtio-net", slot);
+        cards.push(Box::new(move |backplane, intx| {
+            Box::new(VirtioPci::new(name, VirtioNet::new(mac, link), intx, backplane.clone()))
+        }));
+    }
+    Ok(())
 }
 
 /// A queue for each vCPU, but not more.

@@ -28,6 +28,8 @@ mod engines;
 mod hop;
 pub mod lockstep;
 mod machine;
+pub mod net;
+mod options;
 pub mod pc;
 mod pci_setup;
 mod probe;

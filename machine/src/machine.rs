@@ -17,9 +17,10 @@ use trine_x86::{Activity, CpuModel, CpuState, Feature};
 
 use crate::{
     Board, Capture, Clock, ClockKind, MachineStats, Remote, Request,
-    cards::{DiskError, Disks, Doorbell},
+    cards::{DiskError, Disks, Doorbell, add_networks},
     control::{Cause, Reached},
     disk::DiskSpec,
+    net::{NetError, NetSpec},
     pc,
     random::Random,
     serial::Nobody,
@@ -58,6 +59,8 @@ pub struct Config {
     pub test_device: bool,
     /// The disks.
     pub disks: Vec<DiskSpec>,
+    /// The network cards.
+    pub nets: Vec<NetSpec>,
     /// A reset of the machine ends the run.
     pub no_reboot: bool,
     /// What the clock shows at power-on, in seconds of Unix time.
@@ -88,6 +91,7 @@ impl Default for Config {
             lend_apics: true,
             test_device: false,
             disks: Vec::new(),
+            nets: Vec::new(),
             no_reboot: false,
             unix_seconds: UNIX_2026,
             count_events: false,
@@ -236,6 +240,9 @@ pub enum MachineError {
     /// There are no such disks.
     #[error("--disk {0}")]
     Disk(#[from] DiskError),
+    /// There is no such network.
+    #[error("--net {0}")]
+    Net(#[from] NetError),
     /// A snapshot does not fit the machine.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -294,7 +301,9 @@ impl Machine {
         let engine = engine(ram.clone())?;
         check_count(config.clock, engine.as_ref())?;
         let (capture, doorbell) = (Capture::default(), Doorbell::default());
-        let disks = Disks::open(&config.disks, config.cpus, config.clock, &doorbell)?;
+        let mut disks = Disks::open(&config.disks, config.cpus, config.clock, &doorbell)?;
+        let time = (config.clock, config.unix_seconds);
+        add_networks(&mut disks.cards, &config.nets, time, &doorbell)?;
         let parts = pc::Parts {
             cpus: config.cpus,
             unix_seconds: config.unix_seconds,
