@@ -82,7 +82,9 @@ impl NetSpec {
         match (key, &mut self.kind) {
             ("", _) => Err("there is an empty option; a comma in a value is doubled".into()),
             (_, NetKind::None) => Err(format!("there is no card, so '{key}' has no meaning")),
-            ("model", _) => given().and_then(|v| one_of(v, NetModel::NAMES)).map(|v| self.model = v),
+            ("model", _) => {
+                given().and_then(|v| one_of(v, NetModel::NAMES)).map(|v| self.model = v)
+            }
             ("mac", _) => given().and_then(mac).map(|v| self.mac = Some(v)),
             ("pcap", _) => given().map(|v| self.pcap = Some(v.into())),
             ("ifname", NetKind::Tap { interface }) => {
@@ -195,13 +197,8 @@ mod tests {
              resolver=127.0.0.1:5353,hostfwd=tcp::2222-:22,hostfwd=udp:127.0.0.1:53-192.168.7.3:5",
         );
         let at = |d| Ipv4Addr::new(192, 168, 7, d);
-        let addresses = Addresses {
-            net: at(0),
-            prefix: 25,
-            gateway: at(1),
-            dns: at(9),
-            dhcp_start: at(100),
-        };
+        let addresses =
+            Addresses { net: at(0), prefix: 25, gateway: at(1), dns: at(9), dhcp_start: at(100) };
         assert_eq!(spec.addresses, addresses);
         assert_eq!(addresses.mask(), Ipv4Addr::new(255, 255, 255, 128));
         assert_eq!(addresses.broadcast(), at(127));

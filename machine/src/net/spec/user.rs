@@ -237,9 +237,9 @@ fn name(key: &str, text: &str) -> Result<String, String> {
 /// A DNS server, at port 53 if none is said.
 fn resolver(text: &str) -> Result<SocketAddr, String> {
     let alone = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
-    text.parse().or_else(|_| alone()).map_err(|_| {
-        format!("resolver={text} is not an address; write for example 127.0.0.1:5353")
-    })
+    text.parse()
+        .or_else(|_| alone())
+        .map_err(|_| format!("resolver={text} is not an address; write for example 127.0.0.1:5353"))
 }
 
 /// A forward, as tcp::2222-:22 or udp:127.0.0.1:5300-10.0.2.15:53. The guest's address is

@@ -66,7 +66,8 @@ impl Dhcp {
             options.extend(text.iter().map(|text| (kind, text.as_bytes().to_vec())));
         }
         if !spec.search.is_empty() {
-            options.push((DOMAIN_SEARCH, spec.search.iter().flat_map(|name| labels(name)).collect()));
+            options
+                .push((DOMAIN_SEARCH, spec.search.iter().flat_map(|name| labels(name)).collect()));
         }
         let bootfile = spec.bootfile.clone().unwrap_or_default().into_bytes();
         let is_restricted = spec.is_restricted;
@@ -115,7 +116,8 @@ impl Dhcp {
     /// Whether `client` may have this address.
     fn is_free(&self, address: Ipv4Addr, client: EthernetAddress) -> bool {
         let Addresses { gateway, dns, .. } = self.addresses;
-        let is_others = |(owner, ip): &(EthernetAddress, Ipv4Addr)| *ip == address && *owner != client;
+        let is_others =
+            |(owner, ip): &(EthernetAddress, Ipv4Addr)| *ip == address && *owner != client;
         self.addresses.contains(address)
             && ![gateway, dns].contains(&address)
             && !self.leases.iter().any(is_others)

@@ -4,11 +4,7 @@
 //! and has servers of DHCP and TFTP; the other one passes questions on to the host's DNS servers.
 //! Sources: RFC 894, 791, 792, 768.
 
-use std::{
-    io,
-    net::SocketAddrV4,
-    time::Duration,
-};
+use std::{io, net::SocketAddrV4, time::Duration};
 
 use mio::event::Event;
 use smoltcp::{
@@ -247,8 +243,7 @@ impl Gateway {
         let Some(outside) = &self.outside else {
             return self.lan.send_unreachable(packet.bytes, Icmpv4DstUnreachable::CommProhibited);
         };
-        let ends =
-            (Kind::Ping, SocketAddrV4::new(source, ident), SocketAddrV4::new(to, 0));
+        let ends = (Kind::Ping, SocketAddrV4::new(source, ident), SocketAddrV4::new(to, 0));
         let lan = (&mut self.lan, outside);
         self.datagrams.send(now, lan, ends, packet.ip.payload(), packet.bytes);
     }

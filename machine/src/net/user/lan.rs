@@ -209,10 +209,8 @@ impl Lan {
     /// Sends an ICMP message.
     pub(super) fn send_icmp(&mut self, from: Ipv4Addr, to: Ipv4Addr, message: &Icmpv4Repr<'_>) {
         let mut bytes = vec![0; message.buffer_len()];
-        message.emit(
-            &mut Icmpv4Packet::new_unchecked(&mut bytes),
-            &ChecksumCapabilities::default(),
-        );
+        message
+            .emit(&mut Icmpv4Packet::new_unchecked(&mut bytes), &ChecksumCapabilities::default());
         self.send_payload(from, to, IpProtocol::Icmp, &bytes);
     }
 
@@ -222,11 +220,8 @@ impl Lan {
         let Ok(header) = Ipv4Repr::parse(&ip, &ChecksumCapabilities::ignored()) else { return };
         let data = &ip.payload()[..ip.payload().len().min(QUOTE_MAX - IPV4)];
         let message = Icmpv4Repr::DstUnreachable { reason, header, data };
-        let from = if self.is_own(header.dst_addr) {
-            header.dst_addr
-        } else {
-            self.addresses.gateway
-        };
+        let from =
+            if self.is_own(header.dst_addr) { header.dst_addr } else { self.addresses.gateway };
         self.send_icmp(from, header.src_addr, &message);
     }
 

@@ -158,7 +158,8 @@ mod tests {
 
     #[test]
     fn pieces_that_do_not_fit_give_the_packet_up() {
-        for (at, len, is_last) in [(4 * 8, 16, false), (48, 8, true), (0, 8, false), (16, 0, false)] {
+        for (at, len, is_last) in [(4 * 8, 16, false), (48, 8, true), (0, 8, false), (16, 0, false)]
+        {
             let mut all = Reassembly::default();
             assert_eq!(add(&mut all, NOW, &fragment(1, 40, &[1; 16], false)), None);
             assert_eq!(add(&mut all, NOW, &fragment(1, 0, &[1; 16], false)), None);

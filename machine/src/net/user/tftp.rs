@@ -120,8 +120,7 @@ impl Tftp {
             return Err(Refusal::Undefined("only mode octet is there"));
         }
         let (file, len) = self.find(&name)?;
-        let mut transfer =
-            Transfer { client, file, len, block_len: BLOCK, window: 1, received: 0 };
+        let mut transfer = Transfer { client, file, len, block_len: BLOCK, window: 1, received: 0 };
         let mut reply = OPTIONS_ACK.to_be_bytes().to_vec();
         while let Some((key, value)) = string().zip(string()) {
             if let Some(value) = transfer.option(&key.to_ascii_lowercase(), &value) {

@@ -314,6 +314,7 @@ fn a_forwarded_port_leads_to_the_guest() {
         guest.until("a connection", |socket| socket.may_send());
         let remote = guest.socket().remote_endpoint().expect("there is one");
         assert!(guest.exchange(&data, true) == data);
+        guest.until("the client's end", |_| client.is_finished());
         let (all, own) = client.join().expect("it got everything");
         assert!(all == data);
         assert_eq!((remote.addr, remote.port), (GATEWAY.into(), own));

@@ -204,8 +204,7 @@ fn any_segments(steps: u64) {
     });
     let mut rig = Rig::new("");
     let mut dice = Dice(0x2545_f491_4f6c_dd1d);
-    let mut peers: Vec<Peer> =
-        (1..=8).map(|port| Peer { port, ..Peer::default() }).collect();
+    let mut peers: Vec<Peer> = (1..=8).map(|port| Peer { port, ..Peer::default() }).collect();
     let mut opened = 0;
     for step in 0..steps {
         let peer = &mut peers[dice.below(8) as usize];

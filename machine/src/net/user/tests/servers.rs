@@ -50,10 +50,8 @@ fn the_gateway_and_its_dns_server_answer_pings_of_any_size() {
         let data = contents(len);
         let request = Icmpv4Repr::EchoRequest { ident: 7, seq_no: 9, data: &data };
         let mut bytes = vec![0; request.buffer_len()];
-        request.emit(
-            &mut Icmpv4Packet::new_unchecked(&mut bytes),
-            &ChecksumCapabilities::default(),
-        );
+        request
+            .emit(&mut Icmpv4Packet::new_unchecked(&mut bytes), &ChecksumCapabilities::default());
         rig.send_ip(to, IpProtocol::Icmp, &bytes);
         let (kind, code, rest) = rig.expect_icmp(to);
         assert_eq!((kind, code, &rest[..4]), (Icmpv4Message::EchoReply, 0, &[0, 7, 0, 9][..]));
