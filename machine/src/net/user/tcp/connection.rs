@@ -38,6 +38,10 @@ const TURN: usize = 1 << 20;
 /// it can take, if that went lost.
 const KEEP_ALIVE: smoltcp::time::Duration = smoltcp::time::Duration::from_secs(60);
 
+/// What the guest says is acknowledged after this time, if nothing is said that could do it. A guest
+/// that sends many small segments is spared as many interrupts.
+const ACK_DELAY: smoltcp::time::Duration = smoltcp::time::Duration::from_millis(1);
+
 /// The two ends, as the guest sees them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub(super) struct Ends {
@@ -93,7 +97,7 @@ impl Connection {
         let mut socket = tcp::Socket::new(buffer(), buffer());
         // What comes from a socket was gathered there, and the guest is near.
         socket.set_nagle_enabled(false);
-        socket.set_ack_delay(None);
+        socket.set_ack_delay(Some(ACK_DELAY));
         socket.set_keep_alive(Some(KEEP_ALIVE));
         let mut sockets = SocketSet::new(Vec::with_capacity(1));
         let handle = sockets.add(socket);
