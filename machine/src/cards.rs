@@ -11,9 +11,9 @@ use thiserror::Error;
 use trine_devices::{Ahci, AtaDrive, VirtioBlk, VirtioNet, VirtioPci};
 
 use crate::{
-    Board, ClockKind,
+    Board, ClockKind, Config,
     disk::{self, DiskOpenError, DiskSpec, Interface, Wake},
-    net::{self, NetError, NetSpec},
+    net::{self, NetError},
     pc::{CARDS, Card, Chip},
 };
 
@@ -137,24 +137,24 @@ impl Disks {
 /// The address of the first network card: QEMU's. The others count on from it.
 const FIRST_MAC: [u8; 6] = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
 
-/// Opens the networks that `specs` describe, and puts their cards into the slots behind `cards`. The
-/// guest's clock shows `unix_seconds` at power-on.
+/// Opens the networks of `config`, and puts their cards into the slots behind `cards`.
 ///
 /// # Errors
 /// [`NetError`], for the user.
 pub(crate) fn add_networks(
     cards: &mut Vec<Card>,
-    specs: &[NetSpec],
-    (clock, unix_seconds): (ClockKind, i64),
+    config: &Config,
     doorbell: &Doorbell,
 ) -> Result<(), NetError> {
-    for (n, spec) in (0_u8..).zip(specs) {
+    for (n, spec) in (0_u8..).zip(&config.nets) {
         let slot = cards.len() as u8;
         if slot >= CARDS {
             return Err(NetError::NoSlot);
         }
         let wake = doorbell.of(Chip::Card(slot));
-        let Some(link) = net::open(spec, clock, unix_seconds, wake)? else { continue };
+        let Some(link) = net::open(spec, config.clock, config.unix_seconds, wake)? else {
+            continue;
+        };
         let mut mac = FIRST_MAC;
         mac[5] = mac[5].wrapping_add(n);
         let mac = spec.mac.unwrap_or(mac);

@@ -302,12 +302,7 @@ impl Machine {
         check_count(config.clock, engine.as_ref())?;
         let (capture, doorbell) = (Capture::default(), Doorbell::default());
         let mut disks = Disks::open(&config.disks, config.cpus, config.clock, &doorbell)?;
-        add_networks(
-            &mut disks.cards,
-            &config.nets,
-            (config.clock, config.unix_seconds),
-            &doorbell,
-        )?;
+        add_networks(&mut disks.cards, &config, &doorbell)?;
         let parts = pc::Parts {
             cpus: config.cpus,
             unix_seconds: config.unix_seconds,

@@ -239,8 +239,7 @@ mod tests {
 
     fn option(reply: &Reply, kind: u8) -> Option<Vec<u8>> {
         let packet = DhcpPacket::new_checked(&reply.bytes[..]).expect("a message");
-        let data = packet.options().find(|option| option.kind == kind).map(|o| o.data.to_vec());
-        data
+        packet.options().find(|option| option.kind == kind).map(|option| option.data.to_vec())
     }
 
     fn yours(reply: &Reply) -> Ipv4Addr {

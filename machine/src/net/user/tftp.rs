@@ -308,7 +308,7 @@ mod tests {
         let options =
             ["file", "OCTET", "BlkSize", "9000", "tsize", "0", "windowsize", "3", "utimeout", "1"];
         let reply = read(&mut tftp, &options);
-        assert_eq!(reply, [b"\0\x06BlkSize\01468\0tsize\0100000\0windowsize\03\0".to_vec()]);
+        assert_eq!(reply, [b"\0\x06BlkSize\x001468\0tsize\x00100000\0windowsize\x003\0".to_vec()]);
         assert_eq!(numbers(&ack(&mut tftp, 0)), [1, 2, 3]);
         assert_eq!(numbers(&ack(&mut tftp, 3)), [4, 5, 6]);
         // Block 5 was lost.

@@ -74,6 +74,10 @@ pub(super) struct Connection {
     pub(super) is_writable: bool,
     /// The host's side has said all that it will.
     is_host_done: bool,
+    /// The guest has.
+    has_fin: bool,
+    /// Both have, and both know.
+    is_parted: bool,
     /// The guest has, and the host's side knows.
     is_guest_done: bool,
 }
@@ -113,6 +117,8 @@ impl Connection {
             is_readable: true,
             is_writable: true,
             is_host_done: false,
+            has_fin: false,
+            is_parted: false,
             is_guest_done: false,
         }
     }
@@ -165,18 +171,18 @@ impl Connection {
         let mut moved = 0;
         loop {
             let before = moved;
-            let result = self.to_host().and_then(|to_host| Ok((to_host, self.to_guest(lan)?)));
-            match result {
-                Ok((to_host, to_guest)) => moved += to_host + to_guest,
-                Err(_) => self.socket().abort(),
-            }
-            moved += self.send(now, lan);
-            let state = self.socket().state();
-            let is_over = matches!(state, State::Closed | State::TimeWait);
+            let passed = self.pass_to_host().and_then(|n| Ok(n + self.pass_to_guest(lan)?));
+            let Ok(passed) = passed else {
+                self.abort(now, lan);
+                return Next::Over;
+            };
+            moved += passed + self.send(now, lan);
             if !lan.has_room() {
                 return Next::Again;
             }
-            if is_over {
+            let socket = self.socket();
+            let is_closed = matches!(socket.state(), State::Closed | State::TimeWait);
+            if is_closed && socket.recv_queue() == 0 {
                 self.reset_unless_done();
                 return Next::Over;
             }
@@ -187,12 +193,15 @@ impl Connection {
                 return Next::Again;
             }
         }
+        if self.is_parted {
+            return Next::Wait(None);
+        }
         let at = self.interface.poll_at(instant(now), &self.sockets);
         Next::Wait(at.map(|at| Duration::from_micros(at.total_micros().max(0) as u64)))
     }
 
     /// What the guest has said goes to the host's socket; how many bytes.
-    fn to_host(&mut self) -> io::Result<usize> {
+    fn pass_to_host(&mut self) -> io::Result<usize> {
         let mut moved = 0;
         let socket = self.sockets.get_mut::<tcp::Socket<'_>>(self.handle);
         while self.is_writable && socket.can_recv() {
@@ -208,11 +217,11 @@ impl Connection {
                 Err(_) => break,
             }
         }
-        let has_fin = matches!(
+        self.has_fin |= matches!(
             socket.state(),
             State::CloseWait | State::LastAck | State::Closing | State::TimeWait
         );
-        if has_fin && socket.recv_queue() == 0 && !self.is_guest_done {
+        if self.has_fin && socket.recv_queue() == 0 && !self.is_guest_done {
             self.is_guest_done = true;
             self.stream.shutdown(std::net::Shutdown::Write)?;
         }
@@ -220,7 +229,7 @@ impl Connection {
     }
 
     /// What the host's socket has goes to the guest; how many bytes.
-    fn to_guest(&mut self, lan: &Lan) -> io::Result<usize> {
+    fn pass_to_guest(&mut self, lan: &Lan) -> io::Result<usize> {
         let socket = self.sockets.get_mut::<tcp::Socket<'_>>(self.handle);
         if !self.is_readable || self.is_host_done || !lan.has_room() || !socket.can_send() {
             return Ok(0);
@@ -249,11 +258,16 @@ impl Connection {
     /// Sends segments for as long as there is something to say and room for it; how many.
     fn send(&mut self, now: Duration, lan: &mut Lan) -> usize {
         let mut count = 0;
-        while lan.has_room() {
+        // Once the guest's end is acknowledged there is nothing more to say, but when its time is over
+        // smoltcp would forget what the host's side has not taken yet.
+        while lan.has_room() && !self.is_parted {
             let mut wire = Wire { packet: None, lan, ends: self.ends, mss: self.mss };
             match self.interface.poll_egress(instant(now), &mut wire, &mut self.sockets) {
                 PollResult::SocketStateChanged => count += 1,
-                PollResult::None => break,
+                PollResult::None => {
+                    self.is_parted = self.socket().state() == State::TimeWait;
+                    break;
+                }
             }
         }
         count
