@@ -37,7 +37,6 @@ const TURN: usize = 1 << 20;
 /// How often an idle connection asks the guest whether it is still there, which also tells how much
 /// it can take, if that went lost.
 const KEEP_ALIVE: smoltcp::time::Duration = smoltcp::time::Duration::from_secs(60);
-
 /// What the guest says is acknowledged after this time, if nothing is said that could do it. A guest
 /// that sends many small segments is spared as many interrupts.
 const ACK_DELAY: smoltcp::time::Duration = smoltcp::time::Duration::from_millis(1);
@@ -76,10 +75,10 @@ pub(super) struct Connection {
     is_host_done: bool,
     /// The guest has.
     has_fin: bool,
-    /// Both have, and both know.
-    is_parted: bool,
     /// The guest has, and the host's side knows.
     is_guest_done: bool,
+    /// Both have, and the guest knows.
+    is_parted: bool,
 }
 
 fn instant(now: Duration) -> Instant {
@@ -118,8 +117,8 @@ impl Connection {
             is_writable: true,
             is_host_done: false,
             has_fin: false,
-            is_parted: false,
             is_guest_done: false,
+            is_parted: false,
         }
     }
 
@@ -223,7 +222,8 @@ impl Connection {
         );
         if self.has_fin && socket.recv_queue() == 0 && !self.is_guest_done {
             self.is_guest_done = true;
-            self.stream.shutdown(std::net::Shutdown::Write)?;
+            // Where the peer is gone already, reading says so.
+            let _ = self.stream.shutdown(std::net::Shutdown::Write);
         }
         Ok(moved)
     }
