@@ -1,5 +1,5 @@
 //! The disks of a configuration on their controllers: in the floppy drives, on the IDE cables and in
-//! the PCI slots.
+//! the PCI slots; and its network cards.
 
 use std::{
     collections::BTreeSet,
@@ -8,11 +8,12 @@ use std::{
 };
 
 use thiserror::Error;
-use trine_devices::{Ahci, AtaDrive, Disk, VirtioBlk, VirtioPci};
+use trine_devices::{Ahci, AtaDrive, Disk, VirtioBlk, VirtioNet, VirtioPci};
 
 use crate::{
-    Board, ClockKind,
+    Board, ClockKind, Config,
     disk::{self, DiskOpenError, DiskSpec, Interface, Wake},
+    net::{self, NetError},
     pc::{CARDS, Card, Chip},
 };
 
@@ -137,6 +138,38 @@ impl Disks {
         }
         Ok(all)
     }
+}
+
+/// The address of the first network card: QEMU's. The others count on from it.
+const FIRST_MAC: [u8; 6] = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
+
+/// Opens the networks of `config`, and puts their cards into the slots behind `cards`.
+///
+/// # Errors
+/// [`NetError`], for the user.
+pub(crate) fn add_networks(
+    cards: &mut Vec<Card>,
+    config: &Config,
+    doorbell: &Doorbell,
+) -> Result<(), NetError> {
+    for (n, spec) in (0_u8..).zip(&config.nets) {
+        let slot = cards.len() as u8;
+        if slot >= CARDS {
+            return Err(NetError::NoSlot);
+        }
+        let wake = doorbell.of(Chip::Card(slot));
+        let Some(link) = net::open(spec, config.clock, config.unix_seconds, wake)? else {
+            continue;
+        };
+        let mut mac = FIRST_MAC;
+        mac[5] = mac[5].wrapping_add(n);
+        let mac = spec.mac.unwrap_or(mac);
+        let name = name("virtio-net", slot);
+        cards.push(Box::new(move |backplane, intx| {
+            Box::new(VirtioPci::new(name, VirtioNet::new(mac, link), intx, backplane.clone()))
+        }));
+    }
+    Ok(())
 }
 
 /// A queue for each vCPU, but not more.

@@ -249,8 +249,23 @@ mod tests {
         };
         assert_eq!(parse(&["--cpus", "2"]), Ok(()));
         assert_eq!(parse(&["--disk", "a.img,if=virtio"]), Ok(()));
-        for args in [["--machine", "microvm"], ["--gdb", "127.0.0.1:1234"]] {
+        assert_eq!(parse(&["--net", "user,hostfwd=tcp::2222-:22", "--net", "none"]), Ok(()));
+        for args in [
+            ["--net", "user,model=e1000"],
+            ["--machine", "microvm"],
+            ["--gdb", "127.0.0.1:1234"],
+        ] {
             assert!(parse(&args).is_err_and(|e| e.contains("not available yet")), "{args:?}");
         }
+    }
+
+    #[test]
+    fn each_of_several_machines_writes_its_own_frames_down() {
+        let all = ["trine", "run", "--net", "user,pcap=/a/b.pcap", "--net", "user,pcap=c"];
+        let cli = Cli::try_parse_from(all).expect("parses");
+        let Some(Command::Run(run)) = cli.command else { panic!("not run") };
+        let nets = run.guest.nets_of("kvm").into_iter().filter_map(|net| net.pcap);
+        let names: Vec<_> = nets.map(|file| file.display().to_string()).collect();
+        assert_eq!(names, ["/a/b-kvm.pcap", "c-kvm"]);
     }
 }

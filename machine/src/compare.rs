@@ -191,6 +191,7 @@ fn run(kind: EngineKind, args: &CompareArgs) -> Result<EngineRun, String> {
         no_reboot: true,
         count_events: true,
         disks: args.guest.disks_of_many(),
+        nets: args.guest.nets_of(engine),
         ..args.guest.config()?
     };
     let mut machine = match Machine::new(config, |ram| create_engine(kind, ram)) {

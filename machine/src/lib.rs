@@ -29,6 +29,8 @@ mod frame_buffer;
 mod hop;
 pub mod lockstep;
 mod machine;
+pub mod net;
+mod options;
 pub mod pc;
 mod pci_setup;
 mod probe;

@@ -18,10 +18,11 @@ use trine_x86::{Activity, CpuModel, CpuState, Feature};
 
 use crate::{
     Board, Capture, Clock, ClockKind, MachineStats, Remote, Request,
-    cards::{DiskError, Disks, Doorbell},
+    cards::{DiskError, Disks, Doorbell, add_networks},
     control::{Cause, Reached},
     disk::DiskSpec,
     frame_buffer::FrameBuffer,
+    net::{NetError, NetSpec},
     pc,
     random::Random,
     serial::Nobody,
@@ -62,6 +63,8 @@ pub struct Config {
     pub disks: Vec<DiskSpec>,
     /// The display adapter's expansion ROM: a video BIOS for a firmware that has none.
     pub vga_rom: Vec<u8>,
+    /// The network cards.
+    pub nets: Vec<NetSpec>,
     /// A reset of the machine ends the run.
     pub no_reboot: bool,
     /// What the clock shows at power-on, in seconds of Unix time.
@@ -93,6 +96,7 @@ impl Default for Config {
             test_device: false,
             disks: Vec::new(),
             vga_rom: Vec::new(),
+            nets: Vec::new(),
             no_reboot: false,
             unix_seconds: UNIX_2026,
             count_events: false,
@@ -241,6 +245,9 @@ pub enum MachineError {
     /// There are no such disks.
     #[error("--disk {0}")]
     Disk(#[from] DiskError),
+    /// There is no such network.
+    #[error("--net {0}")]
+    Net(#[from] NetError),
     /// A snapshot does not fit the machine.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -300,7 +307,8 @@ impl Machine {
         let engine = engine(ram.clone())?;
         check_count(config.clock, engine.as_ref())?;
         let (capture, doorbell) = (Capture::default(), Doorbell::default());
-        let disks = Disks::open(&config.disks, config.cpus, config.clock, &doorbell)?;
+        let mut disks = Disks::open(&config.disks, config.cpus, config.clock, &doorbell)?;
+        add_networks(&mut disks.cards, &config, &doorbell)?;
         let video = FrameBuffer::new(ram.clone(), memory.video(), pc::VIDEO_MEMORY as usize);
         let parts = pc::Parts {
             cpus: config.cpus,

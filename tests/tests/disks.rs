@@ -9,7 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use trine_tests::console::{Console, guests};
+use trine_tests::{
+    console::{Console, guests},
+    initramfs::initramfs,
+};
 
 /// The cloud kernel's drivers, in the order in which they need each other.
 const MODULES: [&str; 14] = [
@@ -50,59 +53,10 @@ impl Drop for Folder {
     }
 }
 
-/// Where below `folder` a file is called `name`.
-fn find(folder: &Path, name: &str) -> Option<PathBuf> {
-    let mut entries = fs::read_dir(folder).ok()?.filter_map(Result::ok);
-    entries.find_map(|entry| {
-        let path = entry.path();
-        if path.is_dir() { find(&path, name) } else { (entry.file_name() == name).then_some(path) }
-    })
-}
-
-/// A cpio archive (the "newc" format that initramfs are in) of these files.
-fn archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
-    let mut all = Vec::new();
-    let mut add = |name: &str, mode: u32, data: &[u8]| {
-        let (length, name_length) = (data.len() as u32, name.len() as u32 + 1);
-        let fields = [0, mode, 0, 0, 1, 0, length, 0, 0, 0, 0, name_length, 0];
-        all.extend(b"070701");
-        fields.iter().for_each(|field| all.extend(format!("{field:08x}").into_bytes()));
-        all.extend(name.as_bytes());
-        all.push(0);
-        all.resize(all.len().next_multiple_of(4), 0);
-        all.extend(data);
-        all.resize(all.len().next_multiple_of(4), 0);
-    };
-    for (name, data) in files {
-        add(name, 0o100_644, data);
-    }
-    add("TRAILER!!!", 0, &[]);
-    all
-}
-
-/// Debian's initramfs with drivers of disks on top; and a script that loads them.
-fn initramfs(guests: &Path) -> Vec<u8> {
-    let mut initramfs = fs::read(guests.join("initrd-amd64.gz")).expect("the guests are complete");
-    let mut files = Vec::new();
-    for module in MODULES {
-        let name = format!("{module}.ko");
-        // What is not there is part of the kernel.
-        if let Some(path) = find(&guests.join("cloud/lib/modules"), &name) {
-            files.push((name, fs::read(path).expect("it can be read")));
-        }
-    }
-    let load = MODULES.map(|m| format!("[ ! -e /{m}.ko ] || insmod /{m}.ko\n")).concat();
-    files.push(("drivers".to_owned(), load.into_bytes()));
-    // An archive that is not compressed begins at a multiple of 4.
-    initramfs.resize(initramfs.len().next_multiple_of(4), 0);
-    initramfs.extend(archive(&files));
-    initramfs
-}
-
 /// Linux at its shell, with the drivers loaded.
 fn boot(folder: &Folder, guests: &Path, options: &[&str]) -> Console {
     let initramfs_file = folder.path("initramfs");
-    fs::write(&initramfs_file, initramfs(guests)).expect("there is room");
+    fs::write(&initramfs_file, initramfs(guests, &MODULES, &[])).expect("there is room");
     let kernel = guests.join("cloud/vmlinuz").display().to_string();
     let machine = ["run", "--memory", "512M", "--no-reboot", "--kernel", &kernel];
     let boot = ["--initrd", &initramfs_file, "--append", "console=ttyS0 quiet"];
@@ -217,7 +171,7 @@ fn a_counted_run_is_the_same_with_disks() {
         fs::write(&virtio, contents(4 << 20, 3)).expect("there is room");
         fs::write(&cd, contents(1 << 20, 4)).expect("there is room");
         let initramfs_file = folder.path("initramfs");
-        fs::write(&initramfs_file, initramfs(&guests)).expect("there is room");
+        fs::write(&initramfs_file, initramfs(&guests, &MODULES, &[])).expect("there is room");
         let kernel = guests.join("cloud/vmlinuz").display().to_string();
         let virtio_option = format!("{virtio},if=virtio");
         let cd_option = format!("{cd},if=cdrom");

@@ -366,6 +366,7 @@ impl Core {
                 data.fill(0xff);
                 self.bus.mmio_read(self.access(), at, data);
                 self.follow_map();
+                self.leave_block = true;
             }
         }
     }
@@ -375,7 +376,7 @@ impl Core {
         if data.is_empty() {
             return;
         }
-        let code = match self.ram.spot(at) {
+        let leaves = match self.ram.spot(at) {
             Some(spot) if spot.writable => match *data {
                 [byte] => self.ram.store(spot.offset, byte),
                 [a, b] => self.ram.store(spot.offset, u16::from_le_bytes([a, b])),
@@ -387,10 +388,11 @@ impl Core {
                 self.count_access(event::MMIO_WRITE);
                 self.bus.mmio_write(self.access(), at, data);
                 self.follow_map();
-                false
+                // A device may interrupt at once: behind this instruction, on every engine.
+                true
             }
         };
-        self.leave_block |= code;
+        self.leave_block |= leaves;
     }
 
     /// Replaces the word at a writable place by `f` of it in one atomic step; returns the old one.

@@ -14,7 +14,11 @@ use trine_firmware::Module;
 use trine_x86::CpuModel;
 
 use super::{Board, Size, port};
-use crate::{ClockKind, Config, Guest, disk::DiskSpec};
+use crate::{
+    ClockKind, Config, Guest,
+    disk::DiskSpec,
+    net::{NetModel, NetSpec},
+};
 
 /// What the guest is, and the machine it runs on.
 #[derive(Args, Clone, Debug)]
@@ -69,9 +73,16 @@ pub struct GuestArgs {
     /// twice. Repeatable.
     #[arg(long, value_name = "FILE[,…]")]
     pub disk: Vec<DiskSpec>,
-    /// Not available yet.
-    #[arg(long, value_name = "NET", hide = true)]
-    pub net: Vec<String>,
+    /// A network card and what it is connected to: user (a network of its own, with a way out through
+    /// the host's sockets), tap (an interface of a Linux host) or none; and options. Of all:
+    /// model=virtio, mac=ADDRESS, pcap=FILE (what goes by is written there). Of user:
+    /// hostfwd=tcp|udp:[ADDRESS]:PORT-[GUEST]:PORT (repeatable), restrict=on (no way out),
+    /// net=10.0.2.0/24, host=, dns= and dhcpstart= (who has which address there), hostname=,
+    /// domainname=, dnssearch= (repeatable), tftp=FOLDER, bootfile=NAME, tftp-server-name=NAME,
+    /// resolver=ADDRESS[:PORT] (who answers DNS in place of the host's resolvers). Of tap: ifname=NAME.
+    /// A comma in a value is written twice. Repeatable.
+    #[arg(long, value_name = "KIND[,…]")]
+    pub net: Vec<NetSpec>,
     /// Not available yet.
     #[arg(long, value_name = "ADDR", hide = true)]
     pub gdb: Option<SocketAddr>,
@@ -105,8 +116,8 @@ impl GuestArgs {
         if self.machine == Board::Microvm {
             return Err("--machine microvm is not available yet; use --machine pc".into());
         }
-        if !self.net.is_empty() {
-            return later("--net");
+        if self.net.iter().any(|net| net.model == NetModel::E1000) {
+            return later("--net …,model=e1000");
         }
         if self.gdb.is_some() {
             return later("--gdb");
@@ -130,6 +141,7 @@ impl GuestArgs {
             test_device: self.test_device,
             disks: self.disk.clone(),
             vga_rom: self.vga_rom()?,
+            nets: self.net.clone(),
             unix_seconds: unix_seconds(self.clock),
             ..Config::default()
         })
@@ -147,6 +159,22 @@ impl GuestArgs {
     fn vga_rom(&self) -> Result<Vec<u8>, String> {
         let Some(path) = &self.vga_rom else { return Ok(Vec::new()) };
         read("--vga-rom", path, VGA_ROM_MAX, "any video BIOS can be")
+    }
+
+    /// The networks of one machine of several: what each one writes down has that one's name in it.
+    #[must_use]
+    pub fn nets_of(&self, machine: &str) -> Vec<NetSpec> {
+        let mut nets = self.net.clone();
+        for file in nets.iter_mut().filter_map(|net| net.pcap.as_mut()) {
+            let mut name = file.file_stem().unwrap_or_default().to_owned();
+            name.push(format!("-{machine}"));
+            if let Some(extension) = file.extension() {
+                name.push(".");
+                name.push(extension);
+            }
+            file.set_file_name(name);
+        }
+        nets
     }
 
     /// What to boot, with its files read.

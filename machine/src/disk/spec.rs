@@ -5,6 +5,8 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
+use crate::options::{one_of, parts, switch};
+
 /// The longest serial number, as ATA's IDENTIFY DEVICE and virtio's `VIRTIO_BLK_ID_BYTES` have it.
 const SERIAL_MAX: usize = 20;
 
@@ -181,36 +183,6 @@ impl FromStr for DiskSpec {
         }
         spec.is_read_only |= spec.interface == Some(Interface::Cdrom);
         Ok(spec)
-    }
-}
-
-/// Splits at commas, except doubled ones, which stand for one.
-fn parts(text: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        if c == ',' && chars.next_if_eq(&',').is_none() {
-            parts.push(String::new());
-        } else if let Some(last) = parts.last_mut() {
-            last.push(c);
-        }
-    }
-    parts
-}
-
-fn one_of<T: Copy>(text: &str, names: &[(&str, T)]) -> Result<T, String> {
-    let found = names.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
-    found.ok_or_else(|| {
-        let names: Vec<_> = names.iter().map(|(name, _)| *name).collect();
-        format!("'{text}' is none of {}", names.join(", "))
-    })
-}
-
-fn switch(key: &str, value: Option<&str>) -> Result<bool, String> {
-    match value {
-        None | Some("on") => Ok(true),
-        Some("off") => Ok(false),
-        Some(other) => Err(format!("{key}={other} is neither on nor off")),
     }
 }
 

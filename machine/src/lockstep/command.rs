@@ -107,8 +107,9 @@ pub fn lockstep(
     let hear = |peer| Box::new(Heard { peer, heard: heard.clone() }) as Box<dyn SerialPeer>;
     let guest = run.guest.guest()?;
     let nobody = || Box::new(Nobody) as Box<dyn SerialPeer>;
-    let first = config(run, guest.clone(), [line.peer(), debug.peer()].map(hear))?;
-    let second = config(run, guest, [nobody(), nobody()])?;
+    let mut first = config(run, guest.clone(), [line.peer(), debug.peer()].map(hear))?;
+    let mut second = config(run, guest, [nobody(), nobody()])?;
+    (first.nets, second.nets) = (run.guest.nets_of("first"), run.guest.nets_of("second"));
     let failed = |e: MachineError| e.to_string();
     let machine =
         |config, kind| Machine::new(config, |ram| create_engine(kind, ram)).map_err(failed);

@@ -1,0 +1,62 @@
+//! Debian's initramfs with more files on top: drivers, and a script that loads them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Where below `folder` a file is called `name`.
+fn find(folder: &Path, name: &str) -> Option<PathBuf> {
+    let mut entries = fs::read_dir(folder).ok()?.filter_map(Result::ok);
+    entries.find_map(|entry| {
+        let path = entry.path();
+        if path.is_dir() { find(&path, name) } else { (entry.file_name() == name).then_some(path) }
+    })
+}
+
+/// A cpio archive (the "newc" format that initramfs are in) of these files.
+fn archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let mut all = Vec::new();
+    let mut add = |name: &str, mode: u32, data: &[u8]| {
+        let (length, name_length) = (data.len() as u32, name.len() as u32 + 1);
+        let fields = [0, mode, 0, 0, 1, 0, length, 0, 0, 0, 0, name_length, 0];
+        all.extend(b"070701");
+        fields.iter().for_each(|field| all.extend(format!("{field:08x}").into_bytes()));
+        all.extend(name.as_bytes());
+        all.push(0);
+        all.resize(all.len().next_multiple_of(4), 0);
+        all.extend(data);
+        all.resize(all.len().next_multiple_of(4), 0);
+    };
+    for (name, data) in files {
+        add(name, 0o100_755, data);
+    }
+    add("TRAILER!!!", 0, &[]);
+    all
+}
+
+/// The initramfs of the cloud kernel, with the drivers called `modules` (in the order in which they
+/// need each other), a script `/drivers` that loads them, and `files`.
+///
+/// # Panics
+/// If the guests are not complete.
+#[must_use]
+pub fn initramfs(guests: &Path, modules: &[&str], files: &[(&str, &str)]) -> Vec<u8> {
+    let mut initramfs = fs::read(guests.join("initrd-amd64.gz")).expect("the guests are complete");
+    let mut all = Vec::new();
+    for module in modules {
+        let name = format!("{module}.ko");
+        // What is not there is part of the kernel.
+        if let Some(path) = find(&guests.join("cloud/lib/modules"), &name) {
+            all.push((name, fs::read(path).expect("it can be read")));
+        }
+    }
+    let load = |m: &&str| format!("[ ! -e /{m}.ko ] || insmod /{m}.ko\n");
+    let load: String = modules.iter().map(load).collect();
+    all.push(("drivers".to_owned(), load.into_bytes()));
+    all.extend(files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())));
+    // An archive that is not compressed begins at a multiple of 4.
+    initramfs.resize(initramfs.len().next_multiple_of(4), 0);
+    initramfs.extend(archive(&all));
+    initramfs
+}
