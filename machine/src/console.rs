@@ -8,11 +8,8 @@ use std::{
     cell::Cell,
     fs::File,
     io::{self, Read, Write},
-    os::unix::{
-        fs::FileTypeExt,
-        net::{UnixListener, UnixStream},
-    },
-    path::{Path, PathBuf},
+    os::unix::net::{UnixListener, UnixStream},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, Once, PoisonError},
     thread,
     time::Duration,
@@ -28,6 +25,7 @@ use trine_devices::SerialPeer;
 
 use crate::{
     Output, Remote, Request, SerialInput, cli::Serial, machine::PANIC_ADVICE, serial::Nobody,
+    socket,
 };
 
 /// Ctrl-A.
@@ -224,7 +222,7 @@ impl Line {
             }
             Serial::File(path) => (Some(Output::new(File::create(path)?)?), Input::None, None),
             Serial::Unix(path) => {
-                let listener = listen(path)?;
+                let listener = socket::listen(path)?;
                 let client = Client::default();
                 let output = Output::new(ToClient(client.clone()))?;
                 (Some(output), Input::Unix(listener, client), Some(path.clone()))
@@ -336,21 +334,6 @@ fn send(remote: &Remote, input: SerialInput<'_>) {
     }
 }
 
-/// Listens at `path`; takes the place of a socket that nobody serves any more.
-fn listen(path: &Path) -> io::Result<UnixListener> {
-    let is_socket = |path: &Path| path.metadata().is_ok_and(|m| m.file_type().is_socket());
-    match UnixListener::bind(path) {
-        Err(e) if e.kind() == io::ErrorKind::AddrInUse && is_socket(path) => {
-            if UnixStream::connect(path).is_ok() {
-                return Err(e);
-            }
-            std::fs::remove_file(path)?;
-            UnixListener::bind(path)
-        }
-        other => other,
-    }
-}
-
 /// Serves one client after the other.
 fn serve(listener: &UnixListener, client: &Client, remote: &Remote) {
     let set = |to: Option<UnixStream>| {
@@ -422,15 +405,5 @@ mod tests {
         let mut escape = Escape::default();
         assert_eq!(escape.feed(1), None);
         assert_eq!(escape.feed(b'x'), Some(Key::Quit));
-    }
-
-    #[test]
-    fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
-        let path = std::env::temp_dir().join(format!("trine-test-{}.sock", std::process::id()));
-        drop(listen(&path).expect("a socket"));
-        let live = listen(&path).expect("the stale one is replaced");
-        assert!(listen(&path).is_err());
-        drop(live);
-        std::fs::remove_file(&path).expect("it is there");
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{
     io::Write,
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
@@ -21,6 +21,7 @@ use trine_machine::{
     create_best_engine, create_engine,
     disk::image,
     lockstep::lockstep,
+    socket::Socket,
 };
 
 /// A usage or host error.
@@ -193,17 +194,6 @@ fn run(args: &RunArgs) -> Result<u8, Failure> {
         write_stats(path, &machine, &ending)?;
     }
     Ok(ending.status())
-}
-
-/// Removes a socket when it is no longer served.
-struct Socket(PathBuf);
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        if let Err(e) = std::fs::remove_file(&self.0) {
-            log::debug!("the socket {} is gone: {e}", self.0.display());
-        }
-    }
 }
 
 fn run_to_end(machine: &mut Machine, args: &RunArgs) -> Result<Ending, Failure> {
