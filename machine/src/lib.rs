@@ -26,6 +26,7 @@ mod control;
 mod cpu_wires;
 pub mod disk;
 mod engines;
+mod frame_buffer;
 mod hop;
 pub mod lockstep;
 mod machine;
