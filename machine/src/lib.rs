@@ -11,7 +11,8 @@
 //! - `vcpu` runs the vCPUs, each on its thread or all in turn;
 //! - `hop` moves a running machine to another engine;
 //! - a [`Snapshot`] is a machine at one time, [`lockstep`] two machines that are compared;
-//! - a [`seat`] is where a person looks and types: by way of [`vnc`];
+//! - a [`seat`] is where a person looks and types: by way of [`vnc`], a [`terminal`] or
+//!   [`ctl`];
 //! - [`console`] and [`cli`] are the `trine` command's terminal and command line.
 #![forbid(unsafe_code)]
 
@@ -24,6 +25,7 @@ pub mod conform;
 pub mod console;
 mod control;
 mod cpu_wires;
+pub mod ctl;
 pub mod disk;
 mod engines;
 mod frame_buffer;
@@ -42,6 +44,7 @@ mod start;
 mod stats;
 mod stolen;
 mod stopwatch;
+pub mod terminal;
 mod tscs;
 mod vcpu;
 pub mod vnc;

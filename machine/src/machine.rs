@@ -17,7 +17,7 @@ use trine_x86::{Activity, CpuModel, CpuState, Feature};
 
 use crate::{
     Board, Capture, Clock, ClockKind, MachineStats, Remote, Request,
-    cards::{DiskError, Disks, Doorbell},
+    cards::{DiskError, Disks, Doorbell, Drive},
     control::{Cause, Reached},
     disk::DiskSpec,
     frame_buffer::FrameBuffer,
@@ -182,6 +182,9 @@ impl fmt::Display for Ending {
             Self::Asked(Request::Quit) => write!(f, "ended by the user"),
             Self::Asked(Request::Statistics) => write!(f, "stopped for statistics"),
             Self::Asked(Request::SwitchEngine) => write!(f, "stopped for another engine"),
+            Self::Asked(Request::Pause) => write!(f, "paused"),
+            Self::Asked(Request::Resume) => write!(f, "resumed"),
+            Self::Asked(Request::Reset) => write!(f, "stopped for a reset"),
             Self::Condition => write!(f, "the awaited output appeared"),
             Self::HostTime => write!(f, "the time limit is reached"),
             Self::GuestTime => write!(f, "the limit of guest time is reached"),
@@ -267,6 +270,8 @@ pub struct Machine {
     no_reboot: bool,
     end_on_halt: bool,
     pub(crate) lend_apics: bool,
+    /// Whose media can be changed.
+    drives: Arc<[Drive]>,
     capture: Capture,
     /// By [`ClockKind::Instructions`].
     pub(crate) turns: Turns,
@@ -351,6 +356,7 @@ impl Machine {
             no_reboot: config.no_reboot,
             end_on_halt: config.end_on_halt,
             lend_apics,
+            drives: disks.changeable.into(),
             capture,
             turns: Turns::default(),
             image,
@@ -396,6 +402,7 @@ impl Machine {
         condition: Option<&mut dyn FnMut() -> bool>,
     ) -> Result<Ending, MachineError> {
         self.board.control().forget_limits();
+        self.board.control().start(false);
         let start = Instant::now();
         let now = self.board.clock().now();
         let in_turns = self.board.clock().kind() == ClockKind::Instructions;
@@ -426,6 +433,26 @@ impl Machine {
                 return Ok(ending);
             }
         }
+    }
+
+    /// Lets the machine stand until somebody asks for something ([`Remote::ask`]) or `host_time` is
+    /// over. Guest time stands as well.
+    ///
+    /// # Errors
+    /// As [`Machine::run`].
+    pub fn stand(&mut self, host_time: Option<Duration>) -> Result<Ending, MachineError> {
+        let board = self.board.clone();
+        board.control().forget_limits();
+        board.control().start(true);
+        let until = host_time.and_then(|time| Instant::now().checked_add(time));
+        while board.control().wait(until) {
+            if let Some(ending) = board.control().take().map(|cause| self.ending(cause)) {
+                if let Some(ending) = ending? {
+                    return Ok(ending);
+                }
+            }
+        }
+        Ok(Ending::HostTime)
     }
 
     /// What a cause leads to: an ending, or a reset and on it goes.
@@ -538,7 +565,7 @@ impl Machine {
     /// A remote control for other threads.
     #[must_use]
     pub fn remote(&self) -> Remote {
-        Remote { board: self.board.clone() }
+        Remote { board: self.board.clone(), drives: self.drives.clone() }
     }
 
     /// What the guest has sent on the serial port, if nobody else hears it.

@@ -18,7 +18,7 @@ use trine_guest::VmTime;
 
 pub(crate) use monitor::common;
 pub use monitor::{Canvas, Damage, Monitor};
-pub use typist::{Typist, TypistError};
+pub use typist::{Typist, TypistError, strokes};
 
 /// How often a waiting thread looks at guest time.
 const POLL: Duration = Duration::from_millis(2);

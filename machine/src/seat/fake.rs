@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use trine_devices::{Display, Key, Picture, Rect, Text};
+use trine_devices::{Cell, Display, Key, Picture, Rect, Text};
 use trine_guest::VmTime;
 
 use super::Seat;
@@ -186,4 +186,22 @@ impl Seat for FakeSeat {
         let stopped = self.keys().stopped;
         stopped.unwrap_or_else(|| VmTime(self.start.elapsed().as_nanos() as u64))
     }
+}
+
+/// A screen of these lines, gray on black, with the cursor at its start.
+pub(crate) fn text(lines: &[&str]) -> Text {
+    let columns = lines.iter().map(|line| line.trim_end().chars().count()).max().unwrap_or(0);
+    let cell = |character| Cell {
+        character,
+        code: character as u8,
+        attribute: 7,
+        foreground: 0x00aa_aaaa,
+        background: 0,
+        blinks: false,
+    };
+    let row = |line: &&str| {
+        let padded = line.trim_end().chars().chain(std::iter::repeat(' '));
+        padded.take(columns).map(cell).collect::<Vec<_>>()
+    };
+    Text::new(columns, lines.iter().flat_map(row).collect(), Some((0, 0)))
 }

@@ -86,11 +86,12 @@ impl Typist {
         has_room
     }
 
-    /// A program types these strokes, and waits until they are.
+    /// A program types these strokes, when it is their turn. Returns how many will have been taken
+    /// by then.
     ///
     /// # Errors
-    /// If they do not fit, or the guest does not take them.
-    pub fn type_strokes(&self, strokes: &[(Key, bool)]) -> Result<(), TypistError> {
+    /// If they do not fit.
+    pub fn give(&self, strokes: &[(Key, bool)]) -> Result<u64, TypistError> {
         let mut queue = self.0.lock();
         if queue.strokes.len() + strokes.len() > WAITING_MAX {
             return Err(TypistError::Full);
@@ -99,7 +100,17 @@ impl Typist {
             queue.give(Stroke { key: *key, goes_down: *goes_down, after_ns: PACE_NS });
         }
         self.0.news.notify_all();
-        let (end, mut taken, mut since) = (queue.given, queue.taken, Instant::now());
+        Ok(queue.given)
+    }
+
+    /// A program types these strokes, and waits until they are.
+    ///
+    /// # Errors
+    /// If they do not fit, or the guest does not take them.
+    pub fn type_strokes(&self, strokes: &[(Key, bool)]) -> Result<(), TypistError> {
+        let end = self.give(strokes)?;
+        let mut queue = self.0.lock();
+        let (mut taken, mut since) = (queue.taken, Instant::now());
         while queue.taken < end {
             let waited = self.0.news.wait_timeout(queue, PATIENCE);
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -117,10 +128,14 @@ impl Typist {
     /// # Errors
     /// As [`Typist::type_strokes`].
     pub fn type_chord(&self, chord: &[Key]) -> Result<(), TypistError> {
-        let downs = chord.iter().map(|key| (*key, true));
-        let ups = chord.iter().rev().map(|key| (*key, false));
-        self.type_strokes(&downs.chain(ups).collect::<Vec<_>>())
+        self.type_strokes(&strokes(chord))
     }
+}
+
+/// The keys of a chord go down in order, and up in the opposite one.
+pub fn strokes(chord: &[Key]) -> Vec<(Key, bool)> {
+    let downs = chord.iter().map(|key| (*key, true));
+    downs.chain(chord.iter().rev().map(|key| (*key, false))).collect()
 }
 
 impl Drop for Typist {
