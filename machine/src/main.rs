@@ -180,7 +180,8 @@ fn run(args: &RunArgs) -> Result<u8, Failure> {
     let config = args.guest.config()?;
     let has_screen = args.display == Display::Terminal;
     let sides = has_screen.then(Sides::open).transpose();
-    let sides = sides.map_err(|e| format!("--display terminal: standard input is none: {e}"))?;
+    let sides =
+        sides.map_err(|e| format!("--display terminal: there is none at standard input: {e}"))?;
     let line = Line::open_beside(&args.serial, sides.as_ref())
         .map_err(|e| format!("--serial cannot be opened: {e}"))?;
     let debug = Line::open(&args.debug_console)

@@ -160,7 +160,8 @@ impl Shared {
     fn work(&self) {
         let mut last = self.seat.now();
         while let Some(Stroke { key, goes_down, after_ns }) = self.next() {
-            let due = last.after_ns(after_ns);
+            // A snapshot may have brought the machine back to an earlier time.
+            let due = last.min(self.seat.now()).after_ns(after_ns);
             while self.seat.now() < due || !self.seat.key(key, goes_down) {
                 if self.lock().is_closing {
                     return;

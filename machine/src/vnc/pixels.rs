@@ -1,7 +1,7 @@
 //! How a viewer wants its pixels.
 //!
 //! Source: RFC 6143, sections 7.4 (PIXEL_FORMAT), 7.5.1 (SetPixelFormat), 7.6.2 (SetColorMapEntries) and
-//! 7.7.5 (TPIXEL's and ZRLE's relative, CPIXEL).
+//! 7.7.5 (CPIXEL).
 
 /// Bytes of a PIXEL_FORMAT.
 pub(super) const FORMAT_LEN: usize = 16;
