@@ -3,7 +3,7 @@
 //! Sources: RFC 6143, "The Remote Framebuffer Protocol"; for what is newer, the RFB community's
 //! specification (rfbproto).
 //!
-//! Each viewer has two threads. One reads what it wants ([`messages`]) and passes on what its person
+//! Each viewer has two threads. One reads what it wants (`messages`) and passes on what its person
 //! does (`hands`), the other one sends pictures (`updates`). The picture is drawn once for all of them
 //! ([`Monitor`]) while one at least has asked for it, and each is sent what it has not seen: whoever
 //! is slow sees fewer pictures, and nobody waits for him. A viewer takes the memory of a picture and

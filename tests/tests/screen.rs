@@ -76,6 +76,26 @@ fn size_for_viewers(socket: &str) -> (u16, u16) {
     (u16::from_be_bytes([told[6], told[7]]), u16::from_be_bytes([told[8], told[9]]))
 }
 
+/// Floppies go in and out of the drives, each into one at a time.
+fn change_media(guest: &Guest, folder: &Folder) {
+    let floppy = folder.path("a.img");
+    fs::write(&floppy, vec![0; 1440 << 10]).expect("there is room");
+    guest.do_it(&["insert", "fd0", &floppy]);
+    let (status, why) = guest.ctl(&["insert", "fd1", &floppy]);
+    assert_eq!(status, Some(1), "{why}");
+    assert!(why.contains("a.img"), "{why}");
+    guest.do_it(&["eject", "fd0"]);
+    guest.do_it(&["insert", "fd1", &floppy]);
+    // Into the same drive again.
+    guest.do_it(&["insert", "fd1", &floppy, "--readonly"]);
+    let (status, why) = guest.ctl(&["insert", "fd0", &folder.path("none.img")]);
+    assert_eq!(status, Some(1));
+    assert!(why.contains("none.img"), "{why}");
+    let (status, why) = guest.ctl(&["eject", "cd0"]);
+    assert_eq!(status, Some(1));
+    assert!(why.contains("there is no drive cd0; there are fd0, fd1"), "{why}");
+}
+
 #[test]
 fn linux_is_seen_and_typed_into() {
     let Some(guests) = guests() else { return };
@@ -122,9 +142,11 @@ fn linux_is_seen_and_typed_into() {
     guest.do_it(&["resume"]);
     guest.do_it(&["key", "e", "c", "h", "o", "spc", "shift-x", "minus", "y", "ret"]);
     guest.wait_for("X-y");
-    let (status, why) = guest.ctl(&["eject", "cd0"]);
-    assert_eq!(status, Some(1));
-    assert!(why.contains("there is no drive cd0; there are fd0, fd1"), "{why}");
+    change_media(&guest, &folder);
+    // After a reset nothing of it is left.
+    guest.do_it(&["reset"]);
+    assert!(!guest.do_it(&["screen-text"]).contains("X-y"));
+    guest.wait_for("/ #");
     guest.do_it(&["quit"]);
     let ending = console.finish().unwrap_or_else(|silence| panic!("{silence}"));
     assert_eq!((ending.status.code(), ending.stdout), (Some(0), Vec::new()), "{}", ending.stderr);
