@@ -446,10 +446,9 @@ impl Machine {
         board.control().start(true);
         let until = host_time.and_then(|time| Instant::now().checked_add(time));
         while board.control().wait(until) {
-            if let Some(ending) = board.control().take().map(|cause| self.ending(cause)) {
-                if let Some(ending) = ending? {
-                    return Ok(ending);
-                }
+            let Some(cause) = board.control().take() else { continue };
+            if let Some(ending) = self.ending(cause)? {
+                return Ok(ending);
             }
         }
         Ok(Ending::HostTime)

@@ -235,6 +235,7 @@ impl Looks {
         if let Display::Vnc(options) = &args.display {
             let socket = VncServer::start(options, monitor.clone(), typist.clone())?;
             sockets.extend(socket.map(Socket));
+            eprintln!("trine: VNC viewers find the guest at {}", options.address);
         }
         if let Some(path) = &args.ctl {
             let controls = Arc::new(remote.clone());

@@ -31,7 +31,7 @@ use std::{
         fd::OwnedFd,
         unix::net::{UnixListener, UnixStream},
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
@@ -72,8 +72,15 @@ pub struct VncServer {
 #[derive(Default)]
 struct Viewers {
     next: u64,
-    /// Who is connected, and whether it was let in.
-    present: Vec<(u64, UnixStream, bool)>,
+    present: Vec<Present>,
+}
+
+/// A viewer that is connected.
+struct Present {
+    number: u64,
+    stream: UnixStream,
+    /// It has said who it is, and was let in.
+    is_in: bool,
 }
 
 impl VncServer {
@@ -99,13 +106,7 @@ impl VncServer {
         typist: Arc<Typist>,
     ) -> Result<Option<PathBuf>, String> {
         let address = &options.address;
-        let password = options.password.as_ref().map(|file| {
-            let failed =
-                |why: String| format!("--display vnc: password file {}: {why}", file.display());
-            let text = std::fs::read(file).map_err(|e| failed(e.to_string()))?;
-            Password::new(&text).ok_or_else(|| failed("its first line is empty".into()))
-        });
-        let password = password.transpose()?;
+        let password = options.password.as_deref().map(read_password).transpose()?;
         if password.is_none() && !address.is_local() {
             log::warn!(
                 "anyone who reaches {address} sees this guest and types into it: no password"
@@ -131,7 +132,6 @@ impl VncServer {
             }
         }
         .map_err(failed)?;
-        log::info!("viewers find this guest at {address}");
         Ok(match address {
             VncAddress::Tcp(_) => None,
             VncAddress::Unix(path) => Some(path.clone()),
@@ -158,7 +158,7 @@ impl VncServer {
 
     /// Serves a viewer until it goes.
     pub fn serve(&self, viewer: UnixStream) {
-        let Ok(hold) = viewer.try_clone() else { return };
+        let Ok(stream) = viewer.try_clone() else { return };
         let number = {
             let mut viewers = self.viewers();
             if viewers.present.len() >= VIEWERS_MAX {
@@ -166,13 +166,13 @@ impl VncServer {
             }
             viewers.next += 1;
             let number = viewers.next;
-            viewers.present.push((number, hold, false));
+            viewers.present.push(Present { number, stream, is_in: false });
             number
         };
         if let Err(e) = self.admit(number, &viewer).and_then(|size| self.talk(&viewer, size)) {
             log::info!("a viewer has gone: {e}");
         }
-        self.viewers().present.retain(|(other, ..)| *other != number);
+        self.viewers().present.retain(|present| present.number != number);
     }
 
     /// Has a viewer greet and introduces the machine to it. Returns the size that it was told.
@@ -192,14 +192,16 @@ impl VncServer {
     /// A viewer was let in. If it does not share, the others have to go, or it has.
     fn make_room(&self, number: u64, is_shared: bool) -> bool {
         let mut viewers = self.viewers();
-        let others = viewers.present.iter().filter(|(other, _, is_in)| *is_in && *other != number);
-        if !is_shared && self.share == Share::ForceShared {
-            return others.count() == 0;
+        let (new, others): (Vec<_>, Vec<_>) =
+            viewers.present.iter_mut().partition(|present| present.number == number);
+        let mut others = others.into_iter().filter(|other| other.is_in);
+        if !is_shared && self.share == Share::ForceShared && others.next().is_some() {
+            return false;
         }
         if !is_shared {
-            others.for_each(|(_, other, _)| hang_up(other));
+            others.for_each(|other| hang_up(&other.stream));
         }
-        viewers.present.iter_mut().for_each(|(other, _, is_in)| *is_in |= *other == number);
+        new.into_iter().for_each(|present| present.is_in = true);
         true
     }
 
@@ -259,6 +261,13 @@ impl VncServer {
             }
         }
     }
+}
+
+/// The password in a file.
+fn read_password(file: &Path) -> Result<Password, String> {
+    let failed = |why: String| format!("--display vnc: password file {}: {why}", file.display());
+    let text = std::fs::read(file).map_err(|e| failed(e.to_string()))?;
+    Password::new(&text).ok_or_else(|| failed("its first line is empty".into()))
 }
 
 /// A TCP socket as one of no certain kind: reading, writing, hanging up and time limits are the same

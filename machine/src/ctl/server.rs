@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use trine_devices::{Key, Text, type_text};
 
 use super::{Answer, Button, Controls, Order, Press, Screen, Status};
@@ -98,7 +99,7 @@ impl CtlServer {
                 return Err(io::Error::other("it sent a line that is too long"));
             }
             let answer = match serde_json::from_slice(&line) {
-                Ok(order) => self.obey(&order),
+                Ok(order) => self.obey(&order, &|| has_hung_up(client)),
                 Err(e) => Answer::Refused { why: format!("this is no order: {e}") },
             };
             line = serde_json::to_vec(&answer)?;
@@ -109,8 +110,8 @@ impl CtlServer {
         Ok(())
     }
 
-    /// Does what is wanted.
-    pub fn obey(&self, order: &Order) -> Answer {
+    /// Does what is wanted. Nobody waits for a text any more once `is_gone`.
+    pub(super) fn obey(&self, order: &Order, is_gone: &dyn Fn() -> bool) -> Answer {
         let done = match order {
             Order::ScreenText => {
                 return match self.text() {
@@ -118,7 +119,7 @@ impl CtlServer {
                     Err(why) => Answer::Refused { why },
                 };
             }
-            Order::WaitText { text, seconds } => return self.wait_text(text, *seconds),
+            Order::WaitText { text, seconds } => return self.wait_text(text, *seconds, is_gone),
             Order::Status => return Answer::Status(self.status()),
             Order::Key { chords } => self.key(chords),
             Order::Type { text } => self.type_text(text),
@@ -228,7 +229,7 @@ impl CtlServer {
         })
     }
 
-    fn wait_text(&self, wanted: &str, seconds: f64) -> Answer {
+    fn wait_text(&self, wanted: &str, seconds: f64, is_gone: &dyn Fn() -> bool) -> Answer {
         let patience = Duration::try_from_secs_f64(seconds).map_or(LONGEST, |t| t.min(LONGEST));
         let end = Instant::now() + patience;
         loop {
@@ -237,7 +238,7 @@ impl CtlServer {
             if shown.as_ref().is_ok_and(has) {
                 return Answer::Done;
             }
-            if Instant::now() >= end {
+            if Instant::now() >= end || is_gone() {
                 let there = shown.map_or_else(
                     |why| why,
                     |text| {
@@ -262,4 +263,11 @@ impl CtlServer {
             drives: self.controls.drives(),
         }
     }
+}
+
+/// Whether nobody hears an answer any more.
+fn has_hung_up(client: &UnixStream) -> bool {
+    let mut fds = [PollFd::new(client, PollFlags::empty())];
+    let polled = poll(&mut fds, Some(&Timespec::default()));
+    polled.is_err() || fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
 }

@@ -84,6 +84,10 @@ impl Machine {
         Self { seat, controls, server }
     }
 
+    fn obey(&self, order: &Order) -> Answer {
+        self.server.obey(order, &|| false)
+    }
+
     fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.controls.asked.lock().expect("no panic"))
     }
@@ -110,7 +114,7 @@ fn order(json: &str) -> Order {
 #[test]
 fn keys_and_text_reach_the_keyboard() {
     let machine = Machine::new();
-    let obey = |json: &str| machine.server.obey(&order(json));
+    let obey = |json: &str| machine.obey(&order(json));
     assert_eq!(obey(r#"{"do":"key","chords":["ctrl-c","f1"]}"#), Answer::Done);
     assert_eq!(obey(r#"{"do":"type","text":"a:"}"#), Answer::Done);
     let [control, shift] = [Key::ControlLeft, Key::ShiftLeft];
@@ -137,7 +141,7 @@ fn the_mouse_moves_and_clicks() {
         r#"{"do":"button","button":"right","press":"up"}"#,
         r#"{"do":"mouse","right":0,"down":0,"wheel":-1}"#,
     ] {
-        assert_eq!(machine.server.obey(&order(json)), Answer::Done);
+        assert_eq!(machine.obey(&order(json)), Answer::Done);
     }
     let want =
         [(0, 0, 0, 2), (3, -4, 0, 2), (0, 0, 0, 3), (0, 0, 0, 2), (0, 0, 0, 0), (0, 0, -1, 0)];
@@ -150,7 +154,7 @@ fn a_screenshot_is_the_picture() {
     let folder = tempfile::tempdir().expect("there is room");
     let file = folder.path().join("screen.png");
     machine.seat.paint(Rect { x: 3, y: 2, width: 1, height: 1 }, 0x0012_3456);
-    assert_eq!(machine.server.obey(&Order::Screenshot { file: file.clone() }), Answer::Done);
+    assert_eq!(machine.obey(&Order::Screenshot { file: file.clone() }), Answer::Done);
     let png = png::Decoder::new(std::io::Cursor::new(std::fs::read(&file).expect("it is there")));
     let mut png = png.read_info().expect("a PNG");
     let mut dots = vec![0; png.output_buffer_size().expect("it is small")];
@@ -162,13 +166,13 @@ fn a_screenshot_is_the_picture() {
         dots.iter().enumerate().all(|(n, dot)| *dot == 0 || (painted..painted + 3).contains(&n))
     );
     let file = folder.path().join("nowhere/screen.png");
-    assert!(refusal(machine.server.obey(&Order::Screenshot { file })).contains("nowhere"));
+    assert!(refusal(machine.obey(&Order::Screenshot { file })).contains("nowhere"));
 }
 
 #[test]
 fn text_is_read_and_waited_for() {
     let machine = Machine::new();
-    let obey = |json: &str| machine.server.obey(&order(json));
+    let obey = |json: &str| machine.obey(&order(json));
     let why = refusal(obey(r#"{"do":"screen-text"}"#));
     assert!(why.contains("graphics, 20 by 10 dots"), "{why}");
     let wait = r#"{"do":"wait-text","text":"login:","seconds":0.05}"#;
@@ -191,7 +195,7 @@ fn text_is_read_and_waited_for() {
 #[test]
 fn the_machine_is_controlled() {
     let machine = Machine::new();
-    let obey = |json: &str| machine.server.obey(&order(json));
+    let obey = |json: &str| machine.obey(&order(json));
     assert_eq!(obey(r#"{"do":"pause"}"#), Answer::Done);
     let Answer::Status(status) = obey(r#"{"do":"status"}"#) else { panic!("no status") };
     assert_eq!((status.is_running, status.drives.len()), (false, 2));
@@ -231,6 +235,19 @@ fn orders_are_lines_and_so_are_answers() {
     clients[1].write_all(b"{\"do\":\"quit\"}\n").expect("it listens");
     assert_eq!(lines[1].next().expect("a line").expect("it is served"), r#"{"answer":"done"}"#);
     assert_eq!(machine.asked(), ["power", "quit"]);
+}
+
+#[test]
+fn nobody_waits_for_a_client_that_has_gone() {
+    let machine = Machine::new();
+    let (mut near, far) = UnixStream::pair().expect("sockets");
+    let server = machine.server.clone();
+    let served = thread::spawn(move || server.serve(&far));
+    near.write_all(b"{\"do\":\"wait-text\",\"text\":\"x\",\"seconds\":1e9}\n").expect("it listens");
+    thread::sleep(Duration::from_millis(50));
+    assert!(!served.is_finished());
+    drop(near);
+    served.join().expect("it is served to the end");
 }
 
 #[test]

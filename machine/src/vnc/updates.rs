@@ -6,6 +6,7 @@
 use std::{
     io::{self, Write},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use trine_devices::Rect;
@@ -29,6 +30,8 @@ mod pseudo {
 
 /// Lines of a picture that are encoded together: what is sent of a large one takes little memory.
 const BAND: usize = 64;
+/// A viewer is sent pictures at most so often.
+const PERIOD: Duration = Duration::from_millis(25);
 /// How hard to compress, unless the viewer says.
 const LEVEL: u8 = 2;
 
@@ -183,7 +186,7 @@ impl Updates {
     /// If the connection fails.
     pub(super) fn send(&self, to: impl Write, size: (usize, usize)) -> io::Result<()> {
         let mut to = io::BufWriter::new(to);
-        let mut encoder = Encoder::default();
+        let (mut encoder, mut sent) = (Encoder::default(), None::<Instant>);
         let mut known = Known { size, shown: size, leds: 0, damage: Damage::default() };
         loop {
             self.monitor.sleep(|| {
@@ -195,10 +198,15 @@ impl Updates {
                 if wishes.is_gone {
                     return Some(None);
                 }
+                // Who asks without end does not keep the host busy.
+                if sent.is_some_and(|at| at.elapsed() < PERIOD) {
+                    return None;
+                }
                 let leds = if wishes.knows_leds { self.monitor.seat().leds() } else { known.leds };
                 known.next(&mut wishes, canvas, leds).map(Some)
             });
             let Some(update) = update else { return Ok(()) };
+            sent = Some(Instant::now());
             update.write(&mut to, &mut encoder, known.size)?;
             to.flush()?;
         }
