@@ -72,8 +72,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "WHERE", default_value = "stdio")]
     pub serial: Serial,
     /// Where the guest's screen, keyboard and mouse are: none, terminal (Ctrl-A c turns to the serial
-    /// port and back), or vnc:ADDR[,password=FILE][,share=allow-exclusive|force-shared|ignore]. ADDR
-    /// is HOST:PORT, :DISPLAY on this host alone, or unix:PATH.
+    /// port and back), or vnc:ADDR, where ADDR is HOST:PORT, :DISPLAY on this host alone, or
+    /// unix:PATH. Behind it may stand password=FILE and share=allow-exclusive|force-shared|ignore, after
+    /// commas.
     #[arg(long, value_name = "WHERE", default_value = "none")]
     pub display: Display,
     /// Listen at this Unix socket for `trine ctl`.

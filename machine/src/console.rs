@@ -157,8 +157,16 @@ pub(crate) fn leave_screen_at_end(does: bool) {
 /// # Errors
 /// If it is none.
 pub(crate) fn terminal() -> io::Result<File> {
-    let name = ttyname(rustix::stdio::stdin(), Vec::new())?;
-    File::options().write(true).open(OsStr::from_bytes(name.as_bytes()))
+    let stdin = rustix::stdio::stdin();
+    if !isatty(stdin) {
+        return Err(rustix::io::Errno::NOTTY.into());
+    }
+    let open = |path: &OsStr| File::options().write(true).open(path);
+    match ttyname(stdin, Vec::new()) {
+        Ok(name) => open(OsStr::from_bytes(name.as_bytes())),
+        // In a container its name may not be known there.
+        Err(_) => open(OsStr::new("/dev/tty")),
+    }
 }
 
 /// Puts the terminal back to how it was.

@@ -353,7 +353,7 @@ fn a_slow_viewer_delays_nobody_and_costs_nothing() {
         slow.ask(false);
     }
     let mut quick = Viewer::new(&server);
-    for n in 0..20 {
+    for n in 0..8 {
         seat.paint(rect(n, n, 5, 5), 0x00ff_0000 + n as u32);
         // The picture that it is sent may be as old as a drawing's period.
         while !quick.sees(&seat.pixels()) {
@@ -403,7 +403,7 @@ impl Random {
     }
 }
 
-/// Says strange things to the server `rounds` times; what it answers is read by nobody.
+/// Says strange things to the server `rounds` times.
 fn torment(rounds: u64) {
     let seat = FakeSeat::new(100, 100);
     let server = server(&seat, None, Share::AllowExclusive);
@@ -431,12 +431,13 @@ fn torment(rounds: u64) {
             let server = server.clone();
             move || server.serve(far)
         });
-        // It may hang up in the middle.
-        let _ = near.write_all(&said);
-        drop(near);
+        // It may be sent away in the middle, and what it is sent is not looked at.
+        let _ = near.write_all(&said).and_then(|()| near.shutdown(Shutdown::Write));
+        let _ = io::copy(&mut near, &mut io::sink());
         end.join().expect("the server does not panic");
     }
-    // It still serves.
+    // Some of it was understood, and it still serves.
+    assert!(seat.motions().len() as u64 > rounds / 10, "{}", seat.motions().len());
     let mut viewer = Viewer::new(&server);
     viewer.look(false);
     assert!(viewer.sees(&seat.pixels()));
@@ -448,7 +449,7 @@ fn hostile_viewers() {
 }
 
 #[test]
-#[ignore = "takes a minute or two"]
+#[ignore = "takes five minutes"]
 fn hostile_viewers_at_length() {
     torment(200_000);
 }
