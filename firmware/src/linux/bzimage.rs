@@ -3,7 +3,7 @@
 
 use trine_guest::Gpa;
 
-use super::{cmdline_segment, initrd_at};
+use super::cmdline_segment;
 use crate::{
     boot::{
         self, Boot, BootError, CODE_SELECTOR, DATA_SELECTOR, Entry, EntryMode, Gdt, PAGE_TABLES_AT,
@@ -11,6 +11,7 @@ use crate::{
     },
     description::{Description, MIB, TextScreen},
     e820::memory_map,
+    modules::module_at,
     record::{Record, u8_at, u16_at, u32_at, u64_at},
     tables::tables,
 };
@@ -83,10 +84,11 @@ impl SetupHeader {
             sectors => usize::from(sectors),
         };
         let start = 512 * (setup_sectors + 1);
-        let len = u64::from(u32_at(file, 0x1f4)?) * 16;
-        let stop = start as u64 + len;
-        if stop > file.len() as u64 {
-            let have = file.len() as u64;
+        // Its length is in units of 16 bytes, and not every builder fills the last one.
+        const UNIT: u64 = 16;
+        let have = file.len() as u64;
+        let stop = start as u64 + u64::from(u32_at(file, 0x1f4)?) * UNIT;
+        if stop >= have + UNIT {
             return Some(Err(BootError::Truncated { part: "kernel", needed: stop, have }));
         }
         if end > start {
@@ -96,7 +98,7 @@ impl SetupHeader {
         Some(Ok(Self {
             version,
             end,
-            kernel: start..stop as usize,
+            kernel: start..stop.min(have) as usize,
             load_flags: u8_at(file, 0x211)?,
             code32_start: u32_at(file, 0x214)?,
             initrd_addr_max: u32_at(file, 0x22c)?,
@@ -147,7 +149,7 @@ impl SetupHeader {
 /// What starts a bzImage.
 pub(super) fn boot(
     file: &[u8],
-    initrd: Option<&[u8]>,
+    initrd: &[u8],
     cmdline: &str,
     machine: &Description,
     cpu: EntryMode,
@@ -168,10 +170,10 @@ pub(super) fn boot(
     let (load, kernel_area) = header.place(machine)?;
     let cmdline = cmdline_segment(cmdline, u64::from(header.cmdline_size))?;
     let initrd = match initrd {
-        None => None,
-        Some(bytes) => {
+        [] => None,
+        bytes => {
             let max = u64::from(header.initrd_addr_max);
-            Some((initrd_at(bytes.len(), max, kernel_area, machine)?, bytes.to_vec()))
+            Some((module_at(bytes.len(), max, kernel_area, machine)?, bytes.to_vec()))
         }
     };
     let tables = tables(machine)?;
