@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     path::Path,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -152,10 +152,11 @@ impl Control {
     }
 }
 
-/// A machine's remote control, for other threads. Clones control the same machine.
+/// A machine's remote control, for other threads. Clones control the same machine, and none keeps it
+/// alive: once it is gone, nothing happens.
 #[derive(Clone)]
 pub struct Remote {
-    pub(crate) board: Arc<Board>,
+    pub(crate) board: Weak<Board>,
     pub(crate) drives: Arc<[Drive]>,
 }
 
@@ -165,45 +166,54 @@ impl Remote {
 
     /// Asks for something; [`crate::Machine::run`] returns it as [`crate::Ending::Asked`].
     pub fn ask(&self, request: Request) {
-        self.board.stop(Cause::Asked(request));
+        if let Some(board) = self.board.upgrade() {
+            board.stop(Cause::Asked(request));
+        }
     }
 
     /// Something comes in at the serial port. False if too much waits there already; nothing is
     /// taken then and the caller tries again later.
     #[must_use]
     pub fn serial_input(&self, input: SerialInput<'_>) -> bool {
-        self.board.serial_input(input)
+        self.board.upgrade().is_none_or(|board| board.serial_input(input))
     }
 
     /// Somebody presses the power button.
     pub fn press_power_button(&self) {
-        self.board.press_power_button();
+        if let Some(board) = self.board.upgrade() {
+            board.press_power_button();
+        }
     }
 
     /// Where a person sits at the machine.
     #[must_use]
     pub fn seat(&self) -> Arc<dyn Seat> {
-        self.board.clone()
+        Arc::new(self.board.clone())
     }
 }
 
 impl Controls for Remote {
     fn is_running(&self) -> bool {
-        !self.board.control().is_standing()
+        self.board.upgrade().is_some_and(|board| !board.control().is_standing())
     }
 
     fn ask(&self, request: Request, patience: Duration) -> bool {
-        let control = self.board.control();
-        let (before, end) = (control.starts.load(Ordering::SeqCst), Instant::now() + patience);
+        let starts = |board: &Board| board.control().starts.load(Ordering::SeqCst);
+        let Some(before) = self.board.upgrade().map(|board| starts(&board)) else { return false };
+        let end = Instant::now() + patience;
         self.ask(request);
         // Whoever runs the machine does what was asked, and then lets it run or stand again.
-        while control.is_stopping() || control.starts.load(Ordering::SeqCst) == before {
+        while let Some(board) = self.board.upgrade() {
+            if !board.control().is_stopping() && starts(&board) != before {
+                return true;
+            }
+            drop(board);
             if Instant::now() >= end {
-                return false;
+                break;
             }
             thread::sleep(Self::POLL);
         }
-        true
+        false
     }
 
     fn quit(&self) {
@@ -228,11 +238,12 @@ impl Controls for Remote {
         let known = known.ok_or_else(|| {
             format!("there is no drive {drive}; there are {}", self.drives().join(", "))
         })?;
+        let board = self.board.upgrade().ok_or("the machine has ended")?;
         // What is in the drive first leaves it: it may be the same image, which one alone may have.
-        drop(self.board.change_medium(known.chip, known.bay, None));
+        drop(board.change_medium(known.chip, known.bay, None));
         let Some(image) = image else { return Ok(()) };
-        let medium = known.open(&self.board, image, is_read_only).map_err(|e| e.to_string())?;
-        drop(self.board.change_medium(known.chip, known.bay, Some(medium)));
+        let medium = known.open(&board, image, is_read_only).map_err(|e| e.to_string())?;
+        drop(board.change_medium(known.chip, known.bay, Some(medium)));
         Ok(())
     }
 }

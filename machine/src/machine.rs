@@ -3,6 +3,7 @@
 use std::{
     fmt,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -101,6 +102,8 @@ impl Default for Config {
     }
 }
 
+/// How long a machine that ends waits for those who are looking at it.
+const CLOSING: Duration = Duration::from_secs(10);
 /// 2026-01-01 00:00:00 UTC.
 const UNIX_2026: i64 = 1_767_225_600;
 
@@ -565,7 +568,23 @@ impl Machine {
     /// A remote control for other threads.
     #[must_use]
     pub fn remote(&self) -> Remote {
-        Remote { board: self.board.clone(), drives: self.drives.clone() }
+        Remote { board: Arc::downgrade(&self.board), drives: self.drives.clone() }
+    }
+
+    /// Ends the machine: when this returns, its disks have finished what they were asked, and their
+    /// images are closed. Other threads that look at it or type into it at this moment are waited
+    /// for.
+    pub fn close(self) {
+        let Self { mut board, cpus, engine, .. } = self;
+        drop((cpus, engine));
+        let end = Instant::now() + CLOSING;
+        while let Err(shared) = Arc::try_unwrap(board) {
+            if Instant::now() >= end {
+                return log::warn!("the machine is still in use, and its disks are not closed");
+            }
+            board = shared;
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// What the guest has sent on the serial port, if nobody else hears it.

@@ -203,7 +203,8 @@ fn run(args: &RunArgs) -> Result<u8, Failure> {
         .map_err(no_console)?;
     let has_terminal = has_screen || args.serial == Serial::Stdio;
     let terminal = if has_terminal { RawTerminal::enter().map_err(no_console)? } else { None };
-    let front = looks.show(sides.as_ref(), args, &machine.remote()).map_err(no_console)?;
+    let front = looks.zip(sides).map(|(looks, sides)| looks.show(&sides, args, machine.remote()));
+    let front = front.transpose().map_err(no_console)?;
     line.start(machine.remote()).map_err(no_console)?;
     let ending = run_to_end(&mut machine, args);
     for output in outputs.iter().flatten() {
@@ -214,10 +215,9 @@ fn run(args: &RunArgs) -> Result<u8, Failure> {
     if ending.status() != 0 {
         eprintln!("trine: {ending}");
     }
-    if let Some(path) = &args.stats {
-        write_stats(path, &machine, &ending)?;
-    }
-    Ok(ending.status())
+    let written = args.stats.as_ref().map_or(Ok(()), |path| write_stats(path, &machine, &ending));
+    machine.close();
+    written.map(|()| ending.status())
 }
 
 /// What people and programs look at the machine with, and type by.
@@ -227,8 +227,16 @@ struct Looks {
 }
 
 impl Looks {
-    /// Listens for viewers and for `trine ctl`, where `args` say; adds to `sockets`.
-    fn start(args: &RunArgs, remote: &Remote, sockets: &mut Vec<Socket>) -> Result<Self, Failure> {
+    /// Listens for viewers and for `trine ctl`, where `args` say; adds to `sockets`. `None` if nobody
+    /// is to look.
+    fn start(
+        args: &RunArgs,
+        remote: &Remote,
+        sockets: &mut Vec<Socket>,
+    ) -> Result<Option<Self>, Failure> {
+        if args.display == Display::None && args.ctl.is_none() {
+            return Ok(None);
+        }
         let monitor = Arc::new(Monitor::new(remote.seat()));
         let typist = Typist::new(remote.seat());
         let typist = Arc::new(typist.map_err(|e| format!("the host has no thread: {e}"))?);
@@ -243,19 +251,13 @@ impl Looks {
             server.start(path).map_err(|e| format!("--ctl {}: {e}", path.display()))?;
             sockets.push(Socket(path.clone()));
         }
-        Ok(Self { monitor, typist })
+        Ok(Some(Self { monitor, typist }))
     }
 
-    /// Brings the screen to the terminal, if it is to be there.
-    fn show(
-        &self,
-        sides: Option<&Sides>,
-        args: &RunArgs,
-        remote: &Remote,
-    ) -> std::io::Result<Option<Front>> {
+    /// Brings the screen to the terminal.
+    fn show(self, sides: &Sides, args: &RunArgs, remote: Remote) -> std::io::Result<Front> {
         let has_serial = args.serial == Serial::Stdio;
-        let (monitor, typist) = (self.monitor.clone(), self.typist.clone());
-        sides.map(|sides| sides.start(monitor, typist, remote.clone(), has_serial)).transpose()
+        sides.start(self.monitor, self.typist, remote, has_serial)
     }
 }
 

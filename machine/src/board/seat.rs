@@ -1,6 +1,8 @@
 //! What people do at the board: they look at its screen, type, move its mouse, press its button, and
 //! change what is in its drives.
 
+use std::sync::{Arc, Weak};
+
 use trine_devices::{Disk, Display, Key};
 use trine_guest::VmTime;
 
@@ -59,27 +61,29 @@ impl Board {
     }
 }
 
-impl Seat for Board {
+/// Who sits there does not keep the board: once it is gone, the screen is dark and keys do nothing.
+impl Seat for Weak<Board> {
     fn look(&self, f: &mut dyn FnMut(&mut dyn Display, VmTime)) -> bool {
-        Self::look(self, f).is_some()
+        self.upgrade().is_some_and(|board| board.look(f).is_some())
     }
 
     /// While the machine stands, nothing about it changes.
     fn key(&self, key: Key, goes_down: bool) -> bool {
-        !self.control.is_standing() && Self::key(self, key, goes_down)
+        let takes = |board: Arc<Board>| !board.control.is_standing() && board.key(key, goes_down);
+        self.upgrade().is_none_or(takes)
     }
 
     fn point(&self, right: i32, down: i32, wheel: i32, buttons: u8) {
-        if !self.control.is_standing() {
-            Self::point(self, right, down, wheel, buttons);
+        if let Some(board) = self.upgrade().filter(|board| !board.control.is_standing()) {
+            board.point(right, down, wheel, buttons);
         }
     }
 
     fn leds(&self) -> u8 {
-        self.lock().chips.keyboard.leds()
+        self.upgrade().map_or(0, |board| board.lock().chips.keyboard.leds())
     }
 
     fn now(&self) -> VmTime {
-        self.clock.now()
+        self.upgrade().map_or(VmTime::ZERO, |board| board.clock.now())
     }
 }
