@@ -59,8 +59,12 @@ impl Picture {
     }
 
     /// Draws line `y` anew; says from which dot to which it was another.
-    pub(crate) fn set_line(&mut self, y: usize, line: &[u32]) -> Option<std::ops::Range<usize>> {
+    ///
+    /// # Panics
+    /// If there is no such line, or `line` has another width.
+    pub fn set_line(&mut self, y: usize, line: &[u32]) -> Option<std::ops::Range<usize>> {
         let old = &mut self.pixels[y * self.width..][..self.width];
+        assert_eq!(old.len(), line.len(), "a line of another picture");
         let differs = |(old, new): (&u32, &u32)| old != new;
         let first = old.iter().zip(line).position(differs)?;
         let last = old.iter().zip(line).rposition(differs)?;

@@ -9,6 +9,7 @@ mod apics;
 mod decode;
 mod pci;
 mod saved;
+mod seat;
 
 use std::{
     collections::VecDeque,
@@ -21,8 +22,8 @@ use std::{
 };
 
 use trine_devices::{
-    Ack, Backplane, Cx, DeliveryMode, Destination, Display, Key, LowMemory, Message, Power, Signal,
-    TriggerMode, message_msi,
+    Ack, Backplane, Cx, DeliveryMode, Destination, LowMemory, Message, Power, Signal, TriggerMode,
+    message_msi,
 };
 use trine_engine::{Access, Bus, HostApics, MsrFault, Pins};
 use trine_guest::{Gpa, Ram, VmTime};
@@ -225,39 +226,6 @@ impl Board {
             cpu.stop();
         }
         self.poke_timer();
-    }
-
-    /// Somebody presses the power button.
-    pub(crate) fn press_power_button(&self) {
-        self.with(self.clock.now(), 0, |state, cx| {
-            state.touch(Chip::Pm);
-            state.chips.pm.press_power_button(cx);
-        });
-    }
-
-    /// Somebody presses a key or releases it. False if the keyboard has no room for it now.
-    pub fn key(&self, key: Key, goes_down: bool) -> bool {
-        self.with(self.clock.now(), 0, |state, cx| {
-            state.touch(Chip::Keyboard);
-            state.chips.keyboard.key(cx, key, goes_down)
-        })
-    }
-
-    /// Somebody moves the mouse or its wheel, or presses its buttons: see [`I8042::point`].
-    ///
-    /// [`I8042::point`]: trine_devices::I8042::point
-    pub fn point(&self, right: i32, down: i32, wheel: i32, buttons: u8) {
-        self.with(self.clock.now(), 0, |state, cx| {
-            state.touch(Chip::Keyboard);
-            state.chips.keyboard.point(cx, right, down, wheel, buttons);
-        });
-    }
-
-    /// Looks at the screen, now.
-    pub fn look<R>(&self, f: impl FnOnce(&mut dyn Display, VmTime) -> R) -> Option<R> {
-        let mut state = self.lock();
-        let now = state.last.max(self.clock.now());
-        Some(f(state.chips.device(Chip::Vga)?.as_display()?, now))
     }
 
     /// Serial input arrives. False if there is no room for it.

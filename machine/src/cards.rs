@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeSet,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
 
@@ -45,6 +45,36 @@ pub(crate) struct Disks {
     pub(crate) floppies: [Option<Box<dyn Disk>>; 2],
     pub(crate) drives: [[Option<AtaDrive>; 2]; 2],
     pub(crate) cards: Vec<Card>,
+    /// Those whose media can be changed.
+    pub(crate) changeable: Vec<Drive>,
+}
+
+/// A drive whose medium can be changed.
+pub(crate) struct Drive {
+    /// `fd0`, `fd1`, and `cd0`, `cd1`, … in the order in which they were asked for.
+    pub(crate) name: String,
+    pub(crate) chip: Chip,
+    /// Its number among the chip's bays.
+    pub(crate) bay: usize,
+    interface: Interface,
+    clock: ClockKind,
+}
+
+impl Drive {
+    /// Opens an image as a medium for it.
+    pub(crate) fn open(
+        &self,
+        board: &Arc<Board>,
+        image: &Path,
+        is_read_only: bool,
+    ) -> Result<Box<dyn Disk>, DiskOpenError> {
+        let mut spec = DiskSpec::new(image);
+        spec.interface = Some(self.interface);
+        spec.is_read_only = is_read_only || self.interface == Interface::Cdrom;
+        let doorbell = Doorbell::default();
+        doorbell.connect(board);
+        Ok(Box::new(disk::open(&spec, self.clock, doorbell.of(self.chip))?))
+    }
 }
 
 /// Why there are no such disks.
@@ -87,6 +117,13 @@ impl Disks {
         doorbell: &Doorbell,
     ) -> Result<Self, DiskError> {
         let mut all = Self::default();
+        let drive = |kind: &str, n: usize, interface, chip, bay| {
+            let name = format!("{kind}{n}");
+            Drive { name, chip, bay, interface, clock }
+        };
+        for n in 0..all.floppies.len() {
+            all.changeable.push(drive("fd", n, Interface::Floppy, Chip::Floppy, n));
+        }
         let open = |spec: &DiskSpec, chip| disk::open(spec, clock, doorbell.of(chip));
         let full = |interface, places, spec: &DiskSpec| {
             let file = spec.file.clone();
@@ -112,6 +149,10 @@ impl Disks {
                 Interface::Cdrom => AtaDrive::cd(Some(disk)),
                 _ => AtaDrive::disk(disk),
             });
+            if interface == Interface::Cdrom {
+                let (number, bay) = (all.changeable.len() - all.floppies.len(), 2 * cable + n);
+                all.changeable.push(drive("cd", number, interface, Chip::Ide, bay));
+            }
         }
         let mut ports = Vec::new();
         for spec in of(Interface::Ahci) {

@@ -1,5 +1,7 @@
 //! The command line of `trine`.
 
+mod ctl;
+mod display;
 mod guest;
 mod image;
 
@@ -7,6 +9,8 @@ use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use ctl::{CtlArgs, CtlCommand};
+pub use display::Display;
 pub use guest::{GuestArgs, unix_seconds};
 pub use image::{FormatOption, ImageArgs, ImageCommand, ImageSize, Resize};
 
@@ -44,6 +48,9 @@ pub enum Command {
     Conform(Box<ConformArgs>),
     /// Make, describe, copy, check and resize disk images.
     Image(ImageArgs),
+    /// Look at, type into and control a guest that runs with --ctl. Status 2: what was waited for did
+    /// not come.
+    Ctl(CtlArgs),
 }
 
 /// How and what to run.
@@ -64,6 +71,15 @@ pub struct RunArgs {
     /// time).
     #[arg(long, value_name = "WHERE", default_value = "stdio")]
     pub serial: Serial,
+    /// Where the guest's screen, keyboard and mouse are: none, terminal (Ctrl-A c turns to the serial
+    /// port and back), or vnc:ADDR, where ADDR is HOST:PORT, :DISPLAY on this host alone, or
+    /// unix:PATH. Behind it may stand password=FILE and share=allow-exclusive|force-shared|ignore, after
+    /// commas.
+    #[arg(long, value_name = "WHERE", default_value = "none")]
+    pub display: Display,
+    /// Listen at this Unix socket for `trine ctl`.
+    #[arg(long, value_name = "SOCKET")]
+    pub ctl: Option<PathBuf>,
     /// Write statistics to this file when the run ends.
     #[arg(long, value_name = "FILE")]
     pub stats: Option<PathBuf>,

@@ -6,19 +6,25 @@
 
 use std::{
     cell::Cell,
+    ffi::OsStr,
     fs::File,
     io::{self, Read, Write},
     os::unix::{
-        fs::FileTypeExt,
+        ffi::OsStrExt,
         net::{UnixListener, UnixStream},
     },
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, Once, PoisonError},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, Once, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
 
-use rustix::termios::{OptionalActions, OutputModes, Termios, isatty, tcgetattr, tcsetattr};
+use rustix::termios::{
+    OptionalActions, OutputModes, Termios, isatty, tcgetattr, tcsetattr, ttyname,
+};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
@@ -28,6 +34,7 @@ use trine_devices::SerialPeer;
 
 use crate::{
     Output, Remote, Request, SerialInput, cli::Serial, machine::PANIC_ADVICE, serial::Nobody,
+    socket, terminal::Sides,
 };
 
 /// Ctrl-A.
@@ -42,6 +49,7 @@ Ctrl-A s  statistics
 Ctrl-A b  send a break
 Ctrl-A p  press the power button
 Ctrl-A e  move the running guest to the next engine
+Ctrl-A c  from the serial port to the screen and back (--display terminal)
 Ctrl-A h  this help
 Ctrl-A Ctrl-A  send Ctrl-A
 ";
@@ -63,8 +71,8 @@ pub enum Key {
     Statistics,
     /// Press the power button.
     PowerButton,
-    /// Go to a monitor.
-    Monitor,
+    /// Turn to the guest's screen, or back.
+    Screen,
 }
 
 /// Finds the escapes among typed bytes.
@@ -89,7 +97,7 @@ impl Escape {
             b'b' | b'B' => Some(Key::Break),
             b's' | b'S' => Some(Key::Statistics),
             b'p' | b'P' => Some(Key::PowerButton),
-            b'c' | b'C' => Some(Key::Monitor),
+            b'c' | b'C' => Some(Key::Screen),
             _ => None,
         }
     }
@@ -133,8 +141,42 @@ impl Drop for RawTerminal {
     }
 }
 
+/// Whether the terminal shows its alternate screen.
+static SHOWS_SCREEN: AtomicBool = AtomicBool::new(false);
+/// The way back from it: ordinary colors, a cursor.
+pub(crate) const LEAVE_SCREEN: &[u8] = b"\x1b[0m\x1b[?25h\x1b[?1049l";
+
+/// The terminal is in its alternate screen: whatever happens, it is brought back from there. Or it
+/// is no longer.
+pub(crate) fn leave_screen_at_end(does: bool) {
+    SHOWS_SCREEN.store(does, Ordering::SeqCst);
+}
+
+/// The terminal at standard input, to write to.
+///
+/// # Errors
+/// If it is none.
+pub(crate) fn terminal() -> io::Result<File> {
+    let stdin = rustix::stdio::stdin();
+    if !isatty(stdin) {
+        return Err(rustix::io::Errno::NOTTY.into());
+    }
+    let open = |path: &OsStr| File::options().write(true).open(path);
+    match ttyname(stdin, Vec::new()) {
+        Ok(name) => open(OsStr::from_bytes(name.as_bytes())),
+        // In a container its name may not be known there.
+        Err(_) => open(OsStr::new("/dev/tty")),
+    }
+}
+
 /// Puts the terminal back to how it was.
 pub fn restore() {
+    if SHOWS_SCREEN.swap(false, Ordering::SeqCst)
+        && let Ok(mut terminal) = terminal()
+    {
+        // If it is gone, so is its screen.
+        let _ = terminal.write_all(LEAVE_SCREEN);
+    }
     if let Some(terminal) = before().take()
         && let Err(e) = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &terminal)
     {
@@ -216,15 +258,27 @@ impl Line {
     /// # Errors
     /// If the file or the socket cannot be made.
     pub fn open(serial: &Serial) -> io::Result<Self> {
-        let (output, input, socket) = match serial {
-            Serial::Null => (None, Input::None, None),
-            Serial::Stdio => {
+        Self::open_beside(serial, None)
+    }
+
+    /// The same, where the guest's screen may have the terminal: then standard input is the screen's
+    /// to read.
+    ///
+    /// # Errors
+    /// As [`Line::open`].
+    pub fn open_beside(serial: &Serial, screen: Option<&Sides>) -> io::Result<Self> {
+        let (output, input, socket) = match (serial, screen) {
+            (Serial::Null, _) => (None, Input::None, None),
+            (Serial::Stdio, Some(screen)) => {
+                (Some(Output::new(screen.serial_side())?), Input::None, None)
+            }
+            (Serial::Stdio, None) => {
                 let is_terminal = isatty(rustix::stdio::stdin());
                 (Some(Output::new(io::stdout())?), Input::Stdin { is_terminal }, None)
             }
-            Serial::File(path) => (Some(Output::new(File::create(path)?)?), Input::None, None),
-            Serial::Unix(path) => {
-                let listener = listen(path)?;
+            (Serial::File(path), _) => (Some(Output::new(File::create(path)?)?), Input::None, None),
+            (Serial::Unix(path), _) => {
+                let listener = socket::listen(path)?;
                 let client = Client::default();
                 let output = Output::new(ToClient(client.clone()))?;
                 (Some(output), Input::Unix(listener, client), Some(path.clone()))
@@ -311,7 +365,8 @@ fn read_terminal(remote: &Remote) {
     }
 }
 
-fn press(remote: &Remote, key: Key) {
+/// Does what a typed key means.
+pub(crate) fn press(remote: &Remote, key: Key) {
     match key {
         Key::Byte(byte) => send(remote, SerialInput::Bytes(&[byte])),
         Key::Break => send(remote, SerialInput::Break),
@@ -320,7 +375,7 @@ fn press(remote: &Remote, key: Key) {
         Key::PowerButton => remote.press_power_button(),
         Key::Help => say(&format!("\n{HELP}")),
         Key::Engine => remote.ask(Request::SwitchEngine),
-        Key::Monitor => say("\ntrine: there is no monitor; Ctrl-A h says what there is\n"),
+        Key::Screen => say("\ntrine: the screen is not here; start with --display terminal\n"),
     }
 }
 
@@ -333,21 +388,6 @@ fn say(text: &str) {
 fn send(remote: &Remote, input: SerialInput<'_>) {
     while !remote.serial_input(input) {
         thread::sleep(RETRY);
-    }
-}
-
-/// Listens at `path`; takes the place of a socket that nobody serves any more.
-fn listen(path: &Path) -> io::Result<UnixListener> {
-    let is_socket = |path: &Path| path.metadata().is_ok_and(|m| m.file_type().is_socket());
-    match UnixListener::bind(path) {
-        Err(e) if e.kind() == io::ErrorKind::AddrInUse && is_socket(path) => {
-            if UnixStream::connect(path).is_ok() {
-                return Err(e);
-            }
-            std::fs::remove_file(path)?;
-            UnixListener::bind(path)
-        }
-        other => other,
     }
 }
 
@@ -422,15 +462,5 @@ mod tests {
         let mut escape = Escape::default();
         assert_eq!(escape.feed(1), None);
         assert_eq!(escape.feed(b'x'), Some(Key::Quit));
-    }
-
-    #[test]
-    fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
-        let path = std::env::temp_dir().join(format!("trine-test-{}.sock", std::process::id()));
-        drop(listen(&path).expect("a socket"));
-        let live = listen(&path).expect("the stale one is replaced");
-        assert!(listen(&path).is_err());
-        drop(live);
-        std::fs::remove_file(&path).expect("it is there");
     }
 }

@@ -2,17 +2,19 @@
 
 use std::{
     collections::VecDeque,
+    path::Path,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
 use trine_devices::Power;
 use trine_engine::{EngineError, TripleFault};
 
-use crate::{Board, serial::SerialInput};
+use crate::{Board, cards::Drive, ctl::Controls, seat::Seat, serial::SerialInput};
 
 /// What somebody outside of the machine asks for while it runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,6 +25,12 @@ pub enum Request {
     Statistics,
     /// Stop, so that another engine can take over.
     SwitchEngine,
+    /// Stop, and stand until somebody asks for something else.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Reset the machine, and go on.
+    Reset,
 }
 
 /// Why the vCPUs stop.
@@ -63,6 +71,10 @@ const MAX_CAUSES: usize = 16;
 #[derive(Default)]
 pub(crate) struct Control {
     stopping: AtomicBool,
+    /// Whoever runs the machine lets it stand.
+    standing: AtomicBool,
+    /// How often it was let run or stand.
+    starts: AtomicU64,
     causes: Mutex<VecDeque<Cause>>,
     news: Condvar,
 }
@@ -81,6 +93,17 @@ impl Control {
     /// Whether the vCPUs have to stop.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// The machine is let run, or stand.
+    pub(crate) fn start(&self, stands: bool) {
+        self.standing.store(stands, Ordering::SeqCst);
+        self.starts.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Whether the machine stands until somebody asks for something.
+    pub(crate) fn is_standing(&self) -> bool {
+        self.standing.load(Ordering::SeqCst)
     }
 
     /// Waits for a cause until `until`. True if there is one.
@@ -129,27 +152,98 @@ impl Control {
     }
 }
 
-/// A machine's remote control, for other threads. Clones control the same machine.
+/// A machine's remote control, for other threads. Clones control the same machine, and none keeps it
+/// alive: once it is gone, nothing happens.
 #[derive(Clone)]
 pub struct Remote {
-    pub(crate) board: Arc<Board>,
+    pub(crate) board: Weak<Board>,
+    pub(crate) drives: Arc<[Drive]>,
 }
 
 impl Remote {
+    /// How often somebody who waits looks again.
+    const POLL: Duration = Duration::from_millis(2);
+
     /// Asks for something; [`crate::Machine::run`] returns it as [`crate::Ending::Asked`].
     pub fn ask(&self, request: Request) {
-        self.board.stop(Cause::Asked(request));
+        if let Some(board) = self.board.upgrade() {
+            board.stop(Cause::Asked(request));
+        }
     }
 
     /// Something comes in at the serial port. False if too much waits there already; nothing is
     /// taken then and the caller tries again later.
     #[must_use]
     pub fn serial_input(&self, input: SerialInput<'_>) -> bool {
-        self.board.serial_input(input)
+        self.board.upgrade().is_none_or(|board| board.serial_input(input))
     }
 
     /// Somebody presses the power button.
     pub fn press_power_button(&self) {
-        self.board.press_power_button();
+        if let Some(board) = self.board.upgrade() {
+            board.press_power_button();
+        }
+    }
+
+    /// Where a person sits at the machine.
+    #[must_use]
+    pub fn seat(&self) -> Arc<dyn Seat> {
+        Arc::new(self.board.clone())
+    }
+}
+
+impl Controls for Remote {
+    fn is_running(&self) -> bool {
+        self.board.upgrade().is_some_and(|board| !board.control().is_standing())
+    }
+
+    fn ask(&self, request: Request, patience: Duration) -> bool {
+        let starts = |board: &Board| board.control().starts.load(Ordering::SeqCst);
+        let Some(before) = self.board.upgrade().map(|board| starts(&board)) else { return false };
+        let end = Instant::now() + patience;
+        self.ask(request);
+        // Whoever runs the machine does what was asked, and then lets it run or stand again.
+        while let Some(board) = self.board.upgrade() {
+            if !board.control().is_stopping() && starts(&board) != before {
+                return true;
+            }
+            drop(board);
+            if Instant::now() >= end {
+                break;
+            }
+            thread::sleep(Self::POLL);
+        }
+        false
+    }
+
+    fn quit(&self) {
+        self.ask(Request::Quit);
+    }
+
+    fn press_power_button(&self) {
+        Self::press_power_button(self);
+    }
+
+    fn drives(&self) -> Vec<String> {
+        self.drives.iter().map(|drive| drive.name.clone()).collect()
+    }
+
+    fn change_medium(
+        &self,
+        drive: &str,
+        image: Option<&Path>,
+        is_read_only: bool,
+    ) -> Result<(), String> {
+        let known = self.drives.iter().find(|known| known.name == drive);
+        let known = known.ok_or_else(|| {
+            format!("there is no drive {drive}; there are {}", self.drives().join(", "))
+        })?;
+        let board = self.board.upgrade().ok_or("the machine has ended")?;
+        // What is in the drive first leaves it: it may be the same image, which one alone may have.
+        drop(board.change_medium(known.chip, known.bay, None));
+        let Some(image) = image else { return Ok(()) };
+        let medium = known.open(&board, image, is_read_only).map_err(|e| e.to_string())?;
+        drop(board.change_medium(known.chip, known.bay, Some(medium)));
+        Ok(())
     }
 }

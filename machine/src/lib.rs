@@ -11,6 +11,8 @@
 //! - `vcpu` runs the vCPUs, each on its thread or all in turn;
 //! - `hop` moves a running machine to another engine;
 //! - a [`Snapshot`] is a machine at one time, [`lockstep`] two machines that are compared;
+//! - a [`seat`] is where a person looks and types: by way of [`vnc`], a [`terminal`] or
+//!   [`ctl`];
 //! - [`console`] and [`cli`] are the `trine` command's terminal and command line.
 #![forbid(unsafe_code)]
 
@@ -23,6 +25,7 @@ pub mod conform;
 pub mod console;
 mod control;
 mod cpu_wires;
+pub mod ctl;
 pub mod disk;
 mod engines;
 mod frame_buffer;
@@ -35,14 +38,18 @@ pub mod pc;
 mod pci_setup;
 mod probe;
 mod random;
+pub mod seat;
 mod serial;
 mod snapshot;
+pub mod socket;
 mod start;
 mod stats;
 mod stolen;
 mod stopwatch;
+pub mod terminal;
 mod tscs;
 mod vcpu;
+pub mod vnc;
 
 pub use board::Board;
 pub use clock::{Clock, ClockKind};

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -18,7 +19,7 @@ use trine_x86::{Activity, CpuModel, CpuState, Feature};
 
 use crate::{
     Board, Capture, Clock, ClockKind, MachineStats, Remote, Request,
-    cards::{DiskError, Disks, Doorbell, add_networks},
+    cards::{DiskError, Disks, Doorbell, Drive, add_networks},
     control::{Cause, Reached},
     disk::DiskSpec,
     frame_buffer::FrameBuffer,
@@ -105,6 +106,8 @@ impl Default for Config {
     }
 }
 
+/// How long a machine that ends waits for those who are looking at it.
+const CLOSING: Duration = Duration::from_secs(10);
 /// 2026-01-01 00:00:00 UTC.
 const UNIX_2026: i64 = 1_767_225_600;
 
@@ -187,6 +190,9 @@ impl fmt::Display for Ending {
             Self::Asked(Request::Quit) => write!(f, "ended by the user"),
             Self::Asked(Request::Statistics) => write!(f, "stopped for statistics"),
             Self::Asked(Request::SwitchEngine) => write!(f, "stopped for another engine"),
+            Self::Asked(Request::Pause) => write!(f, "paused"),
+            Self::Asked(Request::Resume) => write!(f, "resumed"),
+            Self::Asked(Request::Reset) => write!(f, "stopped for a reset"),
             Self::Condition => write!(f, "the awaited output appeared"),
             Self::HostTime => write!(f, "the time limit is reached"),
             Self::GuestTime => write!(f, "the limit of guest time is reached"),
@@ -275,6 +281,8 @@ pub struct Machine {
     no_reboot: bool,
     end_on_halt: bool,
     pub(crate) lend_apics: bool,
+    /// Whose media can be changed.
+    drives: Arc<[Drive]>,
     capture: Capture,
     /// By [`ClockKind::Instructions`].
     pub(crate) turns: Turns,
@@ -360,6 +368,7 @@ impl Machine {
             no_reboot: config.no_reboot,
             end_on_halt: config.end_on_halt,
             lend_apics,
+            drives: disks.changeable.into(),
             capture,
             turns: Turns::default(),
             image,
@@ -405,6 +414,7 @@ impl Machine {
         condition: Option<&mut dyn FnMut() -> bool>,
     ) -> Result<Ending, MachineError> {
         self.board.control().forget_limits();
+        self.board.control().start(false);
         let start = Instant::now();
         let now = self.board.clock().now();
         let in_turns = self.board.clock().kind() == ClockKind::Instructions;
@@ -435,6 +445,25 @@ impl Machine {
                 return Ok(ending);
             }
         }
+    }
+
+    /// Lets the machine stand until somebody asks for something ([`Remote::ask`]) or `host_time` is
+    /// over. Guest time stands as well.
+    ///
+    /// # Errors
+    /// As [`Machine::run`].
+    pub fn stand(&mut self, host_time: Option<Duration>) -> Result<Ending, MachineError> {
+        let board = self.board.clone();
+        board.control().forget_limits();
+        board.control().start(true);
+        let until = host_time.and_then(|time| Instant::now().checked_add(time));
+        while board.control().wait(until) {
+            let Some(cause) = board.control().take() else { continue };
+            if let Some(ending) = self.ending(cause)? {
+                return Ok(ending);
+            }
+        }
+        Ok(Ending::HostTime)
     }
 
     /// What a cause leads to: an ending, or a reset and on it goes.
@@ -547,7 +576,23 @@ impl Machine {
     /// A remote control for other threads.
     #[must_use]
     pub fn remote(&self) -> Remote {
-        Remote { board: self.board.clone() }
+        Remote { board: Arc::downgrade(&self.board), drives: self.drives.clone() }
+    }
+
+    /// Ends the machine: when this returns, its disks have finished what they were asked, and their
+    /// images are closed. Other threads that look at it or type into it at this moment are waited
+    /// for.
+    pub fn close(self) {
+        let Self { mut board, cpus, engine, .. } = self;
+        drop((cpus, engine));
+        let end = Instant::now() + CLOSING;
+        while let Err(shared) = Arc::try_unwrap(board) {
+            if Instant::now() >= end {
+                return log::warn!("the machine is still in use, and its disks are not closed");
+            }
+            board = shared;
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// What the guest has sent on the serial port, if nobody else hears it.

@@ -3,7 +3,7 @@
 
 use std::{
     io::Write,
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
@@ -13,14 +13,20 @@ use clap::Parser;
 use trine_engine::{Engine, EngineError};
 use trine_guest::Ram;
 use trine_machine::{
-    ClockKind, Config, Ending, EngineKind, Limits, Machine, MachineError, Probe, Request, Schedule,
-    cli::{Cli, Command, EngineChoice, RunArgs, Serial, unix_seconds},
+    ClockKind, Config, Ending, EngineKind, Limits, Machine, MachineError, Probe, Remote, Request,
+    Schedule,
+    cli::{Cli, Command, CtlArgs, Display, EngineChoice, RunArgs, Serial, unix_seconds},
     compare::compare,
     conform::conform,
     console::{self, Line, RawTerminal},
     create_best_engine, create_engine,
+    ctl::{self, CtlServer, Outcome},
     disk::image,
     lockstep::lockstep,
+    seat::{Monitor, Typist},
+    socket::Socket,
+    terminal::{Front, Sides},
+    vnc::VncServer,
 };
 
 /// A usage or host error.
@@ -59,6 +65,7 @@ fn main() -> ExitCode {
             conform(&args, print).map(|good| if good { 0 } else { BAD })
         }
         Some(Command::Image(args)) => image(&args, print),
+        Some(Command::Ctl(args)) => control(&args),
     };
     let status = result.unwrap_or_else(|failure| {
         eprintln!("trine: {failure}");
@@ -156,15 +163,31 @@ fn engine(choice: EngineChoice, ram: Arc<Ram>) -> Result<Arc<dyn Engine>, Engine
     Ok(engine)
 }
 
+/// `trine ctl`.
+fn control(args: &CtlArgs) -> Result<u8, Failure> {
+    match ctl::send(&args.socket, &args.command.order()?)? {
+        Outcome::Done(text) => print(&text).map(|()| 0),
+        Outcome::TimedOut(why) => {
+            eprintln!("trine: {why}");
+            Ok(BAD)
+        }
+    }
+}
+
 /// `trine run`.
 fn run(args: &RunArgs) -> Result<u8, Failure> {
     args.check()?;
     let config = args.guest.config()?;
-    let line = Line::open(&args.serial).map_err(|e| format!("--serial cannot be opened: {e}"))?;
+    let has_screen = args.display == Display::Terminal;
+    let sides = has_screen.then(Sides::open).transpose();
+    let sides =
+        sides.map_err(|e| format!("--display terminal: there is none at standard input: {e}"))?;
+    let line = Line::open_beside(&args.serial, sides.as_ref())
+        .map_err(|e| format!("--serial cannot be opened: {e}"))?;
     let debug = Line::open(&args.debug_console)
         .map_err(|e| format!("--debug-console cannot be opened: {e}"))?;
-    let (outputs, socket) = ([line.output(), debug.output()], line.socket());
-    let socket = socket.map(Socket);
+    let outputs = [line.output(), debug.output()];
+    let mut sockets: Vec<Socket> = line.socket().map(Socket).into_iter().collect();
     let config = Config {
         serial: Some(line.peer()),
         debug_console: Some(debug.peer()),
@@ -175,34 +198,66 @@ fn run(args: &RunArgs) -> Result<u8, Failure> {
     let mut machine =
         Machine::new(config, |ram| engine(args.engine, ram)).map_err(|e| e.to_string())?;
     let no_console = |e: std::io::Error| format!("the console cannot be used: {e}");
-    console::clean_up_on_signals(socket.iter().map(|s| s.0.clone()).collect())
+    let looks = Looks::start(args, &machine.remote(), &mut sockets)?;
+    console::clean_up_on_signals(sockets.iter().map(|s| s.0.clone()).collect())
         .map_err(no_console)?;
-    let terminal =
-        if args.serial == Serial::Stdio { RawTerminal::enter().map_err(no_console)? } else { None };
+    let has_terminal = has_screen || args.serial == Serial::Stdio;
+    let terminal = if has_terminal { RawTerminal::enter().map_err(no_console)? } else { None };
+    let front = looks.zip(sides).map(|(looks, sides)| looks.show(&sides, args, machine.remote()));
+    let front = front.transpose().map_err(no_console)?;
     line.start(machine.remote()).map_err(no_console)?;
     let ending = run_to_end(&mut machine, args);
     for output in outputs.iter().flatten() {
         output.flush();
     }
-    drop(terminal);
+    drop((front, terminal));
     let ending = ending?;
     if ending.status() != 0 {
         eprintln!("trine: {ending}");
     }
-    if let Some(path) = &args.stats {
-        write_stats(path, &machine, &ending)?;
-    }
-    Ok(ending.status())
+    let written = args.stats.as_ref().map_or(Ok(()), |path| write_stats(path, &machine, &ending));
+    machine.close();
+    written.map(|()| ending.status())
 }
 
-/// Removes a socket when it is no longer served.
-struct Socket(PathBuf);
+/// What people and programs look at the machine with, and type by.
+struct Looks {
+    monitor: Arc<Monitor>,
+    typist: Arc<Typist>,
+}
 
-impl Drop for Socket {
-    fn drop(&mut self) {
-        if let Err(e) = std::fs::remove_file(&self.0) {
-            log::debug!("the socket {} is gone: {e}", self.0.display());
+impl Looks {
+    /// Listens for viewers and for `trine ctl`, where `args` say; adds to `sockets`. `None` if nobody
+    /// is to look.
+    fn start(
+        args: &RunArgs,
+        remote: &Remote,
+        sockets: &mut Vec<Socket>,
+    ) -> Result<Option<Self>, Failure> {
+        if args.display == Display::None && args.ctl.is_none() {
+            return Ok(None);
         }
+        let monitor = Arc::new(Monitor::new(remote.seat()));
+        let typist = Typist::new(remote.seat());
+        let typist = Arc::new(typist.map_err(|e| format!("the host has no thread: {e}"))?);
+        if let Display::Vnc(options) = &args.display {
+            let socket = VncServer::start(options, monitor.clone(), typist.clone())?;
+            sockets.extend(socket.map(Socket));
+            eprintln!("trine: VNC viewers find the guest at {}", options.address);
+        }
+        if let Some(path) = &args.ctl {
+            let controls = Arc::new(remote.clone());
+            let server = CtlServer::new(monitor.clone(), typist.clone(), controls);
+            server.start(path).map_err(|e| format!("--ctl {}: {e}", path.display()))?;
+            sockets.push(Socket(path.clone()));
+        }
+        Ok(Some(Self { monitor, typist }))
+    }
+
+    /// Brings the screen to the terminal.
+    fn show(self, sides: &Sides, args: &RunArgs, remote: Remote) -> std::io::Result<Front> {
+        let has_serial = args.serial == Serial::Stdio;
+        sides.start(self.monitor, self.typist, remote, has_serial)
     }
 }
 
@@ -210,6 +265,7 @@ fn run_to_end(machine: &mut Machine, args: &RunArgs) -> Result<Ending, Failure> 
     let limit = args.time_limit.map(Duration::from_secs_f64);
     let start = Instant::now();
     let mut schedule = Schedule::new(&args.switch);
+    let mut is_paused = false;
     loop {
         if let Some(kind) = schedule.take_due(machine) {
             let old = machine.engine();
@@ -220,11 +276,18 @@ fn run_to_end(machine: &mut Machine, args: &RunArgs) -> Result<Ending, Failure> 
         }
         let left = limit.map(|limit| limit.saturating_sub(start.elapsed()));
         let limits = Limits { host_time: left, ..Limits::default() };
-        match machine.run(schedule.limit(machine, limits)).map_err(|e| e.to_string())? {
+        let ended = match is_paused {
+            true => machine.stand(left),
+            false => machine.run(schedule.limit(machine, limits)),
+        };
+        match ended.map_err(|e| e.to_string())? {
             Ending::Asked(Request::Statistics) => {
                 eprintln!("\n{}", machine.stats(None).summary());
             }
             Ending::Asked(Request::SwitchEngine) => switch_to_next(machine),
+            Ending::Asked(Request::Pause) => is_paused = true,
+            Ending::Asked(Request::Resume) => is_paused = false,
+            Ending::Asked(Request::Reset) => machine.reset().map_err(|e| e.to_string())?,
             // The next move is due, or nearer.
             Ending::Instructions | Ending::GuestTime => {}
             ending => return Ok(ending),

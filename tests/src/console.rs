@@ -17,7 +17,7 @@ use std::{
 use rustix::{
     fs::{Mode, OFlags, open},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-    termios::{Termios, tcgetattr},
+    termios::{Termios, Winsize, tcgetattr, tcsetwinsize},
 };
 
 /// How long a test waits for the guest to say something. A bound against hanging for ever, not an
@@ -245,6 +245,15 @@ impl Terminal {
     fn other_side(&self) -> rustix::io::Result<File> {
         let name = ptsname(&self.0, Vec::new())?;
         Ok(open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty())?.into())
+    }
+
+    /// Gives it a size.
+    ///
+    /// # Panics
+    /// If the host refuses to.
+    pub fn resize(&self, columns: u16, rows: u16) {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&self.0, size).expect("a terminal has a size");
     }
 
     /// Its settings.

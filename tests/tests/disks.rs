@@ -136,6 +136,10 @@ fn linux_writes_and_reads_through_every_controller() {
     assert_ne!(after[2 << 20..8 << 20], before[2 << 20..8 << 20]);
     let checked = trine_tests::console::run(&["image", "check", &virtio]);
     assert_eq!(checked.status.code(), Some(0), "{}", checked.stderr);
+    // It was closed: nobody has to count its clusters.
+    let info = trine_tests::console::run(&["image", "info", "--json", &virtio]);
+    let info = String::from_utf8_lossy(&info.stdout).replace(' ', "");
+    assert!(info.contains("\"dirty-flag\":false"), "{info}");
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn ctrl_a_helps_moves_the_guest_and_quits() {
     }
     // What is no key of ours does nothing.
     console.type_text("\x01z\x01c");
-    wait(&mut console, "there is no monitor; Ctrl-A h says what there is");
+    wait(&mut console, "the screen is not here; start with --display terminal");
     console.type_text("\x01X");
     let ending = end(console);
     assert_eq!(ending.status.code(), Some(0), "{}", String::from_utf8_lossy(&ending.stdout));
@@ -115,4 +115,34 @@ fn a_linux_that_is_moved_at_its_terminal_ends_well() {
     let ending = end(console);
     assert_eq!(ending.status.code(), Some(0), "{}", String::from_utf8_lossy(&ending.stdout));
     assert!(terminal.settings().local_modes.contains(LocalModes::ICANON | LocalModes::ECHO));
+}
+
+#[test]
+fn the_screen_comes_and_goes() {
+    const ENTER: &str = "\x1b[?1049h";
+    const LEAVE: &str = "\x1b[?1049l";
+    let (_, fresh) = Console::start_on_terminal(&["probe"]);
+    let fresh = modes(&fresh.settings());
+    // Help is said on the other side.
+    let (mut console, terminal) = start_endless("screen", &["--display", "terminal"]);
+    terminal.resize(80, 25);
+    for _ in 0..3 {
+        console.type_text("\x01c");
+        wait(&mut console, ENTER);
+        // The whole of it is drawn: the last row's end, too.
+        wait(&mut console, "\x1b[25;1H");
+        console.type_text("\x01c");
+        wait(&mut console, LEAVE);
+    }
+    console.type_text("\x01c");
+    wait(&mut console, ENTER);
+    console.type_text("\x01x");
+    wait(&mut console, LEAVE);
+    let ending = end(console);
+    assert_eq!(ending.status.code(), Some(0), "{}", String::from_utf8_lossy(&ending.stdout));
+    assert_eq!(modes(&terminal.settings()), fresh);
+    // Without a terminal there is nowhere to draw.
+    let refused = trine_tests::console::run(&["run", "--display", "terminal"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.stderr.contains("--display terminal"), "{}", refused.stderr);
 }

@@ -19,7 +19,7 @@ use trine_x86::CpuModel;
 use super::{Divergence, Length, Lockstep, Outcome, Reproducer, Stop};
 use crate::{
     ClockKind, Config, EngineKind, Guest, Machine, MachineError,
-    cli::{EngineChoice, RunArgs, Serial},
+    cli::{Display, EngineChoice, RunArgs, Serial},
     conform,
     console::Line,
     create_engine,
@@ -78,6 +78,11 @@ impl LockstepArgs {
         if matches!(self.guest.serial, Serial::Unix(_)) {
             return Err(
                 "--serial can be stdio, null or file:PATH in lock-step: nothing is typed".into()
+            );
+        }
+        if self.guest.display != Display::None || self.guest.ctl.is_some() {
+            return Err(
+                "--display and --ctl are for one machine; leave them out in lock-step".into()
             );
         }
         if !self.guest.switch.is_empty() {

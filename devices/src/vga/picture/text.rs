@@ -45,6 +45,16 @@ pub struct Text {
 }
 
 impl Text {
+    /// A screen of these cells, row by row, with its cursor at a column and row.
+    ///
+    /// # Panics
+    /// If the last row is not complete.
+    #[must_use]
+    pub fn new(columns: usize, cells: Vec<Cell>, cursor: Option<(usize, usize)>) -> Self {
+        assert!(cells.len().is_multiple_of(columns.max(1)), "a row is not complete");
+        Self { columns, cells, cursor }
+    }
+
     /// What a text mode shows; `None` in a graphics mode, and while the screen is dark.
     pub(in crate::vga) fn of(state: &State, memory: &dyn VideoMemory) -> Option<Self> {
         let registers = &state.registers;
