@@ -17,6 +17,7 @@ mod debug_console;
 mod debug_exit;
 mod disk;
 mod display;
+mod e1000;
 mod errand;
 #[cfg(test)]
 mod fuzz;
@@ -62,6 +63,7 @@ pub use debug_console::DebugConsole;
 pub use debug_exit::DebugExit;
 pub use disk::{Answer, Bays, Disk, DiskError, Order, RamDisk};
 pub use display::{Display, Picture, Rect};
+pub use e1000::E1000;
 pub use fw_cfg::FwCfg;
 pub use hpet::Hpet;
 pub use i440fx::{I440fx, Piix3Isa};

@@ -225,7 +225,10 @@ fn ecam_target(offset: u64) -> Option<(Slot, u8)> {
 }
 
 /// Cuts an access of `len` bytes at `offset` where doublewords meet: offset and range of data.
-fn doublewords(offset: u64, len: usize) -> impl Iterator<Item = (u64, std::ops::Range<usize>)> {
+pub(crate) fn doublewords(
+    offset: u64,
+    len: usize,
+) -> impl Iterator<Item = (u64, std::ops::Range<usize>)> {
     let mut start = 0;
     std::iter::from_fn(move || {
         let at = offset.wrapping_add(start as u64);

@@ -58,13 +58,13 @@ fn put_checksum(frame: &mut [u8], checksum: Checksum) -> Option<()> {
 }
 
 /// The sum of the big-endian words of `bytes`, zero behind the end, not folded.
-fn sum(bytes: &[u8]) -> u64 {
+pub(crate) fn sum(bytes: &[u8]) -> u64 {
     let words = bytes.chunks(2);
     words.map(|word| u64::from(word[0]) << 8 | u64::from(word.get(1).copied().unwrap_or(0))).sum()
 }
 
 /// The ones' complement sum in 16 bits.
-fn fold(mut sum: u64) -> u16 {
+pub(crate) fn fold(mut sum: u64) -> u16 {
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }

@@ -221,6 +221,15 @@ impl ConfigSpace {
         offset as u8
     }
 
+    /// The next capability is to lie at `offset`, as it does in the chip.
+    ///
+    /// # Panics
+    /// If something lies there, or it is no multiple of 4: the device is built wrongly.
+    pub fn leave_gap(&mut self, offset: usize) {
+        assert!(offset >= self.free && offset.is_multiple_of(4), "no capability at {offset:#x}");
+        self.free = offset;
+    }
+
     /// Reads registers from `offset` on; beyond the end nothing is read.
     pub fn read(&self, offset: u8, data: &mut [u8]) {
         for (byte, register) in data.iter_mut().zip(&self.registers[usize::from(offset)..]) {
