@@ -80,6 +80,7 @@ fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
         Box::new(Piix3Isa::new()),
         Box::new(Ahci::new(b.line(16), drives)),
         Box::new(vga()),
+        Box::new(E1000::new(b.line(20), b.clone(), [2; 6], Box::new(Unplugged))),
     ];
     let pci = Seated::new(functions);
     vec![

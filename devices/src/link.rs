@@ -7,6 +7,8 @@
 
 use trine_guest::VmTime;
 
+#[cfg(test)]
+pub(crate) mod end;
 mod plain;
 
 pub use plain::plain;
