@@ -82,7 +82,9 @@ fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
         Box::new(vga()),
         Box::new(E1000::new(b.line(20), b.clone(), [2; 6], Box::new(Unplugged))),
     ];
-    let pci = Seated::new(functions);
+    let mut pci = Seated::new(functions);
+    let acpi = AcpiPm::new(b.line(21), b.clone(), true);
+    pci.add(Slot::at(1, 3), Box::new(Piix4Pm::new(acpi)));
     vec![
         Box::new(I8259::new(b.line(0))),
         Box::new(I8254::new(b.line(1))),
@@ -106,6 +108,17 @@ fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
     ]
 }
 
+/// The start of a part of the chip's window: of a bus's, a region of some function.
+fn part_of(name: &str, random: &mut Random) -> u64 {
+    match name {
+        "seated" => {
+            let function = [0, 0, 0, 3][random.below(4) as usize];
+            Seated::region(random.below(6) as u8, random.below(9) as u8) | function << 24
+        }
+        _ => 0,
+    }
+}
+
 /// One random thing that a guest or the board does to a chip.
 fn access(chip: &mut dyn Device, cx: &mut Cx<'_>, random: &mut Random) {
     let mut data = random.next().to_le_bytes();
@@ -119,8 +132,9 @@ fn access(chip: &mut dyn Device, cx: &mut Cx<'_>, random: &mut Random) {
             }
         }
         100..130 => {
+            let part = part_of(chip.name(), random);
             if let Some(mmio) = chip.as_mmio() {
-                let offset = random.below(1 << 16);
+                let offset = part + random.below(1 << 16);
                 let len = 1 + random.below(8) as usize;
                 if random.below(2) == 0 {
                     mmio.mmio_read(cx, offset, &mut data[..len]);

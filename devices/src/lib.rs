@@ -35,6 +35,7 @@ mod link;
 mod mc146818;
 mod pc_testdev;
 mod pci;
+mod piix4_pm;
 mod port92;
 mod post_code;
 mod remarks;
@@ -80,8 +81,10 @@ pub use link::{
 pub use mc146818::Mc146818;
 pub use pc_testdev::{PcTestdev, WINDOW as TESTDEV_WINDOW};
 pub use pci::{
-    Bar, ConfigSpace, Identity, Intx, Msi, MsiX, MsiXState, PciBus, PciFunction, Slot, Space,
+    Bar, ConfigSpace, Identity, Intx, Msi, MsiX, MsiXState, PciBus, PciFunction, PortWindow, Slot,
+    Space,
 };
+pub use piix4_pm::Piix4Pm;
 pub use port92::Port92;
 pub use post_code::PostCode;
 pub use reset_control::ResetControl;

@@ -14,7 +14,7 @@ mod intx;
 mod msi;
 mod msix;
 
-pub use config_space::{Bar, ConfigSpace, Identity};
+pub use config_space::{Bar, ConfigSpace, Identity, PortWindow};
 pub use intx::Intx;
 pub use msi::Msi;
 pub use msix::{MsiX, MsiXState};
@@ -163,11 +163,11 @@ impl PciBus {
         self.functions.iter_mut().map(|(slot, f)| (*slot, &mut **f))
     }
 
-    /// The regions that BARs (and expansion ROMs) map now: slot, BAR number, and address space,
-    /// start and bytes.
+    /// The regions that BARs, expansion ROMs and port windows map now: slot, BAR number, and address
+    /// space, start and bytes.
     pub fn mapped(&self) -> impl Iterator<Item = (Slot, u8, (Space, u64, u64))> {
         self.functions.iter().flat_map(|(slot, f)| {
-            let bars = 0..=ConfigSpace::ROM;
+            let bars = 0..ConfigSpace::WINDOWS + ConfigSpace::WINDOWS_MAX;
             bars.filter_map(move |bar| Some((*slot, bar, f.config().mapped(bar.into())?)))
         })
     }
