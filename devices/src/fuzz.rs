@@ -105,6 +105,7 @@ fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
         Box::new(ide(b)),
         Box::new(I82077::new(b.line(17), b.line(18), [Some(disk(1_474_560)), None], 1)),
         Box::new(I8237::new()),
+        Box::new(CfiFlash::new(Box::new(vec![0xff; 1 << 16]), 1 << 12)),
     ]
 }
 

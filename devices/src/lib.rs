@@ -13,6 +13,7 @@ mod apic;
 mod ata;
 mod backplane;
 mod bench;
+mod cfi_flash;
 mod debug_console;
 mod debug_exit;
 mod disk;
@@ -60,6 +61,7 @@ pub use backplane::{
     Backplane, CpuSignal, DeliveryMode, Destination, Line, Message, Power, Signal, TriggerMode,
 };
 pub use bench::Bench;
+pub use cfi_flash::{CfiFlash, FlashCells};
 pub use debug_console::DebugConsole;
 pub use debug_exit::DebugExit;
 pub use disk::{Answer, Bays, Disk, DiskError, Order, RamDisk};
