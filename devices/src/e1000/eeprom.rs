@@ -135,8 +135,8 @@ impl Eeprom {
             self.reading = Some((bit + 1) % (16 * WORDS as u16));
         } else if self.shift < 1 << (WITH_DATA - 1) {
             self.shift = self.shift << 1 | u32::from(data_in);
-            if let 0b1_10_000000..=0b1_10_111111 = self.shift {
-                // A zero comes before the data.
+            if let 0b1_1000_0000..=0b1_1011_1111 = self.shift {
+                // A read: a zero comes before the data.
                 (self.reading, self.data_out) = (Some((self.shift as u16 & 0x3f) * 16), false);
             }
         }
