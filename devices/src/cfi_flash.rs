@@ -1,8 +1,7 @@
 //! A parallel flash memory with Intel's command set: where a PC's firmware and its variables are.
 //!
-//! Sources: JEDEC JESD68.01 (Common Flash Interface); Intel "Common Flash Interface and Command
-//! Sets" (order 297805), command set 0001h; Intel StrataFlash J3 datasheet (order 290667), section
-//! 9 to 11, for what a command does.
+//! Sources: JEDEC JESD68.01 (Common Flash Interface); Intel AP-646 (order 292204), command set
+//! 0001h; Intel StrataFlash J3 datasheet (order 290667), for what a command does.
 //!
 //! The chip is eight bits wide: a wider access is as many cycles as it has bytes. Blocks are of one
 //! size. Whatever a command starts is done at once. Blocks can be locked without effect.

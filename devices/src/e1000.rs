@@ -147,8 +147,8 @@ impl Mac {
         is_tagged.then_some(u16::from_be_bytes([high, low]))
     }
 
-    /// Whether tags go to and come from descriptors.
-    fn strips_tags(&self) -> bool {
+    /// Whether tags are in descriptors, not in the frames in memory.
+    fn keeps_tags_apart(&self) -> bool {
         self.control & CTRL_VLAN_MODE != 0
     }
 }

@@ -1,4 +1,4 @@
-//! The checksums of received frames (sections 3.2.9 and 13.4.45): what a descriptor says of them.
+//! The checksums of received frames (section 3.2.9, and RXCSUM in 13.4): what a descriptor says of them.
 //! Headers are those of RFC 791, 8200, 9293 and 768, behind Ethernet II or SNAP.
 
 use crate::link::{fold, sum};

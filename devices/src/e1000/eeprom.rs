@@ -1,7 +1,7 @@
 //! The EEPROM: 64 words behind four wires (sections 5.3 to 5.6), and EERD, which reads them by
 //! itself.
 //!
-//! The chip is a Microwire one of 1 Kbit like 93C46 (Microchip DS20001794, section 2): an
+//! The chip is a Microwire one of 1 Kbit like 93C46 (Microchip DS20001749, section 2): an
 //! instruction is a start bit, two bits of opcode and six of address, taken at rising edges of the
 //! clock, and what it changes is changed when its chip select falls.
 

@@ -107,7 +107,6 @@ impl Phy {
 
     pub(super) fn reset(&mut self, now: VmTime) {
         self.registers.copy_from_slice(&INITIAL);
-        self.was_lost = false;
         self.negotiate(now);
     }
 

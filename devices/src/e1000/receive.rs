@@ -117,6 +117,14 @@ impl Receiver {
 /// Where a part of a frame goes: its descriptor and its buffer.
 type Place = (Gpa, Gpa);
 
+/// What descriptors say of a frame besides its length.
+struct Notes {
+    pass: Pass,
+    /// The tag that was taken out.
+    tag: Option<u16>,
+    verdict: Verdict,
+}
+
 /// What the driver has for a frame.
 enum Claim {
     Buffers(Vec<Place>),
@@ -169,20 +177,20 @@ impl E1000 {
             return true;
         };
         // What lies in memory: without the tag, if that goes to the descriptor.
-        let tag = tag.filter(|_| mac.strips_tags());
+        let tag = tag.filter(|_| mac.keeps_tags_apart());
         let mut frame = std::mem::take(&mut self.scratch);
         frame.clear();
         frame.extend(&bytes[..12]);
         frame.extend(&bytes[if tag.is_some() { 16 } else { 12 }..]);
         frame.resize(frame.len().max(FRAME_MIN), 0);
-        let verdict = checksum::check(&frame, mac.receiver.checksum);
+        let notes = Notes { pass, tag, verdict: checksum::check(&frame, mac.receiver.checksum) };
         if control & STRIP_FCS == 0 {
             frame.extend(FCS);
         }
         let claim = self.claim(cx, frame.len());
         match &claim {
             Claim::Buffers(places) => {
-                self.fill(cx, &frame, places, (pass, tag, verdict));
+                self.fill(cx, &frame, places, &notes);
                 self.note_received(cx, bytes, len);
             }
             Claim::Never => {
@@ -221,20 +229,15 @@ impl E1000 {
     }
 
     /// Writes a frame and its descriptors.
-    fn fill(
-        &mut self,
-        cx: &Cx<'_>,
-        frame: &[u8],
-        places: &[Place],
-        (pass, tag, verdict): (Pass, Option<u16>, Verdict),
-    ) {
+    fn fill(&mut self, cx: &Cx<'_>, frame: &[u8], places: &[Place], notes: &Notes) {
+        let Notes { pass, tag, verdict } = notes;
         let mut parts = frame.chunks(self.mac.receiver.buffer_len());
         for (n, (descriptor, buffer)) in places.iter().enumerate() {
             let part = if *buffer == Gpa(0) { &[][..] } else { parts.next().unwrap_or_default() };
             self.store(cx, *buffer, part);
             let mut status = STATUS_DD;
             let mut errors = 0;
-            if pass == Pass::Inexact {
+            if *pass == Pass::Inexact {
                 status |= STATUS_PIF;
             }
             if tag.is_some() {

@@ -65,11 +65,12 @@ impl Statistics {
     pub(super) fn read(&mut self, offset: u32) -> u32 {
         match offset as usize / 4 % COUNTERS {
             low @ (GORC | GOTC | TOR | TOT) => self.0[low],
-            high if [GORC, GOTC, TOR, TOT].contains(&(high - high.min(1))) => {
-                self.0[high - 1] = 0;
-                std::mem::take(&mut self.0[high])
+            n => {
+                if let Some(low @ (GORC | GOTC | TOR | TOT)) = n.checked_sub(1) {
+                    self.0[low] = 0;
+                }
+                std::mem::take(&mut self.0[n])
             }
-            n => std::mem::take(&mut self.0[n]),
         }
     }
 

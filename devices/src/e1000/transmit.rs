@@ -49,7 +49,7 @@ const TXSM: u8 = 1 << 1;
 const DD: u8 = 1 << 0;
 /// Where the status is.
 const STATUS_AT: usize = 12;
-/// Command bits of a whole frame, behind the length of its parts.
+/// How much of a descriptor's third doubleword is the buffer's length.
 const DATA_LEN: u32 = 0x000f_ffff;
 const LEGACY_LEN: u32 = 0xffff;
 
@@ -130,8 +130,10 @@ pub(super) struct Transmitter {
     /// The parts of a frame that have been fetched, at most [`FRAME_MAX`] and one byte.
     #[serde(with = "hex")]
     frame: Vec<u8>,
-    /// The options of its first descriptor.
+    /// What its first descriptor says: the options of an extended one, and where a legacy one wants
+    /// a checksum.
     options: u8,
+    insertion: Span,
 }
 
 impl Transmitter {
@@ -202,6 +204,11 @@ impl Descriptor {
 
     fn options(&self) -> u8 {
         self.bytes[13]
+    }
+
+    /// The checksum that a legacy descriptor speaks of: CSS and CSO.
+    fn insertion(&self) -> Span {
+        Span { start: self.bytes[13], place: self.bytes[10], end: 0 }
     }
 
     /// The tag to be inserted.
@@ -288,8 +295,8 @@ impl E1000 {
     fn gather(&mut self, cx: &Cx<'_>, descriptor: &Descriptor) -> usize {
         let transmitter = &mut self.mac.transmitter;
         if transmitter.frame.is_empty() {
-            let is_extended = descriptor.has(DEXT);
-            transmitter.options = if is_extended { descriptor.options() } else { 0 };
+            transmitter.options = descriptor.options();
+            transmitter.insertion = descriptor.insertion();
         }
         let (buffer, len) = descriptor.buffer();
         let mut frame = std::mem::take(&mut transmitter.frame);
@@ -327,7 +334,7 @@ impl E1000 {
             None
         };
         if let Some(mut offload) = offload {
-            if last.has(VLE) && self.mac.strips_tags() {
+            if last.has(VLE) && self.mac.keeps_tags_apart() {
                 let [high, low] = self.mac.vlan_type.to_be_bytes();
                 let [tag_high, tag_low] = last.special();
                 frame.splice(12..12, [high, low, tag_high, tag_low]);
@@ -388,10 +395,7 @@ impl Transmitter {
     /// that cannot be done.
     fn finish(&self, frame: &mut [u8], last: &Descriptor) -> Option<Offload> {
         if !last.has(DEXT) {
-            let [_, _, place, _] = last.doubleword(2);
-            let [_, start, ..] = last.doubleword(3);
-            let checksum = Span { start, place, end: 0 };
-            let checksum = if last.has(IC) { checksum.leave(frame) } else { None };
+            let checksum = last.has(IC).then(|| self.insertion.leave(frame)).flatten();
             return Some(Offload { checksum, segments: None });
         }
         let [network, transport] = [IXSM, TXSM].map(|option| self.options & option != 0);

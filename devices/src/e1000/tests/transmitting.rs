@@ -231,6 +231,9 @@ fn a_legacy_descriptor_has_its_own_checksum() {
     let mut good = finished(true, 17, 100);
     put_word(&mut good, 24, 0);
     assert_eq!(send(&mut rig, 34, 40), good);
+    // The first part says where.
+    rig.send(&[(DATA, [40 | 40 << 16, 34 << 8]), (DATA + 40, [(len - 40) | EOP | IC, 0])]);
+    assert_eq!(rig.end.sent().remove(0).0, good);
     // Outside the frame, or its place before its start.
     assert_eq!(send(&mut rig, 34, 200), whole);
     assert_eq!(send(&mut rig, 200, 40), whole);
