@@ -6,9 +6,9 @@
 use serde::{Deserialize, Serialize};
 use trine_guest::VmTime;
 
-/// How long it takes to agree on speed and duplex: far less than on real wires, where it is
-/// seconds, but not at once.
-const NEGOTIATION_NS: u64 = 20_000_000;
+/// How long it takes to agree on speed and duplex: on real wires seconds, here not at once, but
+/// before a driver looks for the first time. Linux's does again after two seconds only.
+const NEGOTIATION_NS: u64 = 1_000_000;
 
 const CONTROL: usize = 0;
 const STATUS: usize = 1;

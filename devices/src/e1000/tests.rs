@@ -70,7 +70,7 @@ impl Rig {
 
     fn start(&mut self) {
         self.command(0x07);
-        self.wait_ns(20_000_000);
+        self.wait_ns(1_000_000);
         for (block, ring) in [(0x2800, RECEIVING), (0x3800, SENDING)] {
             for (register, value) in
                 [(0x00, ring as u32), (0x04, 0), (0x08, 16 * ENTRIES as u32), (0x10, 0), (0x18, 0)]

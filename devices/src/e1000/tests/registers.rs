@@ -109,7 +109,7 @@ fn a_reset_forgets_all_but_the_transceiver() {
     // CTRL.PHY_RST: the link goes, and comes back.
     rig.write(CTRL, 0x41 | 1 << 31);
     assert_eq!((rig.read(STATUS) & 2, rig.read(CTRL)), (0, 0x41));
-    rig.wait_ns(20_000_000);
+    rig.wait_ns(1_000_000);
     assert_eq!(rig.read(STATUS), with_link);
     // CTRL_EXT.EE_RST: the address is the card's again.
     rig.write(0x5400, 0x1111_1111);
@@ -222,7 +222,7 @@ fn the_link_comes_up_when_both_ends_agree() {
     assert_eq!((rig.phy(2, 2, 0), rig.phy(2, 3, 0)), (0x0141, 0x0c20));
     assert_eq!((rig.read(STATUS) & 2, rig.phy(2, 1, 0), rig.phy(2, 17, 0)), (0, 0x7949, 0));
     rig.write(IMS, 1 << 2);
-    rig.wait_ns(19_999_999);
+    rig.wait_ns(999_999);
     assert_eq!(rig.bench.said(), []);
     rig.wait_ns(1);
     assert_eq!((rig.bench.said(), rig.read(ICR)), (vec![HIGH], 1 << 2));
@@ -238,7 +238,7 @@ fn the_link_comes_up_when_both_ends_agree() {
     rig.end.cable().is_down = false;
     rig.wake();
     assert_eq!(rig.read(STATUS) & 2, 0);
-    rig.wait_ns(20_000_000);
+    rig.wait_ns(1_000_000);
     assert_eq!((rig.read(ICR), rig.read(STATUS)), (1 << 2, 0x0283));
     // CTRL.SLU keeps the MAC from it.
     rig.write(CTRL, 1);
@@ -261,7 +261,7 @@ fn speed_and_duplex_are_agreed_on_or_told() {
         rig.phy(1, 4, slower);
         rig.phy(1, 0, restart);
         assert_eq!(rig.read(STATUS) & 2, 0);
-        rig.wait_ns(20_000_000);
+        rig.wait_ns(1_000_000);
         assert_eq!(rig.read(STATUS), status, "{gigabit:04x} {slower:04x}");
     }
     // Told, and so at once: 100, half.
@@ -355,7 +355,7 @@ fn interrupts_are_throttled() {
     rig.wait_ns(1000);
     rig.write(ICS, 1);
     assert_eq!((rig.bench.said(), rig.read(ICS)), (vec![], 1));
-    assert_eq!(rig.chip.next_event(), Some(VmTime(20_000_000 + 400 * 256)));
+    assert_eq!(rig.chip.next_event(), Some(VmTime(1_000_000 + 400 * 256)));
     rig.wait_ns(101_399);
     assert_eq!(rig.bench.said(), []);
     rig.wait_ns(1);
