@@ -127,6 +127,9 @@ impl AcpiPm {
     pub const SLEEP_TYPE_S3: u8 = 1;
     /// `SLP_TYP` for soft off (the DSDT's `\_S5`).
     pub const SLEEP_TYPE_S5: u8 = 5;
+    /// The same, as a PIIX4 has it (82371AB, section 7.2, PMCNTRL), and by which firmware does it
+    /// that knows the chip.
+    pub const SLEEP_TYPE_SOFT_OFF: u8 = 0;
 
     /// Input pin: the clock's alarm.
     pub const PIN_RTC: u16 = 16;
@@ -232,9 +235,11 @@ impl AcpiPm {
                 self.state.asleep = true;
                 self.backplane.say(Signal::Power(Power::Sleep));
             }
-            Self::SLEEP_TYPE_S5 => self.backplane.say(Signal::Power(Power::Off)),
+            Self::SLEEP_TYPE_S5 | Self::SLEEP_TYPE_SOFT_OFF => {
+                self.backplane.say(Signal::Power(Power::Off));
+            }
             _ => {
-                let there = "there is only suspend to RAM (1) and soft off (5)";
+                let there = "there is only suspend to RAM (1) and soft off (0, 5)";
                 self.remarks.say(format_args!("sleep type {sleep_type}: {there}"));
             }
         }
@@ -467,6 +472,8 @@ mod tests {
         p.write16(4, 1 | 5 << 10 | 1 << 13);
         assert_eq!(p.bench.said(), [Signal::Power(Power::Off)]);
         assert_eq!(p.read16(4), 1 | 5 << 10, "SLP_EN reads as 0");
+        p.write16(4, 1 << 13);
+        assert_eq!(p.bench.said(), [Signal::Power(Power::Off)], "as firmware does it");
     }
 
     #[test]

@@ -80,8 +80,11 @@ fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
         Box::new(Piix3Isa::new()),
         Box::new(Ahci::new(b.line(16), drives)),
         Box::new(vga()),
+        Box::new(E1000::new(b.line(20), b.clone(), [2; 6], Box::new(Unplugged))),
     ];
-    let pci = Seated::new(functions);
+    let mut pci = Seated::new(functions);
+    let acpi = AcpiPm::new(b.line(21), b.clone(), true);
+    pci.add(Slot::at(1, 3), Box::new(Piix4Pm::new(acpi)));
     vec![
         Box::new(I8259::new(b.line(0))),
         Box::new(I8254::new(b.line(1))),
@@ -102,7 +105,19 @@ fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
         Box::new(ide(b)),
         Box::new(I82077::new(b.line(17), b.line(18), [Some(disk(1_474_560)), None], 1)),
         Box::new(I8237::new()),
+        Box::new(CfiFlash::new(Box::new(vec![0xff; 1 << 16]), 1 << 12)),
     ]
+}
+
+/// The start of a part of the chip's window: of a bus's, a region of some function.
+fn part_of(name: &str, random: &mut Random) -> u64 {
+    match name {
+        "seated" => {
+            let function = [0, 0, 0, 3][random.below(4) as usize];
+            Seated::region(random.below(6) as u8, random.below(9) as u8) | function << 24
+        }
+        _ => 0,
+    }
 }
 
 /// One random thing that a guest or the board does to a chip.
@@ -118,8 +133,9 @@ fn access(chip: &mut dyn Device, cx: &mut Cx<'_>, random: &mut Random) {
             }
         }
         100..130 => {
+            let part = part_of(chip.name(), random);
             if let Some(mmio) = chip.as_mmio() {
-                let offset = random.below(1 << 16);
+                let offset = part + random.below(1 << 16);
                 let len = 1 + random.below(8) as usize;
                 if random.below(2) == 0 {
                     mmio.mmio_read(cx, offset, &mut data[..len]);

@@ -13,10 +13,12 @@ mod apic;
 mod ata;
 mod backplane;
 mod bench;
+mod cfi_flash;
 mod debug_console;
 mod debug_exit;
 mod disk;
 mod display;
+mod e1000;
 mod errand;
 #[cfg(test)]
 mod fuzz;
@@ -34,6 +36,7 @@ mod link;
 mod mc146818;
 mod pc_testdev;
 mod pci;
+mod piix4_pm;
 mod port92;
 mod post_code;
 mod remarks;
@@ -58,10 +61,12 @@ pub use backplane::{
     Backplane, CpuSignal, DeliveryMode, Destination, Line, Message, Power, Signal, TriggerMode,
 };
 pub use bench::Bench;
+pub use cfi_flash::{CfiFlash, FlashCells};
 pub use debug_console::DebugConsole;
 pub use debug_exit::DebugExit;
 pub use disk::{Answer, Bays, Disk, DiskError, Order, RamDisk};
 pub use display::{Display, Picture, Rect};
+pub use e1000::E1000;
 pub use fw_cfg::FwCfg;
 pub use hpet::Hpet;
 pub use i440fx::{I440fx, LowMemory, LowSegment, Piix3Isa, Side};
@@ -78,8 +83,10 @@ pub use link::{
 pub use mc146818::Mc146818;
 pub use pc_testdev::{PcTestdev, WINDOW as TESTDEV_WINDOW};
 pub use pci::{
-    Bar, ConfigSpace, Identity, Intx, Msi, MsiX, MsiXState, PciBus, PciFunction, Slot, Space,
+    Bar, ConfigSpace, Identity, Intx, Msi, MsiX, MsiXState, PciBus, PciFunction, PortWindow, Slot,
+    Space,
 };
+pub use piix4_pm::Piix4Pm;
 pub use port92::Port92;
 pub use post_code::PostCode;
 pub use reset_control::ResetControl;

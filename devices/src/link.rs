@@ -7,9 +7,12 @@
 
 use trine_guest::VmTime;
 
+#[cfg(test)]
+pub(crate) mod end;
 mod plain;
 
 pub use plain::plain;
+pub(crate) use plain::{fold, sum};
 
 /// The longest frame: 64 KiB of IP behind an Ethernet header with a VLAN tag.
 pub const FRAME_MAX: usize = 65_535 + 18;

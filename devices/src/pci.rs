@@ -14,7 +14,7 @@ mod intx;
 mod msi;
 mod msix;
 
-pub use config_space::{Bar, ConfigSpace, Identity};
+pub use config_space::{Bar, ConfigSpace, Identity, PortWindow};
 pub use intx::Intx;
 pub use msi::Msi;
 pub use msix::{MsiX, MsiXState};
@@ -163,11 +163,11 @@ impl PciBus {
         self.functions.iter_mut().map(|(slot, f)| (*slot, &mut **f))
     }
 
-    /// The regions that BARs (and expansion ROMs) map now: slot, BAR number, and address space,
-    /// start and bytes.
+    /// The regions that BARs, expansion ROMs and port windows map now: slot, BAR number, and address
+    /// space, start and bytes.
     pub fn mapped(&self) -> impl Iterator<Item = (Slot, u8, (Space, u64, u64))> {
         self.functions.iter().flat_map(|(slot, f)| {
-            let bars = 0..=ConfigSpace::ROM;
+            let bars = 0..ConfigSpace::WINDOWS + ConfigSpace::WINDOWS_MAX;
             bars.filter_map(move |bar| Some((*slot, bar, f.config().mapped(bar.into())?)))
         })
     }
@@ -225,7 +225,10 @@ fn ecam_target(offset: u64) -> Option<(Slot, u8)> {
 }
 
 /// Cuts an access of `len` bytes at `offset` where doublewords meet: offset and range of data.
-fn doublewords(offset: u64, len: usize) -> impl Iterator<Item = (u64, std::ops::Range<usize>)> {
+pub(crate) fn doublewords(
+    offset: u64,
+    len: usize,
+) -> impl Iterator<Item = (u64, std::ops::Range<usize>)> {
     let mut start = 0;
     std::iter::from_fn(move || {
         let at = offset.wrapping_add(start as u64);

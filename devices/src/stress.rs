@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::{Bench, Cx, Device, Saved};
+use crate::{Bench, Cx, Device, Saved, Timed};
 
 /// A small generator of numbers (xorshift64*), the same in every run.
 pub(crate) struct Random(u64);
@@ -81,6 +81,79 @@ where
             treat_damaged(&mut hostile, saved, &mut random, &mut bench, subject.window);
         }
     }
+}
+
+/// A device on a bench, and a driver for it, good or bad.
+pub(crate) trait Driven {
+    type Chip: Device + Timed;
+    /// Whether what happens next follows from the device's state alone.
+    const IS_ALONE: bool = true;
+
+    /// The device before anything was done to it.
+    fn fresh(&self) -> Self::Chip;
+    /// The bench, and the device on it.
+    fn parts(&mut self) -> (&mut Bench, &mut Self::Chip);
+    /// The driver starts from the beginning.
+    fn start(&mut self);
+    /// One thing that a guest might do, mostly something that makes sense.
+    fn act(&mut self, random: &mut Random);
+
+    fn bench(&mut self) -> &mut Bench {
+        self.parts().0
+    }
+    fn chip(&mut self) -> &mut Self::Chip {
+        self.parts().1
+    }
+}
+
+/// Lets a driver do `steps` things. Now and then another device goes on from this one's state, and
+/// one more from a damaged one.
+pub(crate) fn drive<R: Driven>(mut r: R, seed: u64, steps: u32) {
+    let mut random = Random::new(seed);
+    let (mut busy, mut refused) = (0, 0);
+    for step in 0..steps {
+        if step % 5000 == 0 {
+            let (bench, chip) = r.parts();
+            bench.with(|cx| chip.reset(cx));
+            r.start();
+        }
+        r.act(&mut random);
+        r.bench().said();
+        busy += u32::from(r.chip().next_event().is_some());
+        if step % 256 == 0 {
+            let saved = r.chip().save();
+            let mut twin = r.fresh();
+            twin.load(&saved).expect("a chip loads what it saved");
+            assert_eq!(r.bench().said(), [], "a load makes no edges");
+            assert_eq!(twin.save(), saved);
+            assert!(!R::IS_ALONE || twin.next_event() == r.chip().next_event());
+            *r.chip() = twin;
+            refused += u32::from(!survives_damage(&mut r, saved, &mut random));
+        }
+    }
+    assert!(busy > steps / 100, "there was work in {busy} of {steps} steps");
+    assert!(refused > steps / 8000, "{refused} damaged states were refused");
+}
+
+/// Loads `saved` with damage into a device, and uses that. False if it is refused.
+fn survives_damage<R: Driven>(r: &mut R, mut saved: Saved, random: &mut Random) -> bool {
+    crate::fuzz::damage(&mut saved.state, random);
+    let mut hostile = r.fresh();
+    let before = hostile.save();
+    let is_taken = hostile.load(&saved).is_ok();
+    if is_taken {
+        let sound = std::mem::replace(r.chip(), hostile);
+        let now = r.bench().now;
+        (0..10).for_each(|_| r.act(random));
+        r.bench().now = now;
+        *r.chip() = sound;
+        let saved = r.chip().save();
+        r.chip().load(&saved).expect("a chip loads what it saved");
+    } else {
+        assert_eq!(hostile.save(), before, "refused, but changed");
+    }
+    r.bench().said();
+    is_taken
 }
 
 /// Loads `saved` with one of its numbers replaced: the device refuses it or works with it.

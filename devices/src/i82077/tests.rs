@@ -1,10 +1,14 @@
 //! The controller with an 8237, against the datasheet and against what Linux's floppy driver and
 //! BIOSes do.
 
-use trine_guest::{Gpa, VmTime};
+use trine_guest::Gpa;
 
 use super::*;
-use crate::{Bench, I8237, Inputs, RamDisk, Signal, disk::samples, fuzz::damage, stress::Random};
+use crate::{
+    Bench, I8237, Inputs, RamDisk, Signal,
+    disk::samples,
+    stress::{Driven, Random, drive},
+};
 
 const IRQ: u32 = 6;
 const DREQ: u32 = 2;
@@ -392,58 +396,31 @@ impl Pc {
     }
 }
 
-/// Loads `saved` with damage into a controller, and uses that. False if it is refused.
-fn survives_damage(pc: &mut Pc, saved: Saved, random: &mut Random) -> bool {
-    let mut damaged = saved.clone();
-    damage(&mut damaged.state, random);
-    let mut hostile = pc.twin();
-    let before = hostile.save();
-    let is_taken = hostile.load(&damaged).is_ok();
-    if is_taken {
-        pc.fdc = hostile;
-        let now = pc.bench.now;
-        (0..10).for_each(|_| random_access(pc, random));
-        pc.bench.now = now;
-        pc.fdc = pc.twin();
-        pc.fdc.load(&saved).expect("a chip loads what it saved");
-        pc.carry();
-    } else {
-        assert_eq!(hostile.save(), before, "refused, but changed");
-    }
-    is_taken
-}
+impl Driven for Pc {
+    type Chip = I82077;
 
-fn stress(seed: u64, steps: u32) {
-    let mut random = Random::new(seed);
-    let mut pc = Pc::cold([numbered(2880), numbered(1440)]);
-    let (mut transfers, mut refused) = (0, 0);
-    for step in 0..steps {
-        random_access(&mut pc, &mut random);
-        transfers += u32::from(pc.fdc.state.errand.is_under_way());
-        if step % 256 == 0 {
-            pc.carry();
-            let saved = pc.fdc.save();
-            let mut twin = pc.twin();
-            twin.load(&saved).expect("a chip loads what it saved");
-            assert_eq!(pc.bench.said(), [], "a load makes no edges");
-            assert_eq!(twin.save(), saved);
-            assert_eq!(twin.next_event(), pc.fdc.next_event());
-            pc.fdc = twin;
-            refused += u32::from(!survives_damage(&mut pc, saved, &mut random));
-        }
+    fn fresh(&self) -> I82077 {
+        self.twin()
     }
-    assert!(transfers > steps / 100, "{transfers} of {steps} steps had work for a disk");
-    assert!(refused > steps / 5000, "{refused} damaged states were refused");
-    assert!(pc.bench.now > VmTime::ZERO);
+    fn parts(&mut self) -> (&mut Bench, &mut I82077) {
+        (&mut self.bench, &mut self.fdc)
+    }
+    fn start(&mut self) {
+        self.carry();
+    }
+    fn act(&mut self, random: &mut Random) {
+        random_access(self, random);
+        self.carry();
+    }
 }
 
 #[test]
 fn random_guests_do_no_harm() {
-    stress(0xf10_bb1e, 100_000);
+    drive(Pc::cold([numbered(2880), numbered(1440)]), 0xf10_bb1e, 100_000);
 }
 
 #[test]
 #[ignore = "takes a minute"]
 fn a_million_random_accesses() {
-    stress(0xf10_0000, 1_000_000);
+    drive(Pc::cold([numbered(2880), numbered(1440)]), 0xf10_0000, 1_000_000);
 }

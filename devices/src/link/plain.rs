@@ -57,14 +57,18 @@ fn put_checksum(frame: &mut [u8], checksum: Checksum) -> Option<()> {
     Some(())
 }
 
-/// The sum of the big-endian words of `bytes`, zero behind the end, not folded.
-fn sum(bytes: &[u8]) -> u64 {
-    let words = bytes.chunks(2);
-    words.map(|word| u64::from(word[0]) << 8 | u64::from(word.get(1).copied().unwrap_or(0))).sum()
+/// The sum of the big-endian words of `bytes`, zero behind the end, not folded. Doublewords are added,
+/// which is the same once it is folded.
+pub(crate) fn sum(bytes: &[u8]) -> u64 {
+    let (doublewords, rest) = bytes.as_chunks();
+    let mut last = [0; 4];
+    last[..rest.len()].copy_from_slice(rest);
+    let all = doublewords.iter().chain([&last]);
+    all.map(|doubleword| u64::from(u32::from_be_bytes(*doubleword))).sum()
 }
 
 /// The ones' complement sum in 16 bits.
-fn fold(mut sum: u64) -> u16 {
+pub(crate) fn fold(mut sum: u64) -> u16 {
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
@@ -200,6 +204,15 @@ mod tests {
         let segments = Some(Segments { kind, size });
         plain(frame, Offload { checksum: None, segments }, |frame| all.push(frame.to_vec()));
         all
+    }
+
+    /// RFC 1071, section 3, and shorter.
+    #[test]
+    fn sums_are_ones_complement() {
+        let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
+        let sums = [8, 7, 6, 5, 1, 0].map(|len| fold(sum(&bytes[..len])));
+        assert_eq!(sums, [0xddf2, 0xdcfb, 0xe6fa, 0xe605, 0, 0]);
+        assert_eq!(fold(sum(&[0xff; 65_535])), 0xff00);
     }
 
     #[test]

@@ -80,6 +80,18 @@ pub enum Bar {
     },
 }
 
+/// Ports that a register outside the header maps, as functions of chipsets have them. Bit 0 of the
+/// register reads 1, the bits that can be an address are written like a BAR's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PortWindow {
+    /// The register, 32 bits of which the lower 16 are used.
+    pub register: u8,
+    /// How many ports: a power of two, 4 at least.
+    pub size: u16,
+    /// Bits that all have to be set: offset of the byte, and which.
+    pub switches: &'static [(u8, u8)],
+}
+
 /// Configuration space of header type 0: registers, and what a write to them can change.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ConfigSpace {
@@ -93,6 +105,7 @@ pub struct ConfigSpace {
     bars: [Option<Bar>; 6],
     /// Bytes of the expansion ROM.
     rom_size: Option<u32>,
+    windows: Vec<PortWindow>,
     /// Where the next capability goes.
     free: usize,
     /// Where the offset of the next capability is to be written.
@@ -102,6 +115,10 @@ pub struct ConfigSpace {
 impl ConfigSpace {
     /// The number by which the expansion ROM goes where BARs are numbered.
     pub const ROM: u8 = 6;
+    /// The number by which the first [`PortWindow`] goes there, and how many there can be.
+    pub const WINDOWS: u8 = 7;
+    /// See [`ConfigSpace::WINDOWS`].
+    pub const WINDOWS_MAX: u8 = 2;
 
     /// A function without BARs, capabilities and interrupt pin.
     #[must_use]
@@ -113,6 +130,7 @@ impl ConfigSpace {
             clearable: vec![0; SIZE],
             bars: [None; 6],
             rom_size: None,
+            windows: Vec::new(),
             free: FREE,
             link: CAPABILITIES,
         };
@@ -202,6 +220,19 @@ impl ConfigSpace {
         self.rom_size = Some(size);
     }
 
+    /// Gives the function a [`PortWindow`]. Its switches are to be made writable by the caller.
+    ///
+    /// # Panics
+    /// If there are too many, or the size is not possible: the device is built wrongly.
+    pub fn add_window(&mut self, window: PortWindow) {
+        let size = window.size;
+        assert!(self.windows.len() < usize::from(Self::WINDOWS_MAX), "a window too many");
+        assert!(size.is_power_of_two() && size >= 4, "a window cannot map {size} ports");
+        self.set(window.register.into(), &[1]);
+        self.set_writable(window.register.into(), &(!(size - 1)).to_le_bytes());
+        self.windows.push(window);
+    }
+
     /// Appends a capability: `body` follows its ID and link bytes, `writable` says which bits of
     /// the body keep what the guest writes (what is missing is read-only). Returns its offset.
     ///
@@ -219,6 +250,15 @@ impl ConfigSpace {
         self.link = offset + 1;
         self.free = (offset + 2 + body.len()).next_multiple_of(4);
         offset as u8
+    }
+
+    /// The next capability is to lie at `offset`, as it does in the chip.
+    ///
+    /// # Panics
+    /// If something lies there, or it is no multiple of 4: the device is built wrongly.
+    pub fn leave_gap(&mut self, offset: usize) {
+        assert!(offset >= self.free && offset.is_multiple_of(4), "no capability at {offset:#x}");
+        self.free = offset;
     }
 
     /// Reads registers from `offset` on; beyond the end nothing is read.
@@ -295,9 +335,17 @@ impl ConfigSpace {
         self.word(COMMAND) & COMMAND_INTX_DISABLE != 0
     }
 
+    /// The window that goes by `index`.
+    fn window(&self, index: usize) -> Option<&PortWindow> {
+        self.windows.get(index.checked_sub(Self::WINDOWS.into())?)
+    }
+
     /// What base address register `index` can map; `None` if there is no such register.
     #[must_use]
     pub fn bar(&self, index: usize) -> Option<Bar> {
+        if let Some(window) = self.window(index) {
+            return Some(Bar::Io { size: window.size.into() });
+        }
         if index == usize::from(Self::ROM) {
             return self.rom_size.map(|size| Bar::Memory32 { size, prefetchable: false });
         }
@@ -310,6 +358,11 @@ impl ConfigSpace {
     pub fn mapped(&self, index: usize) -> Option<(Space, u64, u64)> {
         if index == usize::from(Self::ROM) {
             return self.mapped_rom();
+        }
+        if let Some(window) = self.window(index) {
+            let at = u64::from(self.word(window.register.into()) & !(window.size - 1));
+            let is_on = window.switches.iter().all(|(byte, bits)| self.byte(*byte) & bits == *bits);
+            return (is_on && at != 0).then_some((Space::Io, at, window.size.into()));
         }
         let low = u64::from(self.doubleword(BAR_0 + 4 * index));
         let (space, base, size, enable) = match self.bar(index)? {

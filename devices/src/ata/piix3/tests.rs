@@ -3,7 +3,10 @@
 use trine_guest::{Gpa, VmTime};
 
 use super::{super::rig::*, *};
-use crate::{Bench, fuzz::damage, stress::Random};
+use crate::{
+    Bench,
+    stress::{Driven, Random, drive},
+};
 
 fn words(data: &[u8]) -> Vec<u16> {
     data.chunks(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect()
@@ -431,64 +434,38 @@ fn random_access(r: &mut Rig, random: &mut Random) {
             r.bench.run_ns(&mut r.ide, latest.since(r.bench.now));
         }
     }
-    r.bench.said();
 }
 
-/// Loads `saved` with damage into a controller, and uses that. False if it is refused.
-fn survives_damage(r: &mut Rig, saved: Saved, random: &mut Random) -> bool {
-    let mut damaged = saved.clone();
-    damage(&mut damaged.state, random);
-    let mut hostile = full(&r.bench);
-    let before = hostile.save();
-    let is_taken = hostile.load(&damaged).is_ok();
-    if is_taken {
-        let sound = std::mem::replace(&mut r.ide, hostile);
-        let (now, base) = (r.bench.now, r.base);
-        (0..10).for_each(|_| random_access(r, random));
-        (r.bench.now, r.base) = (now, base);
-        r.ide = sound;
-        r.ide.load(&saved).expect("a chip loads what it saved");
-    } else {
-        assert_eq!(hostile.save(), before, "refused, but changed");
+impl Driven for Rig {
+    type Chip = Piix3Ide;
+
+    fn fresh(&self) -> Piix3Ide {
+        full(&self.bench)
     }
-    is_taken
+    fn parts(&mut self) -> (&mut Bench, &mut Piix3Ide) {
+        (&mut self.bench, &mut self.ide)
+    }
+    fn start(&mut self) {
+        Piix3Ide::enable(self.ide.config_mut());
+    }
+    fn act(&mut self, random: &mut Random) {
+        random_access(self, random);
+    }
 }
 
-fn stress(seed: u64, steps: u32) {
-    let mut random = Random::new(seed);
+fn rig() -> Rig {
     let bench = Bench::new();
     let ide = full(&bench);
-    let mut r = Rig { bench, ide, base: Piix3Ide::PRIMARY };
-    let (mut busy, mut refused) = (0, 0);
-    for step in 0..steps {
-        random_access(&mut r, &mut random);
-        busy += u32::from(r.ide.next_event().is_some());
-        if step % 256 == 0 {
-            let saved = r.ide.save();
-            let mut twin = full(&r.bench);
-            twin.load(&saved).expect("a chip loads what it saved");
-            assert_eq!(r.bench.said(), [], "a load makes no edges");
-            assert_eq!(twin.save(), saved);
-            assert_eq!(twin.next_event(), r.ide.next_event());
-            r.ide = twin;
-            refused += u32::from(!survives_damage(&mut r, saved, &mut random));
-        }
-        if step % 5000 == 0 {
-            r.bench.with(|cx| r.ide.reset(cx));
-            Piix3Ide::enable(r.ide.config_mut());
-        }
-    }
-    assert!(busy > steps / 100, "the disks had work in {busy} of {steps} steps");
-    assert!(refused > steps / 8000, "{refused} damaged states were refused");
+    Rig { bench, ide, base: Piix3Ide::PRIMARY }
 }
 
 #[test]
 fn random_guests_do_no_harm() {
-    stress(0x1de_5eed, 100_000);
+    drive(rig(), 0x1de_5eed, 100_000);
 }
 
 #[test]
 #[ignore = "takes a minute"]
 fn a_million_random_accesses() {
-    stress(0x1de_0000, 1_000_000);
+    drive(rig(), 0x1de_0000, 1_000_000);
 }

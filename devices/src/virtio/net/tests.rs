@@ -1,62 +1,14 @@
 //! The network device as Linux, SeaBIOS and iPXE drive it.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex},
-};
-
 use super::{
     super::rig::{Part, Rig, VERSION_1},
     *,
 };
-use crate::{Device, Timed};
+use crate::{Device, Timed, link::end::End};
 
 const OWN: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 const AT: u64 = 0x2_0000;
 const LINUX: u64 = VERSION_1 | FEATURES;
-
-#[derive(Default)]
-struct Cable {
-    is_down: bool,
-    takes: Offloads,
-    sent: Vec<(Vec<u8>, Offload)>,
-    coming: VecDeque<Frame>,
-    /// What the guest was said to take.
-    asked: Option<Offloads>,
-}
-
-#[derive(Clone, Default)]
-struct End(Arc<Mutex<Cable>>);
-
-impl End {
-    fn bring(&self, bytes: &[u8], offload: Offload) {
-        self.0.lock().unwrap().coming.push_back(Frame { bytes: bytes.to_vec(), offload });
-    }
-
-    fn sent(&self) -> Vec<(Vec<u8>, Offload)> {
-        std::mem::take(&mut self.0.lock().unwrap().sent)
-    }
-}
-
-impl Link for End {
-    fn is_up(&self) -> bool {
-        !self.0.lock().unwrap().is_down
-    }
-    fn takes(&self) -> Offloads {
-        self.0.lock().unwrap().takes
-    }
-    fn send(&mut self, _now: VmTime, frame: &[u8], offload: Offload) {
-        self.0.lock().unwrap().sent.push((frame.to_vec(), offload));
-    }
-    fn next_frame(&self) -> Option<VmTime> {
-        (!self.0.lock().unwrap().coming.is_empty()).then_some(VmTime::ZERO)
-    }
-    fn receive(&mut self, _now: VmTime, takes: Offloads) -> Option<Frame> {
-        let mut cable = self.0.lock().unwrap();
-        cable.asked = Some(takes);
-        cable.coming.pop_front()
-    }
-}
 
 fn started(features: u64) -> (Rig<VirtioNet>, End) {
     let end = End::default();
@@ -100,12 +52,12 @@ fn linux_reads_address_and_status() {
     let (mut rig, end) = started(LINUX);
     assert_eq!(rig.offered() & 0xff_ffff, FEATURES);
     assert_eq!(rig.device_config(0), [0x52, 0x54, 0, 0x12, 0x34, 0x56, 1, 0]);
-    end.0.lock().unwrap().is_down = true;
+    end.cable().is_down = true;
     rig.wake();
     assert_eq!((rig.vectors(), rig.device_config(6)), (vec![0x50], [0, 0]));
     rig.send([0; 12], &frame([0xff; 6], 60));
     assert!(end.sent().is_empty());
-    end.0.lock().unwrap().is_down = false;
+    end.cable().is_down = false;
     rig.wake();
     assert_eq!(rig.device_config(6), [1, 0]);
 }
@@ -138,13 +90,13 @@ fn work_is_left_to_the_link_or_done() {
     rig.send(header, &tcp);
     let lens: Vec<_> = end.sent().into_iter().map(|(f, left)| (f.len(), left.checksum)).collect();
     assert_eq!(lens, [(1554, None), (1554, None)], "a link that takes nothing");
-    end.0.lock().unwrap().takes = Offloads { checksum: true, tcp4: true, tcp6: false };
+    end.cable().takes = Offloads { checksum: true, tcp4: true, tcp6: false };
     rig.send(header, &tcp);
     let segments = Some(Segments { kind: Segmentation::Tcp4, size: 1500 });
     assert_eq!(end.sent(), [(tcp.clone(), Offload { checksum, segments })], "as it is");
     rig.send([1, 0, 0, 0, 0, 0, 34, 0, 16, 0, 0, 0], &tcp);
     assert_eq!(end.sent(), [(tcp.clone(), Offload { checksum, segments: None })]);
-    end.0.lock().unwrap().takes = Offloads::default();
+    end.cable().takes = Offloads::default();
     rig.send([1, 0, 0, 0, 0, 0, 34, 0, 16, 0, 0, 0], &tcp);
     let sent = end.sent();
     assert_eq!((sent.len(), sent[0].1, sent[0].0 == tcp), (1, Offload::default(), false));
@@ -168,7 +120,7 @@ fn a_frame_waits_for_a_buffer() {
     rig.offer(RECEIVE, &[Part::In(AT, 100)]);
     assert_eq!(rig.bring(&end, &frame(OWN, 89)), 0);
     assert_eq!(rig.bring(&end, &frame(OWN, 88)), 1);
-    assert_eq!(end.0.lock().unwrap().asked, Some(Offloads::default()));
+    assert_eq!(end.cable().asked, Some(Offloads::default()));
 }
 
 #[test]
@@ -192,7 +144,7 @@ fn a_long_frame_is_spread_over_buffers() {
     assert_eq!(rig.get(AT), [1, 4, header_len, 0, 0xa0, 5, 34, 0, 16, 0, 3, 0]);
     assert_eq!(rig.get::<5000>(AT + 12)[..], long);
     let all = Offloads { checksum: true, tcp4: true, tcp6: true };
-    assert_eq!(end.0.lock().unwrap().asked, Some(all));
+    assert_eq!(end.cable().asked, Some(all));
     // More than all buffers that the ring has room for.
     for _ in 0..16 {
         rig.offer(RECEIVE, &[Part::In(AT, 100)]);
