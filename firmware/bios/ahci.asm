@@ -1,0 +1,6 @@
+ahci_find:
+    ret
+ahci_transfer:
+ahci_packet:
+    stc
+    ret

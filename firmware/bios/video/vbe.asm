@@ -1,0 +1,4 @@
+vbe_service:
+vbe_find:
+vbe_off:
+    ret

@@ -1,0 +1,5 @@
+virtio_find:
+    ret
+virtio_transfer:
+    stc
+    ret
