@@ -28,17 +28,11 @@ cd_read:
 ; cd_boot: loads what a CD boots. In: DL, its drive number. Out: carry set if there is nothing, and SI (of
 ; CS) why; else DX, the drive number for the loaded code and EBX, a far pointer to it.
 cd_boot:
-    push dx
+    mov [fs:Ebda.emulation + Emulation.cd], dl
     call drive_find
-    pop dx
     jc .no_medium
-    push fs
-    pop es
-    mov bx, Ebda.sector
     mov eax, BOOT_RECORD
-    mov cx, 1
-    call cd_read
-    mov di, Ebda.sector
+    call .sector
     jc .no_medium
     cmp dword [fs:di], 0x30444300   ; 00h "CD0"
     jne .not_bootable
@@ -47,10 +41,7 @@ cd_boot:
     cmp dword [fs:di + 7], "EL T"
     jne .not_bootable
     mov eax, [fs:di + RECORD_CATALOG]
-    mov bx, di
-    mov cx, 1
-    call cd_read
-    mov di, Ebda.sector
+    call .sector
     jc .no_medium
     cmp byte [fs:di], 1             ; the validation entry
     jne .not_bootable
@@ -95,10 +86,19 @@ cd_boot:
     mov si, text_no_medium
     stc
     ret
-; Fills Ebda.emulation from the catalog at FS:DI. In: DL, the CD; SI, the drive. Out: AL, the media.
+; Sector EAX, to FS:DI.
+.sector:
+    push fs
+    pop es
+    mov bx, Ebda.sector
+    mov cx, 1
+    call cd_read
+    mov di, Ebda.sector
+    ret
+; Fills Ebda.emulation from the catalog at FS:DI. Out: AL, the media.
 .note:
     mov byte [fs:Ebda.emulation + Emulation.size], 0x13
-    mov [fs:Ebda.emulation + Emulation.cd], dl
+    mov dl, [fs:Ebda.emulation + Emulation.cd]
     mov al, dl
     sub al, FIRST_CD
     mov [fs:Ebda.emulation + Emulation.controller], al

@@ -232,7 +232,7 @@ disk_service:
     je .found
     cmp al, 0xff
     je .found
-    cs lodsw
+    add si, 2
     jmp .next
 .found:
     mov bx, [cs:si]

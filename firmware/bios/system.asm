@@ -28,7 +28,7 @@ by_code:
     je .found
     cmp al, 0xff
     je .found
-    cs lodsw
+    add si, 2
     jmp .next
 .found:
     jmp [cs:si]
