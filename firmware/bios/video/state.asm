@@ -109,7 +109,7 @@ display_code:
     cmp caller_al, 1
     ja .done
     je .set
-    movzx bx, [Bda.display]
+    movzx bx, byte [Bda.display]
     mov caller_bx, bx
     jmp .known
 .set:
