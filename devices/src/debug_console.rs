@@ -1,7 +1,8 @@
-//! Port E9h: a console for guests that have nothing else yet.
+//! Ports E9h and 402h: a console for guests that have nothing else yet.
 //!
-//! Source: the "E9 hack" of Bochs, which other emulators adopted: what is written appears, and a
-//! read gives E9h, so that a guest can tell whether the port is there.
+//! Sources: the "E9 hack" of Bochs, which other emulators adopted: what is written appears, and a
+//! read gives E9h, so that a guest can tell whether the port is there. SeaBIOS looks for the same at
+//! 402h, where QEMU has it.
 
 use crate::{Cx, Device, LoadError, Ports, Saved, SerialPeer};
 

@@ -1,5 +1,7 @@
 //! What a display shows: the seam between an adapter and those who look at it.
 
+use std::fmt;
+
 use trine_guest::VmTime;
 
 use crate::Text;
@@ -15,7 +17,7 @@ pub trait Display {
 }
 
 /// What the monitor shows.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Picture {
     width: usize,
     height: usize,
@@ -64,6 +66,12 @@ impl Picture {
         let last = old.iter().zip(line).rposition(differs)?;
         old[first..=last].copy_from_slice(&line[first..=last]);
         Some(first..last + 1)
+    }
+}
+
+impl fmt::Debug for Picture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a picture of {} by {} dots", self.width, self.height)
     }
 }
 

@@ -64,7 +64,7 @@ pub use disk::{Answer, Bays, Disk, DiskError, Order, RamDisk};
 pub use display::{Display, Picture, Rect};
 pub use fw_cfg::FwCfg;
 pub use hpet::Hpet;
-pub use i440fx::{I440fx, Piix3Isa};
+pub use i440fx::{I440fx, LowMemory, LowSegment, Piix3Isa, Side};
 pub use i8042::I8042;
 pub use i8237::{DmaPeer, I8237};
 pub use i8254::I8254;

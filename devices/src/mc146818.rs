@@ -134,6 +134,17 @@ impl Mc146818 {
         }
     }
 
+    /// Fills in the types of floppy drives A and B (10h: 1 is 360 KiB, 2 1.2 MiB, 4 1.44 MiB, 5
+    /// 2.88 MiB, 0 none), and in the equipment byte (14h) how many there are, besides a VGA, a
+    /// mouse and a floating-point unit.
+    pub fn set_floppy_types(&mut self, [a, b]: [u8; 2]) {
+        const VGA_MOUSE_AND_FPU: u8 = 0b110;
+        let drives = u8::from(a != 0) + u8::from(b != 0);
+        let floppies = if drives > 0 { 1 | (drives - 1) << 6 } else { 0 };
+        self.set_cmos(0x10, a << 4 | b & 15);
+        self.set_cmos(0x14, VGA_MOUSE_AND_FPU | floppies);
+    }
+
     fn register(&self, index: u8) -> u8 {
         self.state.cmos[usize::from(index)]
     }

@@ -9,6 +9,7 @@
 //!   any other kernel with the note) by PVH, or any Multiboot image.
 //! - [`tables`] writes what a guest looks for by itself: ACPI, MP and SMBIOS tables and the BIOS
 //!   data area. [`linux`] includes them.
+//! - [`firmware_files`] has the same for a firmware that places them itself.
 //! - [`memory_map`] says which addresses are RAM, in the terms of the BIOS call E820.
 //! - [`demo`] is the demonstration guest that is built into the program.
 //!
@@ -36,6 +37,7 @@ pub mod demo;
 mod description;
 mod e820;
 mod elf;
+mod files;
 mod font;
 mod linux;
 pub mod measure;
@@ -57,6 +59,7 @@ pub use description::{
     PciRoute, Polarity, PowerManagement, ResetRegister, SerialPort, Smbios, TextScreen, Trigger,
 };
 pub use e820::{MemoryKind, MemoryRange, memory_map};
+pub use files::firmware_files;
 pub use font::{FONT_8X8, FONT_8X14, FONT_8X16, Font};
 pub use linux::linux;
 pub use rom::{rom, rom_windows};

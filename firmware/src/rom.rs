@@ -27,14 +27,14 @@ pub fn rom_windows(len: u64) -> Result<[(Gpa, u64); 2], BootError> {
     Ok([(Gpa((1 << 20) - low), low), (Gpa((1 << 32) - len), len)])
 }
 
-/// Boots a ROM image as hardware does: nothing is prepared, the CPU starts at the reset vector.
+/// Boots a ROM image as hardware does: nothing is prepared, the CPU starts at the reset vector. It is
+/// programmed below 4 GiB; what appears below 1 MiB is the same memory.
 ///
 /// # Errors
 /// As [`rom_windows`].
 pub fn rom(image: Vec<u8>) -> Result<Boot, BootError> {
-    let [(low_at, low), (high_at, _)] = rom_windows(image.len() as u64)?;
-    let end = image[image.len() - low as usize..].to_vec();
-    Ok(Boot { segments: vec![(low_at, end), (high_at, image)], entry: Entry::Reset })
+    let [_, (at, _)] = rom_windows(image.len() as u64)?;
+    Ok(Boot { segments: vec![(at, image)], entry: Entry::Reset })
 }
 
 #[cfg(test)]
@@ -46,9 +46,8 @@ mod tests {
         let image: Vec<u8> = (0..256 << 10).map(|n: u32| (n >> 10) as u8).collect();
         let boot = rom(image.clone()).expect("a size that ROMs have");
         assert_eq!(boot.entry, Entry::Reset);
-        let [(low_at, low), (high_at, high)] = &boot.segments[..] else { panic!("two places") };
-        assert_eq!((low_at.0, high_at.0), (0xe_0000, 0xfffc_0000));
-        assert_eq!((&low[..], &high[..]), (&image[128 << 10..], &image[..]));
+        assert_eq!(boot.segments, [(Gpa(0xfffc_0000), image)]);
+        assert_eq!(rom_windows(256 << 10).expect("large")[0], (Gpa(0xe_0000), 128 << 10));
         assert_eq!(rom_windows(64 << 10).expect("small")[0], (Gpa(0xf_0000), 64 << 10));
     }
 

@@ -17,7 +17,7 @@ use crate::{
     description::{Description, PowerManagement},
     e820::{EBDA_AT, TABLES_AT},
     mp,
-    record::Record,
+    record::{Record, u32_at},
     smbios, vectors,
 };
 
@@ -79,10 +79,9 @@ pub fn tables(machine: &Description) -> Result<Tables, BootError> {
     segments.insert(0, (Gpa(0), vectors::table(handlers.0 as u16)));
     let mut rsdp = None;
     if let Some(pm) = &machine.power_management {
-        let mut region = Region::new("ACPI", TABLES_AT, ANCHORS_AT);
-        let (rsdt, xsdt) = place_acpi(&mut region, machine, pm)?;
-        rsdp = Some(anchors.place(16, acpi::rsdp(rsdt, xsdt))?);
-        segments.extend(region.segments);
+        let placed = place_acpi((TABLES_AT, ANCHORS_AT), machine, pm)?;
+        rsdp = Some(anchors.place(16, acpi::rsdp(placed.rsdt, placed.xsdt))?);
+        segments.extend(placed.segments);
     }
     place_smbios(&mut anchors, machine)?;
     if let Some(local_apic) = machine.local_apic {
@@ -95,15 +94,46 @@ pub fn tables(machine: &Description) -> Result<Tables, BootError> {
     Ok(Tables { segments, rsdp })
 }
 
-/// Places all ACPI tables but the RSDP; where the RSDT and the XSDT are.
-fn place_acpi(
-    region: &mut Region,
+/// All ACPI tables but the RSDP, in their places.
+pub(crate) struct AcpiTables {
+    /// In ascending order.
+    segments: Vec<(Gpa, Vec<u8>)>,
+    pub(crate) fadt: Gpa,
+    /// How many the RSDT and the XSDT list.
+    pub(crate) listed: usize,
+    pub(crate) rsdt: Gpa,
+    pub(crate) xsdt: Gpa,
+}
+
+impl AcpiTables {
+    /// The bytes from address 0 on.
+    pub(crate) fn image(&self) -> Vec<u8> {
+        let mut image = Vec::new();
+        for (at, bytes) in &self.segments {
+            image.resize(at.0 as usize, 0);
+            image.extend(bytes);
+        }
+        image
+    }
+
+    /// Bytes of the table at `at`, of which its header has the number at `field`.
+    pub(crate) fn len_of(&self, at: Gpa, field: usize) -> u64 {
+        let table = self.segments.iter().find(|(start, _)| *start == at);
+        table.and_then(|(_, bytes)| u32_at(bytes, field)).unwrap_or(0).into()
+    }
+}
+
+/// Places all ACPI tables but the RSDP between two addresses.
+pub(crate) fn place_acpi(
+    (start, end): (u64, u64),
     machine: &Description,
     pm: &PowerManagement,
-) -> Result<(Gpa, Gpa), BootError> {
+) -> Result<AcpiTables, BootError> {
+    let mut region = Region::new("ACPI", start, end);
     let facs = region.place(64, acpi::facs())?;
     let dsdt = region.place(16, acpi::dsdt(machine, pm))?;
-    let mut listed = vec![region.place(16, acpi::fadt(machine, pm, facs, dsdt))?];
+    let fadt = region.place(16, acpi::fadt(machine, pm, facs, dsdt))?;
+    let mut listed = vec![fadt];
     if let Some(local_apic) = machine.local_apic {
         listed.push(region.place(16, acpi::madt(machine, local_apic))?);
     }
@@ -115,7 +145,8 @@ fn place_acpi(
     }
     let rsdt = region.place(16, acpi::rsdt(&listed))?;
     let xsdt = region.place(16, acpi::xsdt(&listed))?;
-    Ok((rsdt, xsdt))
+    let segments = region.segments;
+    Ok(AcpiTables { segments, fadt, listed: listed.len(), rsdt, xsdt })
 }
 
 /// Places both entry points, which point to the same structures behind them.

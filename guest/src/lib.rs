@@ -6,6 +6,7 @@
 mod addr;
 mod granule;
 mod image;
+mod map;
 mod ram;
 mod share;
 mod time;
@@ -14,7 +15,8 @@ mod word;
 pub use addr::Gpa;
 pub use granule::{CodeNear, GRANULE_SIZE, Marked};
 pub use image::{Page, RamImage};
-pub use ram::{PAGE_SIZE, Ram, RamError, Region, RegionKind, Spot};
+pub use map::REGIONS_MAX;
+pub use ram::{MapWatcher, PAGE_SIZE, Ram, RamError, Region, RegionKind, Spot};
 pub use share::RamShare;
 pub use time::VmTime;
 pub use word::Word;

@@ -1,8 +1,10 @@
-//! Guest RAM: one mapping, regions of it in guest physical space, and a byte of marks for each
-//! page.
+//! Guest RAM: an arena of bytes, the map that shows pieces of it in guest physical space, and a byte
+//! of marks for each page.
 //!
-//! Everything that runs while the guest runs goes by *offset* into the mapping, which a software
-//! TLB remembers; guest physical addresses are resolved once for each page. Accesses from any
+//! Everything that runs while the guest runs goes by *offset* into the arena, which a software
+//! TLB remembers; guest physical addresses are resolved once for each page. The arena stays as it
+//! is as long as the RAM lives. The map ([`Ram::remap`]) may change at any time: what it does not show
+//! keeps its contents, and what it shows twice is one memory. Accesses from any
 //! number of threads are defined: words are read and written with single atomic (or, unaligned,
 //! volatile) instructions, locked operations are compare-and-swap loops.
 //!
@@ -13,7 +15,7 @@
 use std::{
     fs::File,
     sync::{
-        Mutex,
+        Mutex, PoisonError, Weak,
         atomic::{AtomicU8, AtomicU32, Ordering, fence},
     },
 };
@@ -24,6 +26,7 @@ use thiserror::Error;
 use crate::{
     Gpa,
     granule::{CodeMap, CodeNear, Marked, granules, zeroed},
+    map::{self, Map},
     word::{self, Word},
 };
 
@@ -42,7 +45,7 @@ pub enum RegionKind {
     Rom,
 }
 
-/// A piece of guest physical space that is backed by the mapping.
+/// A piece of guest physical space that shows a piece of the arena.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Region {
     /// Its first address, a multiple of [`PAGE_SIZE`].
@@ -53,10 +56,10 @@ pub struct Region {
     pub kind: RegionKind,
 }
 
-/// Where a guest physical address lies in the mapping.
+/// Where a guest physical address lies in the arena.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Spot {
-    /// Offset into the mapping.
+    /// Offset into the arena.
     pub offset: u64,
     /// Bytes from here to the end of the region, at least 1.
     pub run: u64,
@@ -75,7 +78,20 @@ pub enum RamError {
         /// Its bytes.
         len: u64,
     },
-    /// The host gives no such mapping.
+    /// A region shows what the arena does not have, or parts of pages.
+    #[error("memory region at {at} shows what is at {offset:#x}, and there are {arena:#x} bytes")]
+    Beyond {
+        /// The region's start.
+        at: Gpa,
+        /// What it shows.
+        offset: u64,
+        /// Bytes of the arena.
+        arena: u64,
+    },
+    /// A map has too many regions.
+    #[error("{0} memory regions are too many")]
+    Regions(usize),
+    /// The host gives no such arena.
     #[error("the host cannot map {bytes} bytes of guest memory: {source}")]
     Map {
         /// Bytes wanted.
@@ -93,14 +109,22 @@ pub enum RamError {
     },
 }
 
+/// Somebody who has told others of the memory map, and tells them when it changes.
+pub trait MapWatcher: Send + Sync {
+    /// There is a new map: see [`Ram::regions`]. It is called on the thread that changed it, one
+    /// change after the other, and must not change it itself.
+    fn map_changed(&self);
+}
+
 /// The guest's memory. Shared by reference between all vCPUs and devices.
 pub struct Ram {
-    map: MmapRaw,
+    arena: MmapRaw,
     file: Option<File>,
-    /// Bytes of the mapping; the bound of every access.
+    /// Bytes of the arena; the bound of every access.
     len: u64,
-    /// By start; each with its offset in the mapping.
-    regions: Vec<(Region, u64)>,
+    map: Map,
+    /// Held while the map changes.
+    watchers: Mutex<Vec<Weak<dyn MapWatcher>>>,
     marks: Box<[AtomicU8]>,
     code_versions: Box<[AtomicU32]>,
     /// Where in the pages marked so the code is.
@@ -119,36 +143,43 @@ impl Ram {
         Self::new(&[Region { start: Gpa(0), len, kind: RegionKind::Ram }])
     }
 
-    /// Memory made of `regions`, all zero. Pages that nobody touches cost the host nothing.
+    /// Memory made of `regions`, all zero, each behind the one before it in the arena. Pages that
+    /// nobody touches cost the host nothing.
     ///
     /// # Errors
     /// If the regions are not whole, disjoint pages, or the host has no room for them.
     pub fn new(regions: &[Region]) -> Result<Self, RamError> {
         let mut sorted = regions.to_vec();
         sorted.sort_by_key(|r| r.start);
-        let (mut placed, mut end, mut len) = (Vec::new(), 0_u64, 0_u64);
+        let (mut placed, mut len) = (Vec::new(), 0_u64);
         for r in sorted {
-            let bad = || RamError::Layout { at: r.start, len: r.len };
-            let next = r.start.0.checked_add(r.len).ok_or_else(bad)?;
-            if r.len == 0 || (r.len | r.start.0) % PAGE_SIZE != 0 || r.start.0 < end {
-                return Err(bad());
-            }
             placed.push((r, len));
-            len = len.checked_add(r.len).ok_or_else(bad)?;
-            end = next;
+            len = len.checked_add(r.len).ok_or(RamError::Layout { at: r.start, len: r.len })?;
         }
+        Self::with_arena(len, &placed)
+    }
+
+    /// An arena of `len` bytes, all zero, of which `regions` show pieces, each with its offset there.
+    ///
+    /// # Errors
+    /// As [`Ram::remap`]; or the arena is empty or not made of whole pages, or the host has no room.
+    pub fn with_arena(len: u64, regions: &[(Region, u64)]) -> Result<Self, RamError> {
+        let regions = map::checked(regions, len)?;
         let failed = |source| RamError::Map { bytes: len, source };
         let bytes = usize::try_from(len)
             .ok()
-            .filter(|b| *b > 0 && *b <= isize::MAX as usize / 2)
+            .filter(|b| *b > 0 && *b <= isize::MAX as usize / 2 && len.is_multiple_of(PAGE_SIZE))
             .ok_or_else(|| failed(std::io::ErrorKind::OutOfMemory.into()))?;
-        let (map, file) = map(bytes).map_err(failed)?;
+        let (arena, file) = reserve(bytes).map_err(failed)?;
         let pages = bytes / PAGE_SIZE as usize;
+        let map = Map::default();
+        map.replace(&regions);
         Ok(Self {
-            map,
+            arena,
             file,
             len,
-            regions: placed,
+            map,
+            watchers: Mutex::default(),
             // SAFETY: all zeros are such integers.
             marks: unsafe { zeroed(pages) },
             // SAFETY: as above.
@@ -159,13 +190,51 @@ impl Ram {
         })
     }
 
-    /// The regions, by address, each with its offset in the mapping.
-    #[must_use]
-    pub fn regions(&self) -> &[(Region, u64)] {
-        &self.regions
+    /// Replaces the map: from now on `regions` show pieces of the arena, each with its offset there.
+    /// Says whether it is another map than before. Watchers have been told when this returns; who
+    /// keeps translations of addresses looks at [`Ram::map_epoch`].
+    ///
+    /// # Errors
+    /// If the regions are not whole pages, overlap, show what the arena does not have or are more than
+    /// [`REGIONS_MAX`](crate::REGIONS_MAX). Nothing has changed then.
+    pub fn remap(&self, regions: &[(Region, u64)]) -> Result<bool, RamError> {
+        let regions = map::checked(regions, self.len)?;
+        // A watcher that panicked has stopped its machine.
+        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        if regions == self.map.regions() {
+            return Ok(false);
+        }
+        self.map.replace(&regions);
+        watchers.retain(|watcher| match watcher.upgrade() {
+            Some(watcher) => {
+                watcher.map_changed();
+                true
+            }
+            None => false,
+        });
+        Ok(true)
     }
 
-    /// Bytes of the mapping: the sum of all regions.
+    /// Tells `watcher` of each new map, as long as there is one.
+    pub fn watch_map(&self, watcher: Weak<dyn MapWatcher>) {
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).push(watcher);
+    }
+
+    /// Counts the maps that there have been. A thread that was told of a change sees that it counts
+    /// one more, and [`Ram::spot`] the new map.
+    #[inline]
+    #[must_use]
+    pub fn map_epoch(&self) -> u32 {
+        self.map.epoch()
+    }
+
+    /// The regions, by address, each with its offset in the arena.
+    #[must_use]
+    pub fn regions(&self) -> Vec<(Region, u64)> {
+        self.map.regions()
+    }
+
+    /// Bytes of the arena.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.len
@@ -183,52 +252,52 @@ impl Ram {
         self.file.as_ref()
     }
 
-    /// The mapping's first byte in host memory, for engines that map it elsewhere.
+    /// The arena's first byte in host memory, for engines that map it elsewhere.
     #[must_use]
     pub fn host_address(&self) -> *mut u8 {
-        self.map.as_mut_ptr()
+        self.arena.as_mut_ptr()
     }
 
-    /// Where `at` lies in the mapping; `None` in a hole.
+    /// Where `at` lies in the arena; `None` in a hole.
     #[must_use]
     pub fn spot(&self, at: Gpa) -> Option<Spot> {
-        let next = self.regions.partition_point(|(r, _)| r.start <= at);
-        let (region, offset) = self.regions.get(next.checked_sub(1)?)?;
-        let inside = at.0 - region.start.0;
-        (inside < region.len).then(|| Spot {
-            offset: offset + inside,
-            run: region.len - inside,
-            writable: region.kind == RegionKind::Ram,
-        })
+        self.map.spot(at)
+    }
+
+    /// Where the guest sees the byte at `offset`, the inverse of [`Ram::spot`]: at any of its
+    /// addresses, but at one where it may store if there is such; `None` if the map does not show it.
+    #[must_use]
+    pub fn gpa_of(&self, offset: u64) -> Option<Gpa> {
+        self.map.gpa_of(offset)
     }
 
     /// The word at `offset`, which may be unaligned.
     ///
     /// # Panics
-    /// If it does not lie in the mapping.
+    /// If it does not lie in the arena.
     #[inline(always)]
     #[must_use]
     pub fn load<T: Word>(&self, offset: u64) -> T {
         self.check(offset, size_of::<T>() as u64);
         // SAFETY: `check` has bounded the access; `Word::load` allows any alignment and races.
-        unsafe { T::load(self.map.as_ptr().add(offset as usize)) }
+        unsafe { T::load(self.arena.as_ptr().add(offset as usize)) }
     }
 
     /// Stores a word at `offset`, which may be unaligned. True if a granule that it touched holds
     /// decoded code: the vCPU that stored has to look whether it is its own.
     ///
     /// # Panics
-    /// If it does not lie in the mapping.
+    /// If it does not lie in the arena.
     #[inline(always)]
     pub fn store<T: Word>(&self, offset: u64, value: T) -> bool {
         self.check(offset, size_of::<T>() as u64);
         // SAFETY: `check` has bounded the access; `Word::store` allows any alignment and races.
-        unsafe { T::store(self.map.as_mut_ptr().add(offset as usize), value) };
+        unsafe { T::store(self.arena.as_mut_ptr().add(offset as usize), value) };
         self.touch(offset, size_of::<T>() as u64)
     }
 
     /// Whether a store of `size` bytes (1 to 8) at `offset` would change no marks: its pages are
-    /// dirty already and hold no decoded code. False outside of the mapping.
+    /// dirty already and hold no decoded code. False outside of the arena.
     #[inline(always)]
     #[must_use]
     pub fn is_quiet(&self, offset: u64, size: u64) -> bool {
@@ -239,36 +308,36 @@ impl Ram {
     /// what [`Ram::store`] returns. `f` may be called more than once.
     ///
     /// # Panics
-    /// If it does not lie in the mapping.
+    /// If it does not lie in the arena.
     pub fn update<T: Word>(&self, offset: u64, f: impl FnMut(T) -> T) -> (T, bool) {
         self.check(offset, size_of::<T>() as u64);
         // SAFETY: `check` has bounded the access; `Word::update` allows any alignment and races.
         let old =
-            unsafe { T::update(self.map.as_mut_ptr().add(offset as usize), &self.split_lock, f) };
+            unsafe { T::update(self.arena.as_mut_ptr().add(offset as usize), &self.split_lock, f) };
         (old, self.touch(offset, size_of::<T>() as u64))
     }
 
-    /// Fills `data` from the mapping. Not atomic as a whole.
+    /// Fills `data` from the arena. Not atomic as a whole.
     ///
     /// # Panics
-    /// If it does not lie in the mapping.
+    /// If it does not lie in the arena.
     pub fn load_bytes(&self, offset: u64, data: &mut [u8]) {
         self.check(offset, data.len() as u64);
         // SAFETY: `check` has bounded the whole.
-        unsafe { word::load_all(self.map.as_ptr().add(offset as usize), data) }
+        unsafe { word::load_all(self.arena.as_ptr().add(offset as usize), data) }
     }
 
-    /// Stores `data` into the mapping; returns what [`Ram::store`] returns. Not atomic as a whole.
+    /// Stores `data` into the arena; returns what [`Ram::store`] returns. Not atomic as a whole.
     ///
     /// # Panics
-    /// If it does not lie in the mapping.
+    /// If it does not lie in the arena.
     pub fn store_bytes(&self, offset: u64, data: &[u8]) -> bool {
         self.check(offset, data.len() as u64);
         if data.is_empty() {
             return false;
         }
         // SAFETY: `check` has bounded the whole.
-        unsafe { word::store_all(self.map.as_mut_ptr().add(offset as usize), data) }
+        unsafe { word::store_all(self.arena.as_mut_ptr().add(offset as usize), data) }
         // Marks are kept for whole pages: once for each.
         let (mut at, mut left, mut code) = (offset, data.len() as u64, false);
         while left != 0 {
@@ -436,7 +505,7 @@ impl Ram {
     #[inline(always)]
     fn marks_are_quiet(&self, offset: u64, size: u64) -> bool {
         let (first, last) = (offset / PAGE_SIZE, (offset + size.saturating_sub(1)) / PAGE_SIZE);
-        // SAFETY: there are marks for every page of the mapping, and both ends lie in it.
+        // SAFETY: there are marks for every page of the arena, and both ends lie in it.
         unsafe {
             self.marks.get_unchecked(first as usize).load(Ordering::Relaxed) == DIRTY
                 && (size == 1
@@ -480,18 +549,18 @@ fn set_dirty(marks: &AtomicU8) -> u8 {
 }
 
 #[cfg(target_os = "linux")]
-fn map(bytes: usize) -> std::io::Result<(MmapRaw, Option<File>)> {
+fn reserve(bytes: usize) -> std::io::Result<(MmapRaw, Option<File>)> {
     use rustix::fs::{MemfdFlags, memfd_create};
     let file = File::from(memfd_create("guest-ram", MemfdFlags::CLOEXEC)?);
     file.set_len(bytes as u64)?;
-    let map = MmapOptions::new().len(bytes).no_reserve_swap().map_raw(&file)?;
-    Ok((map, Some(file)))
+    let arena = MmapOptions::new().len(bytes).no_reserve_swap().map_raw(&file)?;
+    Ok((arena, Some(file)))
 }
 
 #[cfg(not(target_os = "linux"))]
-fn map(bytes: usize) -> std::io::Result<(MmapRaw, Option<File>)> {
-    let map = MmapOptions::new().len(bytes).no_reserve_swap().map_anon()?;
-    Ok((MmapRaw::from(map), None))
+fn reserve(bytes: usize) -> std::io::Result<(MmapRaw, Option<File>)> {
+    let arena = MmapOptions::new().len(bytes).no_reserve_swap().map_anon()?;
+    Ok((MmapRaw::from(arena), None))
 }
 
 #[cfg(test)]

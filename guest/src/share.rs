@@ -24,7 +24,7 @@ pub struct RamShare {
     base: *mut u8,
     marks: *const AtomicU8,
     code_versions: *const AtomicU32,
-    /// Pages of the mapping.
+    /// Pages of the arena.
     pages: u64,
     /// The last offset at which a word of 8 bytes fits.
     last: u64,
@@ -59,7 +59,7 @@ impl From<Arc<Ram>> for RamShare {
 
 impl RamShare {
     /// The word of up to 8 bytes at `offset`, which may be unaligned; `None` where one of 8 bytes
-    /// would not lie in the mapping.
+    /// would not lie in the arena.
     #[inline(always)]
     #[must_use]
     pub fn load_quick<T: Word>(&self, offset: u64) -> Option<T> {
@@ -68,12 +68,12 @@ impl RamShare {
     }
 
     /// Whether a store within the page of `offset` would change no marks: the page is dirty already
-    /// and holds no decoded code. False where a word of 8 bytes would not lie in the mapping.
+    /// and holds no decoded code. False where a word of 8 bytes would not lie in the arena.
     #[inline(always)]
     #[must_use]
     pub fn page_is_quiet(&self, offset: u64) -> bool {
         let page = offset / PAGE_SIZE;
-        // SAFETY: there are marks for every page of the mapping.
+        // SAFETY: there are marks for every page of the arena.
         self.has_room::<u64>(offset)
             && unsafe { &*self.marks.add(page as usize) }.load(Ordering::Relaxed) == DIRTY
     }
@@ -88,11 +88,11 @@ impl RamShare {
         }
     }
 
-    /// As [`Ram::code_version`], for the page of this number; `None` outside of the mapping.
+    /// As [`Ram::code_version`], for the page of this number; `None` outside of the arena.
     #[inline(always)]
     #[must_use]
     pub fn code_version_of_page(&self, page: u32) -> Option<u32> {
-        // SAFETY: there is a version for every page of the mapping.
+        // SAFETY: there is a version for every page of the arena.
         (u64::from(page) < self.pages)
             .then(|| unsafe { &*self.code_versions.add(page as usize) }.load(Ordering::Acquire))
     }

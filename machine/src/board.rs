@@ -21,7 +21,8 @@ use std::{
 };
 
 use trine_devices::{
-    Ack, Backplane, Cx, DeliveryMode, Destination, Message, Power, Signal, TriggerMode, message_msi,
+    Ack, Backplane, Cx, DeliveryMode, Destination, Display, Key, LowMemory, Message, Power, Signal,
+    TriggerMode, message_msi,
 };
 use trine_engine::{Access, Bus, HostApics, MsrFault, Pins};
 use trine_guest::{Gpa, Ram, VmTime};
@@ -61,6 +62,9 @@ struct State {
     pirq_routes: [Option<u8>; 4],
     /// What the BARs map.
     regions: Vec<PciRegion>,
+    /// What the host bridge does with accesses below 1 MiB, and where the frame buffer is, as the
+    /// memory map shows it.
+    memory_map: Option<(LowMemory, Option<Gpa>)>,
     /// The level of each net.
     nets: [bool; NETS.len()],
     /// When each chip wants to be woken.
@@ -94,6 +98,7 @@ pub struct Board {
     /// What the clock showed at guest time 0.
     wall_clock: Duration,
     tscs: Tscs,
+    memory: pc::Memory,
     debug_exit: Option<u16>,
     post_port: Option<u16>,
     /// The next time at which a chip wants to be woken, in nanoseconds, or [`NEVER`].
@@ -112,6 +117,7 @@ impl Board {
     pub(crate) fn new(ram: Arc<Ram>, clock: Clock, random: Random, parts: pc::Parts) -> Self {
         let backplane = Backplane::default();
         let (cpus, debug_exit, post_port) = (parts.cpus, parts.debug_exit, parts.post_port);
+        let memory = parts.memory;
         let wall_clock = Duration::from_secs(parts.unix_seconds.max(0) as u64);
         let state = State {
             chips: Chips::new(parts, &backplane),
@@ -119,6 +125,7 @@ impl Board {
             wires: [false; Wire::ALL],
             pirq_routes: [None; 4],
             regions: Vec::new(),
+            memory_map: None,
             nets: [false; NETS.len()],
             due: [None; Chip::COUNT],
             touched: 0,
@@ -139,6 +146,7 @@ impl Board {
             random,
             wall_clock,
             tscs: Tscs::new(cpus),
+            memory,
             debug_exit,
             post_port,
             next_due: AtomicU64::new(NEVER),
@@ -225,6 +233,31 @@ impl Board {
             state.touch(Chip::Pm);
             state.chips.pm.press_power_button(cx);
         });
+    }
+
+    /// Somebody presses a key or releases it. False if the keyboard has no room for it now.
+    pub fn key(&self, key: Key, goes_down: bool) -> bool {
+        self.with(self.clock.now(), 0, |state, cx| {
+            state.touch(Chip::Keyboard);
+            state.chips.keyboard.key(cx, key, goes_down)
+        })
+    }
+
+    /// Somebody moves the mouse or its wheel, or presses its buttons: see [`I8042::point`].
+    ///
+    /// [`I8042::point`]: trine_devices::I8042::point
+    pub fn point(&self, right: i32, down: i32, wheel: i32, buttons: u8) {
+        self.with(self.clock.now(), 0, |state, cx| {
+            state.touch(Chip::Keyboard);
+            state.chips.keyboard.point(cx, right, down, wheel, buttons);
+        });
+    }
+
+    /// Looks at the screen, now.
+    pub fn look<R>(&self, f: impl FnOnce(&mut dyn Display, VmTime) -> R) -> Option<R> {
+        let mut state = self.lock();
+        let now = state.last.max(self.clock.now());
+        Some(f(state.chips.device(Chip::Vga)?.as_display()?, now))
     }
 
     /// Serial input arrives. False if there is no room for it.
@@ -433,13 +466,27 @@ impl Board {
         result
     }
 
-    /// Carries what the chips say until they say no more.
+    /// Carries what the chips say until they say no more, and DMA meanwhile.
     fn settle(&self, state: &mut State, cx: &mut Cx<'_>) {
+        self.carry_signals(state, cx);
+        // A channel without end leaves the bus for a while.
+        const DMA: u64 = 1 << Chip::Dma.index() | 1 << Chip::Floppy.index();
+        if state.touched & DMA != 0 && state.chips.dma.granted() == Some(pc::FLOPPY_CHANNEL) {
+            state.touched |= DMA;
+            state.chips.dma.transfer(cx, pc::FLOPPY_CHANNEL, &mut state.chips.floppy);
+            self.carry_signals(state, cx);
+        }
+    }
+
+    fn carry_signals(&self, state: &mut State, cx: &mut Cx<'_>) {
         if state.touched & 1 << Chip::Hpet.index() != 0 {
             self.update_nets(state, cx, |net| !net.unless_hpet.is_empty());
         }
-        if state.touched & PCI_CONFIG != 0 && state.follow_pci() {
-            self.update_nets(state, cx, |net| net.irq.is_some());
+        if state.touched & PCI_CONFIG != 0 {
+            if state.follow_pci() {
+                self.update_nets(state, cx, |net| net.irq.is_some());
+            }
+            self.follow_memory_map(state);
         }
         while let Some(signal) = state.backplane.take() {
             match signal {
@@ -635,6 +682,13 @@ impl Bus for Board {
         self.access(by, |state, cx| {
             let (mut at, mut rest) = (at, data);
             while !rest.is_empty() {
+                if let Some(shadow) = state.shadow(at) {
+                    let (now, later) = rest.split_at(rest.len().min(shadow.run as usize));
+                    self.ram.store_bytes(shadow.offset, now);
+                    at = at.offset(now.len() as u64);
+                    rest = later;
+                    continue;
+                }
                 let Some((place, left)) = state.window(by.vcpu, at) else {
                     state.note_unclaimed("a write at", at.0, rest.len());
                     return;

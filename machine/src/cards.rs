@@ -1,4 +1,5 @@
-//! The disks of a configuration on their controllers: on the IDE cables and in the PCI slots.
+//! The disks of a configuration on their controllers: in the floppy drives, on the IDE cables and in
+//! the PCI slots.
 
 use std::{
     collections::BTreeSet,
@@ -7,7 +8,7 @@ use std::{
 };
 
 use thiserror::Error;
-use trine_devices::{Ahci, AtaDrive, VirtioBlk, VirtioPci};
+use trine_devices::{Ahci, AtaDrive, Disk, VirtioBlk, VirtioPci};
 
 use crate::{
     Board, ClockKind,
@@ -37,9 +38,10 @@ impl Doorbell {
     }
 }
 
-/// What disks are on the board: on the IDE controller's cables, and behind cards.
+/// What disks are on the board: in floppy drives, on the IDE controller's cables, and behind cards.
 #[derive(Default)]
 pub(crate) struct Disks {
+    pub(crate) floppies: [Option<Box<dyn Disk>>; 2],
     pub(crate) drives: [[Option<AtaDrive>; 2]; 2],
     pub(crate) cards: Vec<Card>,
 }
@@ -90,6 +92,11 @@ impl Disks {
             DiskError::Full { interface, places, file }
         };
         let of = |interface| specs.iter().filter(move |spec| spec.interface() == interface);
+        for spec in of(Interface::Floppy) {
+            let free = all.floppies.iter_mut().find(|place| place.is_none());
+            let place = free.ok_or_else(|| full(Interface::Floppy, 2, spec))?;
+            *place = Some(Box::new(open(spec, Chip::Floppy)?));
+        }
         for spec in specs {
             let interface = spec.interface();
             let places = match interface {

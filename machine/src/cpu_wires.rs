@@ -99,6 +99,12 @@ impl CpuWires {
         self.call();
     }
 
+    /// There is another memory map: its vCPU sees that when it looks at its pins, which an idle one does
+    /// before anything else.
+    pub fn tell_of_map(&self) {
+        self.kicker().kick();
+    }
+
     /// Whether the vCPUs' time-stamp counters differ.
     pub fn tell_tscs_differ(&self, differ: bool) {
         let bit = if differ { TSCS_DIFFER } else { 0 };

@@ -25,6 +25,7 @@ mod control;
 mod cpu_wires;
 pub mod disk;
 mod engines;
+mod frame_buffer;
 mod hop;
 pub mod lockstep;
 mod machine;

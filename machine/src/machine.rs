@@ -10,7 +10,7 @@ use thiserror::Error;
 use trine_devices::{Power, SerialPeer};
 use trine_engine::{Engine, EngineError, EventCount, TripleFault};
 use trine_firmware::{
-    Boot, BootError, Entry, EntryMode, demo, linux, measure, rom, rom_windows, waking_vector,
+    Boot, BootError, Entry, EntryMode, demo, firmware_files, linux, measure, rom, waking_vector,
 };
 use trine_guest::{Gpa, Ram, RamError, RamImage, VmTime};
 use trine_x86::{Activity, CpuModel, CpuState, Feature};
@@ -20,6 +20,7 @@ use crate::{
     cards::{DiskError, Disks, Doorbell},
     control::{Cause, Reached},
     disk::DiskSpec,
+    frame_buffer::FrameBuffer,
     pc,
     random::Random,
     serial::Nobody,
@@ -58,6 +59,8 @@ pub struct Config {
     pub test_device: bool,
     /// The disks.
     pub disks: Vec<DiskSpec>,
+    /// The display adapter's expansion ROM: a video BIOS for a firmware that has none.
+    pub vga_rom: Vec<u8>,
     /// A reset of the machine ends the run.
     pub no_reboot: bool,
     /// What the clock shows at power-on, in seconds of Unix time.
@@ -88,6 +91,7 @@ impl Default for Config {
             lend_apics: true,
             test_device: false,
             disks: Vec::new(),
+            vga_rom: Vec::new(),
             no_reboot: false,
             unix_seconds: UNIX_2026,
             count_events: false,
@@ -258,7 +262,7 @@ pub struct Machine {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) cpus: Vec<Cpu>,
     pub(crate) model: CpuModel,
-    memory: u64,
+    pub(crate) memory: u64,
     boot: Boot,
     no_reboot: bool,
     end_on_halt: bool,
@@ -285,16 +289,18 @@ impl Machine {
         engine: impl FnOnce(Arc<Ram>) -> Result<Arc<dyn Engine>, EngineError>,
     ) -> Result<Self, MachineError> {
         check(&config)?;
-        let rom = match &config.guest {
-            Guest::Firmware(image) => rom_windows(image.len() as u64)?.to_vec(),
-            _ => Vec::new(),
-        };
-        let ram = Arc::new(Ram::new(&pc::regions(config.memory, &rom))?);
+        let mut memory = pc::Memory::new(config.memory);
+        if let Guest::Firmware(image) = &config.guest {
+            memory = memory.with_rom(image.len() as u64)?;
+        }
+        // The board maps it.
+        let ram = Arc::new(Ram::with_arena(memory.arena(), &[])?);
         let image = RamImage::new(&ram);
         let engine = engine(ram.clone())?;
         check_count(config.clock, engine.as_ref())?;
         let (capture, doorbell) = (Capture::default(), Doorbell::default());
         let disks = Disks::open(&config.disks, config.cpus, config.clock, &doorbell)?;
+        let video = FrameBuffer::new(ram.clone(), memory.video(), pc::VIDEO_MEMORY as usize);
         let parts = pc::Parts {
             cpus: config.cpus,
             unix_seconds: config.unix_seconds,
@@ -302,8 +308,11 @@ impl Machine {
             debug_console: config.debug_console.unwrap_or_else(|| Box::new(Nobody)),
             debug_exit: config.debug_exit,
             post_port: config.post_port,
-            memory: config.memory,
+            memory,
             test_device: config.test_device,
+            video: Box::new(video),
+            vga_rom: config.vga_rom,
+            floppies: disks.floppies,
             drives: disks.drives,
             cards: disks.cards,
         };
@@ -482,9 +491,7 @@ impl Machine {
     /// All vCPUs start as after RESET, the first one by `entry`.
     fn start_cpus(&mut self, entry: Entry) -> Result<(), MachineError> {
         for (id, cpu) in (0_u32..).zip(&mut self.cpus) {
-            for (region, _) in self.ram.regions() {
-                cpu.vcpu.ram_changed(region.start, region.len);
-            }
+            cpu.vcpu.ram_changed(Gpa(0), u64::MAX);
             let state = if id == 0 {
                 start::state(&self.model, &entry)
             } else if entry == Entry::Reset {
@@ -688,7 +695,13 @@ fn boot(
         Guest::Linux { kernel, initrd, append } => {
             linux(&kernel, initrd.as_deref(), &append, &description, mode)?
         }
-        Guest::Firmware(image) => rom(image)?,
+        Guest::Firmware(image) => {
+            let files = firmware_files(&description)?;
+            board.describe(|chips| {
+                files.into_iter().all(|(name, bytes)| chips.fw_cfg.set_file(name, bytes))
+            });
+            rom(image)?
+        }
         Guest::Raw(boot) => boot,
     })
 }

@@ -4,31 +4,29 @@
 //! PIIX3, an I/O APIC, an HPET, and ACPI's fixed hardware. Sources: Intel 82441FX and 82371SB
 //! (PIIX3) datasheets; MultiProcessor Specification 1.4, chapter 3; ACPI 6.3, chapter 4.
 
+use std::any::Any;
+
 use trine_devices::{
-    AcpiPm, AtaDrive, Backplane, Cx, DebugConsole, DebugExit, Device, FwCfg, Hpet, I440fx, I8042,
-    I8254, I8259, IOAPIC_PINS, IoApic, Line, LocalApics, Mc146818, PcTestdev, PciBus, PciFunction,
-    Piix3Ide, Piix3Isa, Port92, PostCode, ResetControl, SerialPeer, Slot, TESTDEV_WINDOW,
-    Uart16550,
+    AcpiPm, AtaDrive, Backplane, Cx, DebugConsole, DebugExit, Device, Disk, FwCfg, Hpet, I440fx,
+    I8042, I8237, I8254, I8259, I82077, IOAPIC_PINS, IoApic, Line, LocalApics, LowMemory, Mc146818,
+    PcTestdev, PciBus, PciFunction, Piix3Ide, Piix3Isa, Port92, PostCode, ResetControl, SerialPeer,
+    Slot, TESTDEV_WINDOW, Uart16550, Vga, VideoMemory,
 };
 use trine_firmware as firmware;
-use trine_guest::{Gpa, Region, RegionKind};
+use trine_guest::Gpa;
 use trine_x86::CpuModel;
 
 use crate::pci_setup::{Window as Room, set_up};
 
-// Memory
+mod memory;
+mod text_mode;
 
-/// RAM below 4 GiB ends here at most: above it lie PCI, the APICs and the HPET.
-pub const LOW_RAM_MAX: u64 = 3 << 30;
-/// RAM that does not fit below is here.
-pub const HIGH_RAM_AT: Gpa = Gpa(1 << 32);
-/// The video memory and option ROM area, in which there is no RAM. From its end to 1 MiB lies the
-/// firmware's area: RAM, with the tables that a guest looks for.
-pub const VIDEO_HOLE: (Gpa, Gpa) = (Gpa(0xa_0000), Gpa(0xe_0000));
-/// The least memory of this board.
-pub const MEMORY_MIN: u64 = 1 << 20;
-/// The most memory of this board: what lies above belongs to PCI.
-pub const MEMORY_MAX: u64 = 256 << 30;
+pub use memory::{
+    HIGH_RAM_AT, LOW_RAM_MAX, MEMORY_MAX, MEMORY_MIN, Memory, VIDEO_HOLE, VIDEO_MEMORY,
+    split_memory,
+};
+use text_mode::{TEXT_SCREEN, set_text_mode};
+
 /// The most vCPUs: xAPIC IDs are 8 bits wide, and FFh is all of them.
 pub const CPUS_MAX: u32 = 255;
 
@@ -53,6 +51,7 @@ pub struct Window {
 /// Memory space besides RAM and the local APICs (which each vCPU sees at its own address).
 pub const WINDOWS: &[Window] = &[
     Window { at: IOAPIC_AT, len: 0x1000, chip: Chip::IoApic },
+    Window { at: VIDEO_HOLE.0, len: Vga::WINDOW, chip: Chip::Vga },
     Window { at: HPET_AT, len: 0x400, chip: Chip::Hpet },
     Window { at: Gpa(0xff00_0000), len: TESTDEV_WINDOW as u64, chip: Chip::TestDevice },
 ];
@@ -101,6 +100,9 @@ chips![
     HostBridge,
     IsaBridge,
     Ide,
+    Vga,
+    Dma,
+    Floppy,
     Port92,
     ResetControl,
     PostCode,
@@ -126,6 +128,7 @@ impl Chip {
             HOST_BRIDGE => Some(Self::HostBridge),
             ISA_BRIDGE => Some(Self::IsaBridge),
             IDE => Some(Self::Ide),
+            VGA => Some(Self::Vga),
             _ if slot.function() == 0 => slot.device().checked_sub(FIRST_CARD).map(Self::Card),
             _ => None,
         }
@@ -168,6 +171,7 @@ pub const PCI_CONFIG_ADDRESS: u16 = 0xcf8;
 
 /// Port space.
 pub const PORTS: &[PortRow] = &[
+    row(0x000, 0x00f, Chip::Dma, I8237::FIRST),
     row(0x020, 0x021, Chip::Pic, I8259::MASTER_COMMAND),
     row(0x040, 0x043, Chip::Pit, I8254::COUNTER_0),
     row(0x060, 0x060, Chip::Keyboard, I8042::DATA),
@@ -175,15 +179,23 @@ pub const PORTS: &[PortRow] = &[
     row(0x064, 0x064, Chip::Keyboard, I8042::STATUS_COMMAND),
     row(0x070, 0x071, Chip::Rtc, Mc146818::INDEX),
     row(0x080, 0x080, Chip::PostCode, PostCode::CODE),
+    row(0x081, 0x08f, Chip::Dma, I8237::PAGE + 1),
     row(0x092, 0x092, Chip::Port92, Port92::CONTROL),
     row(0x0a0, 0x0a1, Chip::Pic, I8259::SLAVE_COMMAND),
     row(SMI_COMMAND, SMI_COMMAND, Chip::Pm, AcpiPm::SMI_COMMAND),
+    row(0x0c0, 0x0df, Chip::Dma, I8237::SECOND),
     row(0x0e9, 0x0e9, Chip::DebugConsole, DebugConsole::DATA),
     row(0x170, 0x177, Chip::Ide, Piix3Ide::SECONDARY),
+    // Each is a word, so that the second one reaches one port further.
+    row(0x1ce, 0x1d0, Chip::Vga, Vga::DISPI_INDEX),
     row(0x1f0, 0x1f7, Chip::Ide, Piix3Ide::PRIMARY),
     row(0x376, 0x376, Chip::Ide, Piix3Ide::SECONDARY_CONTROL),
+    row(0x3b0, 0x3df, Chip::Vga, 0),
+    row(0x3f0, 0x3f5, Chip::Floppy, 0),
     row(0x3f6, 0x3f6, Chip::Ide, Piix3Ide::PRIMARY_CONTROL),
+    row(0x3f7, 0x3f7, Chip::Floppy, I82077::DIR),
     row(COM1, COM1 + 7, Chip::Com1, Uart16550::RBR_THR),
+    row(0x402, 0x402, Chip::DebugConsole, DebugConsole::DATA),
     row(ELCR, ELCR + 1, Chip::Pic, I8259::ELCR_MASTER),
     row(0x510, 0x511, Chip::FwCfg, FwCfg::SELECTOR),
     row(0x514, 0x51b, Chip::FwCfg, FwCfg::DMA),
@@ -228,6 +240,8 @@ pub enum Wire {
     A20Keyboard,
     IdePrimary,
     IdeSecondary,
+    FloppyIrq,
+    FloppyDreq,
     Test0,
     Test1,
     Test3,
@@ -255,7 +269,7 @@ pub enum Wire {
 
 impl Wire {
     /// How many there are.
-    pub const COUNT: usize = 40;
+    pub const COUNT: usize = 42;
     /// All that a board can have: behind these are the four interrupt pins of each PCI device.
     pub const ALL: usize = Self::COUNT + 4 * 32;
     /// The number of the wire at interrupt pin `pin` (0 is INTA#) of a PCI device.
@@ -359,7 +373,7 @@ pub const NETS: &[Net] = &[
     irq!(3, Test3),
     irq!(4, Com1Irq, Test4),
     irq!(5, Test5),
-    irq!(6, Test6),
+    irq!(6, FloppyIrq, Test6),
     irq!(7, Test7),
     Net {
         from: &[Wire::HpetIrq8, Wire::Test8],
@@ -389,12 +403,21 @@ pub const NETS: &[Net] = &[
         to: &[Sink::Pin(Chip::Pm, AcpiPm::PIN_RTC)],
     },
     Net {
+        from: &[Wire::FloppyDreq],
+        unless_hpet: &[],
+        irq: None,
+        to: &[Sink::Pin(Chip::Dma, FLOPPY_CHANNEL as u16)],
+    },
+    Net {
         from: &[Wire::A20Port92, Wire::A20Keyboard],
         unless_hpet: &[],
         irq: None,
         to: &[Sink::A20],
     },
 ];
+
+/// The DMA channel of the floppy controller.
+pub const FLOPPY_CHANNEL: u8 = 2;
 
 /// ISA interrupts that are level-triggered, as the firmware leaves them in ELCR and tells ACPI:
 /// the SCI and PCI's.
@@ -428,10 +451,16 @@ pub struct Parts {
     pub debug_exit: Option<u16>,
     /// A port besides 80h that takes POST codes.
     pub post_port: Option<u16>,
-    /// Bytes of memory.
-    pub memory: u64,
+    /// What memory there is.
+    pub memory: Memory,
     /// Is there the test device of kvm-unit-tests?
     pub test_device: bool,
+    /// The display adapter's memory.
+    pub video: Box<dyn VideoMemory>,
+    /// The display adapter's expansion ROM; none if it is empty.
+    pub vga_rom: Vec<u8>,
+    /// The disks in the floppy drives; without one, there is no such drive.
+    pub floppies: [Option<Box<dyn Disk>>; 2],
     /// What is on the IDE controller's two cables.
     pub drives: [[Option<AtaDrive>; 2]; 2],
     /// What is in the PCI slots, from the first one on.
@@ -454,6 +483,9 @@ pub struct Chips {
     pub keyboard: I8042,
     pub pm: AcpiPm,
     pub pci: PciBus,
+    pub dma: I8237,
+    pub floppy: I82077,
+    floppy_types: [u8; 2],
     pub port92: Port92,
     pub reset_control: ResetControl,
     pub post_code: PostCode,
@@ -474,11 +506,13 @@ impl Chips {
         routes[21] = Some(line(Wire::HpetPin21));
         routes[22] = Some(line(Wire::HpetPin22));
         routes[23] = Some(line(Wire::HpetPin23));
+        let floppy_types = parts.floppies.each_ref().map(|disk| floppy_type(disk.as_deref()));
         let mut pci = PciBus::new();
         pci.add(HOST_BRIDGE, Box::new(I440fx::new()));
         pci.add(ISA_BRIDGE, Box::new(Piix3Isa::new()));
         let irqs = [line(Wire::IdePrimary), line(Wire::IdeSecondary)];
         pci.add(IDE, Box::new(Piix3Ide::new(irqs, parts.drives)));
+        pci.add(VGA, Box::new(Vga::new(parts.video, &parts.vga_rom, MONITOR)));
         for (n, card) in (0..CARDS).zip(parts.cards) {
             let slot = Slot::at(FIRST_CARD + n, 0);
             pci.add(slot, card(backplane, backplane.line(Wire::intx(slot.device(), 0))));
@@ -499,12 +533,20 @@ impl Chips {
             ),
             pm: AcpiPm::new(line(Wire::Sci), backplane.clone(), PM_TIMER_WIDE),
             pci,
+            dma: I8237::new(),
+            floppy: I82077::new(
+                line(Wire::FloppyIrq),
+                line(Wire::FloppyDreq),
+                parts.floppies,
+                FLOPPY_PACE,
+            ),
+            floppy_types,
             port92: Port92::new(line(Wire::A20Port92), backplane.clone()),
             reset_control: ResetControl::new(backplane.clone()),
             post_code: PostCode::new(),
             debug_console: DebugConsole::new(parts.debug_console),
             debug_exit: parts.debug_exit.map(|_| DebugExit::new(backplane.clone())),
-            fw_cfg: fw_cfg(parts.memory, parts.cpus),
+            fw_cfg: fw_cfg(parts.memory.dram(), parts.cpus),
             test_device: parts.test_device.then(|| PcTestdev::new(Wire::TEST.map(test_line))),
         }
     }
@@ -525,7 +567,10 @@ impl Chips {
             Chip::HostBridge => self.pci.function_mut(HOST_BRIDGE)?,
             Chip::IsaBridge => self.pci.function_mut(ISA_BRIDGE)?,
             Chip::Ide => self.pci.function_mut(IDE)?,
+            Chip::Vga => self.pci.function_mut(VGA)?,
             Chip::Card(n) => self.pci.function_mut(Slot::new(FIRST_CARD + n, 0)?)?,
+            Chip::Dma => &mut self.dma,
+            Chip::Floppy => &mut self.floppy,
             Chip::Port92 => &mut self.port92,
             Chip::ResetControl => &mut self.reset_control,
             Chip::PostCode => &mut self.post_code,
@@ -538,6 +583,19 @@ impl Chips {
         })
     }
 
+    /// What the host bridge does with accesses below 1 MiB.
+    #[must_use]
+    pub fn low_memory(&self) -> Option<LowMemory> {
+        Some(I440fx::low_memory(self.pci.function(HOST_BRIDGE)?.config()))
+    }
+
+    /// Where the display adapter's memory is to be seen.
+    #[must_use]
+    pub fn frame_buffer(&self) -> Option<Gpa> {
+        let (_, at, _) = self.pci.function(VGA)?.config().mapped(0)?;
+        Some(Gpa(at))
+    }
+
     /// To which IRQ each of PCI's four lines leads.
     #[must_use]
     pub fn pirq_routes(&self) -> [Option<u8>; 4] {
@@ -547,7 +605,7 @@ impl Chips {
 
     /// What a firmware does to the chips before it starts a guest: virtual wire mode (MP
     /// specification, section 3.6.2.2), the interrupt controllers and the timer as every BIOS
-    /// leaves them, level-triggered interrupts, and the sizes in CMOS.
+    /// leaves them, level-triggered interrupts, memory for the tables at E0000h, and the sizes in CMOS.
     pub fn firmware_setup(&mut self, cx: &mut Cx<'_>, memory: u64) {
         self.apics.virtual_wire(cx, 0);
         let levels = LEVEL_IRQS.iter().fold(0_u16, |mask, irq| mask | 1 << irq).to_le_bytes();
@@ -565,6 +623,12 @@ impl Chips {
             ports.port_out(cx, I8259::ELCR_MASTER, &levels[..1]);
             ports.port_out(cx, I8259::ELCR_SLAVE, &levels[1..]);
         }
+        if let Some(bridge) = self.pci.function_mut(HOST_BRIDGE) {
+            // A BIOS would make the area read-only in the end, but there is none to write to it then.
+            let dram = I440fx::PAM_DRAM;
+            bridge.config_mut().write(I440fx::PAM, &[dram]);
+            bridge.config_mut().write(I440fx::PAM + 5, &[dram, dram]);
+        }
         if let Some(bridge) = self.pci.function_mut(ISA_BRIDGE) {
             bridge.config_mut().write(Piix3Isa::PIRQ_ROUTE, &PIRQ_IRQS);
         }
@@ -577,6 +641,10 @@ impl Chips {
         set_up(&mut self.pci, cx, &mut ports, &mut window, irq);
         if let Some(ide) = self.pci.function_mut(IDE) {
             Piix3Ide::enable(ide.config_mut());
+        }
+        let vga: Option<&mut dyn Any> = self.pci.function_mut(VGA).map(|f| f as &mut dyn Any);
+        if let Some(vga) = vga.and_then(|vga| vga.downcast_mut()) {
+            set_text_mode(vga, cx);
         }
         if let Some(ports) = self.pit.as_ports() {
             // Counter 0, mode 3, 65536: 18.2 Hz.
@@ -591,10 +659,25 @@ impl Chips {
     /// battery. What else there was, firmware and the guest's drivers set up again.
     pub const AWAKE: [Chip; 2] = [Chip::Pm, Chip::Rtc];
 
-    /// What the board itself tells a firmware: the sizes of memory, in CMOS.
+    /// What the board itself tells a firmware: the sizes of memory and the floppy drives, in CMOS.
     pub fn strap(&mut self, memory: u64) {
         let (low, high) = split_memory(memory);
         self.rtc.set_memory_sizes(low, high);
+        self.rtc.set_floppy_types(self.floppy_types);
+    }
+}
+
+/// Floppy drives are so many times as fast as real ones, of which reading a disk takes 36 seconds.
+const FLOPPY_PACE: u64 = 20;
+
+/// What CMOS calls the drive that a disk of this size belongs into; 0 if there is none.
+fn floppy_type(disk: Option<&dyn Disk>) -> u8 {
+    match disk.map(|disk| disk.len() >> 10) {
+        None => 0,
+        Some(..=360) => 1,
+        Some(1200) => 2,
+        Some(..=1722) => 4,
+        Some(_) => 5,
     }
 }
 
@@ -603,52 +686,38 @@ fn fw_cfg(memory: u64, cpus: u32) -> FwCfg {
     let cpus = (cpus as u16).to_le_bytes();
     let mut device = FwCfg::new();
     device.set(FwCfg::RAM_SIZE, memory.to_le_bytes().to_vec());
-    device.set(FwCfg::NO_GRAPHICS, 1_u16.to_le_bytes().to_vec());
+    device.set(FwCfg::NO_GRAPHICS, 0_u16.to_le_bytes().to_vec());
     device.set(FwCfg::CPUS, cpus.to_vec());
     device.set(FwCfg::CPUS_MAX, cpus.to_vec());
+    device.set_file("etc/e820", ram_ranges(memory));
     device
 }
 
+/// Where RAM is, as SeaBIOS wants it: start, bytes and type (1 is RAM) of each range.
+fn ram_ranges(memory: u64) -> Vec<u8> {
+    let (low, high) = split_memory(memory);
+    let ranges = [(0, low), (HIGH_RAM_AT.0, high)];
+    let row = |(start, len): (u64, u64)| {
+        let numbers = [start.to_le_bytes(), len.to_le_bytes()].concat();
+        [numbers, 1_u32.to_le_bytes().to_vec()].concat()
+    };
+    ranges.into_iter().filter(|(_, len)| *len > 0).flat_map(row).collect()
+}
+
 /// The device number of the first slot for cards.
-const FIRST_CARD: u8 = 2;
+const FIRST_CARD: u8 = 3;
 /// How many there are.
-pub const CARDS: u8 = 30;
+pub const CARDS: u8 = 29;
 /// Where the 440FX sits.
 const HOST_BRIDGE: Slot = Slot::at(0, 0);
 /// Where the PIIX3 sits.
 const ISA_BRIDGE: Slot = Slot::at(1, 0);
 /// Where its IDE controller sits.
 const IDE: Slot = Slot::at(1, 1);
-
-/// How much of `memory` bytes lies below and above 4 GiB.
-#[must_use]
-pub fn split_memory(memory: u64) -> (u64, u64) {
-    let low = memory.min(LOW_RAM_MAX);
-    (low, memory - low)
-}
-
-/// The memory regions of a board with `memory` bytes and a ROM in `rom`: nothing, or a window that
-/// ends at 1 MiB and one that ends at 4 GiB. What they and the video hole hide is lost, as on any
-/// PC.
-#[must_use]
-pub fn regions(memory: u64, rom: &[(Gpa, u64)]) -> Vec<Region> {
-    let (low, high) = split_memory(memory);
-    let ram = |start: Gpa, end: u64| Region {
-        start,
-        len: end.saturating_sub(start.0),
-        kind: RegionKind::Ram,
-    };
-    let after_hole = match rom.first() {
-        None => vec![ram(VIDEO_HOLE.1, low)],
-        Some((at, len)) => vec![ram(VIDEO_HOLE.1, at.0), ram(at.offset(*len), low)],
-    };
-    let mut regions = vec![ram(Gpa(0), VIDEO_HOLE.0.0)];
-    regions.extend(after_hole);
-    regions.extend(rom.iter().map(|&(start, len)| Region { start, len, kind: RegionKind::Rom }));
-    regions.push(ram(HIGH_RAM_AT, HIGH_RAM_AT.0.saturating_add(high)));
-    regions.retain(|r| r.len > 0);
-    regions
-}
+/// Where the display adapter sits.
+const VGA: Slot = Slot::at(2, 0);
+/// What its monitor likes best: dots and lines.
+const MONITOR: (u16, u16) = (1280, 800);
 
 /// The board as the firmware's tables describe it: the same numbers as above.
 #[must_use]
@@ -686,8 +755,8 @@ pub fn description(
         pci: Some(pci_root()),
         serial: vec![firmware::SerialPort { port: COM1, irq: COM1_IRQ }],
         i8042: true,
-        vga: false,
-        screen: None,
+        vga: true,
+        screen: Some(TEXT_SCREEN),
         smbios: firmware::Smbios {
             bios_vendor: "Trine".into(),
             bios_version: env!("CARGO_PKG_VERSION").into(),

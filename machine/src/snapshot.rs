@@ -26,8 +26,8 @@ pub(crate) struct Build {
     pub(crate) cpus: usize,
     pub(crate) model: String,
     pub(crate) clock: ClockKind,
-    /// Starts and bytes of its memory's regions.
-    pub(crate) memory: Vec<(u64, u64)>,
+    /// Bytes of memory, and of memory and ROM together.
+    pub(crate) memory: [u64; 2],
 }
 
 impl Build {
@@ -246,7 +246,7 @@ impl Machine {
             cpus: self.cpus.len(),
             model: format!("{:?}", self.model),
             clock: self.board.clock().kind(),
-            memory: self.ram.regions().iter().map(|(r, _)| (r.start.0, r.len)).collect(),
+            memory: [self.memory, self.ram.len()],
         }
     }
 }
@@ -275,9 +275,9 @@ fn memory_differences(
             out.push(Difference { what, first: String::new(), second: String::new() });
             return;
         }
-        let what = match address(page + n as u64, ram) {
-            Some(at) => format!("memory at {at:#x}"),
-            None => format!("memory at offset {:#x}", page + n as u64),
+        let what = match ram.gpa_of(page + n as u64) {
+            Some(at) => format!("memory at {at}"),
+            None => format!("hidden memory at offset {:#x}", page + n as u64),
         };
         let text = |image| format!("{:016x}", word(image, n));
         out.push(Difference { what, first: text(first), second: text(second) });
@@ -288,12 +288,6 @@ fn count_words(page: u64, first: &RamImage, second: &RamImage) -> usize {
     let zeros = [0; PAGE_SIZE as usize];
     let (a, b) = (first.page(page).unwrap_or(&zeros), second.page(page).unwrap_or(&zeros));
     a.chunks_exact(8).zip(b.chunks_exact(8)).filter(|(a, b)| a != b).count()
-}
-
-/// The guest physical address of what lies at `offset` in RAM.
-fn address(offset: u64, ram: &Ram) -> Option<u64> {
-    let (region, start) = ram.regions().iter().rev().find(|(_, start)| *start <= offset)?;
-    Some(region.start.0 + (offset - start))
 }
 
 /// A step from a value to a part of it.

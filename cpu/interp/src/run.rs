@@ -335,6 +335,8 @@ impl<T: Tier> InterpVcpu<T> {
     fn sample_pins(&mut self) {
         let core = &mut self.exec.core;
         let pins = core.bus.pins(core.access());
+        // Behind the pins: who remaps memory and then calls has this CPU see both.
+        core.follow_map();
         core.set_a20_masked(pins.a20_masked);
         core.hear_of_tscs(pins.tscs_differ, pins.tscs_changed);
         if pins.init {
@@ -601,7 +603,7 @@ impl<T: Tier> Vcpu for InterpVcpu<T> {
     }
 
     fn ram_changed(&mut self, _at: Gpa, _len: u64) {
-        // Contents are told by page versions; only a new memory map has to be told.
+        // Page versions tell of contents, and an epoch of the map: this is for who trusts nothing.
         self.exec.core.flush_tlb();
         self.cache.clear();
         self.tier.clear(&mut self.exec.core);

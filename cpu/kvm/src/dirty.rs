@@ -2,7 +2,8 @@
 //!
 //! KVM writes them down in a ring for each vCPU (`ring`) or, where it has none, in a bitmap. Logging
 //! makes KVM take a fault at the first store to each page, so it begins only when somebody asks. What
-//! was stored before is not known: the first answer is all pages.
+//! was stored before is not known: the first answer is all pages. Nor is what was stored to a region
+//! last before it left the map: all of it counts.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,6 +13,7 @@ use trine_guest::{PAGE_SIZE, Ram, RegionKind};
 
 use crate::{
     ring::{self, Ring},
+    slots::Slots,
     vm::{Vm, failed},
 };
 
@@ -36,12 +38,13 @@ impl DirtyLog {
     }
 }
 
-/// A machine's log, which is off at first.
+/// A machine's slots and their log, which is off at first.
 #[derive(Default)]
 pub(crate) struct Log(Mutex<State>);
 
 #[derive(Default)]
 struct State {
+    slots: Slots,
     is_on: bool,
     /// Those of all vCPUs that ever were: their entries stay.
     rings: Vec<Ring>,
@@ -62,57 +65,76 @@ pub(crate) fn join(vm: &Vm, vcpu: &VcpuFd) -> Result<(), EngineError> {
     Ok(())
 }
 
+/// RAM's map has changed: the slots follow. Others may execute, and store to what goes.
+pub(crate) fn follow_map(vm: &Vm) -> Result<(), EngineError> {
+    let mut state = vm.log.lock();
+    let logs = state.is_on;
+    if logs && matches!(vm.host.abilities.dirty_log, DirtyLog::Ring(_)) {
+        // While the slots that the rings name are there.
+        empty(vm, &mut state)?;
+    }
+    let map = vm.ram.regions();
+    for (region, offset) in state.slots.remove_old(vm, &map)? {
+        if logs && region.kind == RegionKind::Ram {
+            mark_all(&vm.ram, offset, region.len);
+        }
+    }
+    state.slots.add_new(vm, &map, logs)
+}
+
 /// Marks the pages that the guest stored to since the last call.
 pub(crate) fn collect(vm: &Vm) -> Result<(), EngineError> {
     let mut state = vm.log.lock();
     if !state.is_on {
-        vm.set_slots(true)?;
+        state.slots.log(vm)?;
         state.is_on = true;
-        for page in (0..vm.ram.len()).step_by(PAGE_SIZE as usize) {
-            vm.ram.mark_dirty(page, 1);
-        }
+        mark_all(&vm.ram, 0, vm.ram.len());
         return Ok(());
     }
     match vm.host.abilities.dirty_log {
-        DirtyLog::Ring(_) => empty(vm, &mut state.rings),
-        DirtyLog::Bitmap => read_bitmaps(vm),
+        DirtyLog::Ring(_) => empty(vm, &mut state),
+        DirtyLog::Bitmap => read_bitmaps(vm, &state.slots),
     }
 }
 
 /// A ring is nearly full: marks the pages that it names, and makes room.
 pub(crate) fn make_room(vm: &Vm) -> Result<(), EngineError> {
-    empty(vm, &mut vm.log.lock().rings)
+    empty(vm, &mut vm.log.lock())
 }
 
 /// Empties all rings. Pages are marked once KVM sees stores to them again: whoever takes the marks
 /// then and copies the pages misses none, even if vCPUs execute.
-fn empty(vm: &Vm, rings: &mut [Ring]) -> Result<(), EngineError> {
+fn empty(vm: &Vm, state: &mut State) -> Result<(), EngineError> {
     let mut pages = Vec::new();
-    for ring in rings {
+    for ring in &mut state.rings {
         ring.harvest(|slot, page| pages.push((slot, page)));
     }
     let done = if pages.is_empty() { Ok(()) } else { ring::reset(&vm.fd) };
     for (slot, page) in pages {
-        mark(&vm.ram, slot, page);
+        mark(&vm.ram, &state.slots, slot, page);
     }
     done
 }
 
-/// Marks a page of a memory slot, as [`Vm::set_slots`] numbers them.
-fn mark(ram: &Ram, slot: u32, page: u64) {
-    let region = ram.regions().get(slot as usize);
-    match region.filter(|(region, _)| page < region.len / PAGE_SIZE) {
-        Some((_, offset)) => {
-            ram.mark_dirty(offset + page * PAGE_SIZE, 1);
-        }
-        None => {
-            log::error!("KVM logs a store to page {page:#x} of memory slot {slot:#x}: none such")
-        }
+/// Marks a page of a memory slot. The slot may be gone, and its pages are marked then, or another
+/// one in its place, of which a page too many is marked.
+fn mark(ram: &Ram, slots: &Slots, slot: u32, page: u64) {
+    if let Some((region, offset)) = slots.get(slot)
+        && page < region.len / PAGE_SIZE
+    {
+        ram.mark_dirty(offset + page * PAGE_SIZE, 1);
     }
 }
 
-fn read_bitmaps(vm: &Vm) -> Result<(), EngineError> {
-    for (slot, (region, _)) in (0..).zip(vm.ram.regions()) {
+/// Marks all pages of a piece of the arena.
+fn mark_all(ram: &Ram, offset: u64, len: u64) {
+    for page in (offset..offset + len).step_by(PAGE_SIZE as usize) {
+        ram.mark_dirty(page, 1);
+    }
+}
+
+fn read_bitmaps(vm: &Vm, slots: &Slots) -> Result<(), EngineError> {
+    for (slot, (region, _)) in slots.all() {
         if region.kind == RegionKind::Rom {
             continue;
         }
@@ -120,7 +142,7 @@ fn read_bitmaps(vm: &Vm) -> Result<(), EngineError> {
         let log = log.map_err(|e| failed("KVM_GET_DIRTY_LOG", e.errno()))?;
         for (n, mut word) in (0_u64..).zip(log) {
             while word != 0 {
-                mark(&vm.ram, slot, n * 64 + u64::from(word.trailing_zeros()));
+                mark(&vm.ram, slots, slot, n * 64 + u64::from(word.trailing_zeros()));
                 word &= word - 1;
             }
         }

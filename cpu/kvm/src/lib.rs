@@ -25,6 +25,12 @@
 //! `state` converts between [`trine_x86::CpuState`] and what KVM has, both ways. What the guest's
 //! registers do not hold in KVM (most MSRs, whether the CPU is halted) is kept in the interpreter.
 //!
+//! # Memory
+//!
+//! KVM's memory slots (`slots`) are RAM's map, and follow it when it changes, on the thread of
+//! the vCPU that changes it, while the others execute. One that touches memory in the moment between
+//! its old slot and its new one comes out as for a device, and is served by the map.
+//!
 //! # Time
 //!
 //! Guest time is the board's. `tsc` sets KVM's offset so that the TSC counts it, at the model's
@@ -45,6 +51,7 @@ mod kick;
 mod msrs;
 mod offer;
 mod ring;
+mod slots;
 mod sregs;
 mod state;
 mod tsc;

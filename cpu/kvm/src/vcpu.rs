@@ -413,17 +413,22 @@ impl KvmVcpu {
     }
 
     fn serve_memory(&mut self, by: Access) {
-        let bus = self.bus.clone();
+        let (bus, vm) = (self.bus.clone(), self.vm.clone());
         self.stats.mmio += 1;
         let run = self.kvm_run();
         // SAFETY: KVM has filled in this member, as the exit reason says.
         let mmio = unsafe { &mut run.__bindgen_anon_1.mmio };
         let len = (mmio.len as usize).min(mmio.data.len());
-        let at = Gpa(mmio.phys_addr);
-        if mmio.is_write != 0 {
-            bus.mmio_write(by, at, &mmio.data[..len]);
-        } else {
-            bus.mmio_read(by, at, &mut mmio.data[..len]);
+        let (at, data) = (Gpa(mmio.phys_addr), &mut mmio.data[..len]);
+        // There may be memory by now, where another vCPU has put it in the meantime.
+        let memory = vm.ram.spot(at).filter(|spot| spot.run >= data.len() as u64);
+        match (memory, mmio.is_write != 0) {
+            (Some(spot), false) => vm.ram.load_bytes(spot.offset, data),
+            (Some(spot), true) if spot.writable => {
+                vm.ram.store_bytes(spot.offset, data);
+            }
+            (_, true) => bus.mmio_write(by, at, data),
+            (None, false) => bus.mmio_read(by, at, data),
         }
     }
 

@@ -2,17 +2,16 @@
 
 use std::{
     io,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, Weak},
 };
 
 use kvm_bindings::{
-    KVM_CAP_X86_USER_SPACE_MSR, KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY,
-    KVM_MSR_EXIT_REASON_FILTER, KVM_MSR_EXIT_REASON_INVAL, KVM_MSR_EXIT_REASON_UNKNOWN,
-    kvm_enable_cap, kvm_userspace_memory_region,
+    KVM_CAP_X86_USER_SPACE_MSR, KVM_MSR_EXIT_REASON_FILTER, KVM_MSR_EXIT_REASON_INVAL,
+    KVM_MSR_EXIT_REASON_UNKNOWN, kvm_enable_cap,
 };
 use kvm_ioctls::VmFd;
 use trine_engine::{BoardApics, Bus, CpuModel, Engine, EngineError, Limits, Vcpu};
-use trine_guest::{Ram, RegionKind};
+use trine_guest::{MapWatcher, Ram};
 
 use crate::{
     NAME,
@@ -39,7 +38,7 @@ pub(crate) struct Vm {
     pub(crate) fd: VmFd,
     pub(crate) host: Host,
     pub(crate) ram: Arc<Ram>,
-    /// The pages that guests store to.
+    /// The memory slots, and the pages that guests store to.
     pub(crate) log: dirty::Log,
     /// The local APICs, if they go to the kernel.
     pub(crate) apics: OnceLock<Apics>,
@@ -115,8 +114,11 @@ impl Kvm {
             ring::enable(&host.kvm, &fd, entries)?;
         }
         let vm = Vm { fd, host, ram, log: dirty::Log::default(), apics: OnceLock::new() };
-        vm.set_slots(false)?;
-        Ok(Self { vm: Arc::new(vm) })
+        let vm = Arc::new(vm);
+        let watcher = Arc::downgrade(&vm);
+        vm.ram.watch_map(watcher as Weak<dyn MapWatcher>);
+        dirty::follow_map(&vm)?;
+        Ok(Self { vm })
     }
 
     pub(crate) fn create(
@@ -132,25 +134,12 @@ impl Kvm {
     }
 }
 
-impl Vm {
-    /// Registers RAM's regions, or changes whether their dirty pages are logged.
-    pub(crate) fn set_slots(&self, log: bool) -> Result<(), EngineError> {
-        for (slot, (region, offset)) in (0..).zip(self.ram.regions()) {
-            let rom = if region.kind == RegionKind::Rom { KVM_MEM_READONLY } else { 0 };
-            let log = if log { KVM_MEM_LOG_DIRTY_PAGES } else { 0 };
-            let region = kvm_userspace_memory_region {
-                slot,
-                flags: rom | log,
-                guest_phys_addr: region.start.0,
-                memory_size: region.len,
-                userspace_addr: self.ram.host_address() as u64 + offset,
-            };
-            // SAFETY: the region lies in RAM's mapping, which `self.ram` keeps as long as the
-            // virtual machine; all others access it as memory that anybody may change.
-            unsafe { self.fd.set_user_memory_region(region) }
-                .map_err(|e| refused("a memory slot", e))?;
+impl MapWatcher for Vm {
+    fn map_changed(&self) {
+        // Where a slot is missing the guest comes out, and is served by the map.
+        if let Err(e) = dirty::follow_map(self) {
+            log::error!("the guest's memory has changed and KVM does not follow: {e}");
         }
-        Ok(())
     }
 }
 

@@ -314,9 +314,12 @@ impl Translator {
                 core.retired = retired(0);
                 core.rip = exit.ip;
                 settle(core);
+                // A cell joins code in one page of RAM for good. Under a map that this vCPU has yet to
+                // hear of, the TLB may know the page as another one than when the code began.
                 if let Some(cell) = exit.cell
                     && reason == Reason::Exit
                     && let Some(code) = self.find(core)
+                    && core.knows_map()
                 {
                     self.cache.link(cell, code);
                 }

@@ -180,6 +180,8 @@ pub struct Core {
     pub tally: Option<Box<Tally>>,
     /// Derived: the form of the page tables.
     pub(crate) paging: Paging,
+    /// The memory map of which the TLB knows ([`Ram::map_epoch`]).
+    map_epoch: u32,
     /// Everything that is not RAM.
     pub bus: Arc<dyn Bus>,
     /// Which features the CPU has.
@@ -220,6 +222,7 @@ impl Core {
             code_base: 0,
             extents: [Extent::default(); 6],
             paging: Paging::Off,
+            map_epoch: ram.map_epoch(),
             a20_mask: u64::MAX,
             translated: Translated::default(),
             quiet_writes: false,
@@ -379,6 +382,23 @@ impl Core {
         self.tlb.flush();
         self.renew_context();
         self.leave_block = true;
+    }
+
+    /// Forgets all translations if there is another memory map since they were made. Called after
+    /// whatever may have changed the map: accesses to the bus, and a look at the pins.
+    #[inline]
+    pub fn follow_map(&mut self) {
+        if !self.knows_map() {
+            self.map_epoch = self.ram.map_epoch();
+            self.flush_tlb();
+        }
+    }
+
+    /// Whether the map is still the one of which the TLB knows.
+    #[inline]
+    #[must_use]
+    pub fn knows_map(&self) -> bool {
+        self.map_epoch == self.ram.map_epoch()
     }
 
     /// Sets the A20 gate.

@@ -365,6 +365,7 @@ impl Core {
                 self.count_access(event::MMIO_READ);
                 data.fill(0xff);
                 self.bus.mmio_read(self.access(), at, data);
+                self.follow_map();
             }
         }
     }
@@ -385,6 +386,7 @@ impl Core {
                 self.counters.mmio += 1;
                 self.count_access(event::MMIO_WRITE);
                 self.bus.mmio_write(self.access(), at, data);
+                self.follow_map();
                 false
             }
         };

@@ -105,7 +105,7 @@ impl Core {
             Intent::Fetch => self.tlb.fetches(class, lin),
         };
         if let Some(offset) = hit
-            && let Some(gpa) = self.gpa_of(offset)
+            && let Some(gpa) = self.ram.gpa_of(offset)
         {
             if intent == Intent::Write && self.ram.is_quiet(offset, 1) {
                 self.tlb.set_quiet(class, lin);
@@ -134,14 +134,6 @@ impl Core {
                 Err(Refused(bits)) => return Err(self.page_fault(class, lin, intent, bits)),
             }
         }
-    }
-
-    /// Guest physical address of an offset in RAM (the inverse of [`trine_guest::Ram::spot`]).
-    fn gpa_of(&self, offset: u64) -> Option<Gpa> {
-        let regions = self.ram.regions();
-        let next = regions.partition_point(|(_, start)| *start <= offset);
-        let (region, start) = regions.get(next.checked_sub(1)?)?;
-        Some(region.start.offset(offset - start))
     }
 
     fn page_fault(&mut self, class: Class, lin: u64, intent: Intent, bits: u32) -> Raised {

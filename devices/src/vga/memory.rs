@@ -4,6 +4,8 @@
 //! are one 32-bit word, and planar accesses, chain-4, the banks of the Bochs extensions and the
 //! linear frame buffer are views of the same bytes.
 
+use std::ops::Range;
+
 /// Bytes of a page, by which stores are tracked.
 pub const PAGE: usize = 4096;
 
@@ -35,9 +37,9 @@ pub trait VideoMemory: Send {
     }
     /// Makes `len` bytes from `at` on zero.
     fn clear(&mut self, at: usize, len: usize);
-    /// The pages, counted from 0 and in order, that anyone stored to since the last call. At first
-    /// that is all of them.
-    fn take_dirty(&mut self) -> Vec<usize>;
+    /// The pages of `part`, counted from 0 and in order, that anyone stored to since they were last
+    /// asked about. At first that is all of them. Some more do no harm.
+    fn take_dirty(&mut self, part: Range<usize>) -> Vec<usize>;
 }
 
 /// Video memory in a vector, which nobody else can see: for tests, and for boards whose engines map
@@ -56,12 +58,12 @@ impl PlainMemory {
     }
 
     /// The part of `at` to `at + len` that there is.
-    fn part(&self, at: usize, len: usize) -> std::ops::Range<usize> {
+    fn part(&self, at: usize, len: usize) -> Range<usize> {
         let end = at.saturating_add(len).min(self.bytes.len());
         at.min(end)..end
     }
 
-    fn mark(&mut self, part: &std::ops::Range<usize>) {
+    fn mark(&mut self, part: &Range<usize>) {
         if !part.is_empty() {
             self.dirty[part.start / PAGE..part.end.div_ceil(PAGE)].fill(true);
         }
@@ -92,8 +94,9 @@ impl VideoMemory for PlainMemory {
         self.bytes[part].fill(0);
     }
 
-    fn take_dirty(&mut self) -> Vec<usize> {
-        let pages = self.dirty.iter_mut().enumerate();
+    fn take_dirty(&mut self, part: Range<usize>) -> Vec<usize> {
+        let last = part.end.div_ceil(PAGE);
+        let pages = self.dirty.iter_mut().enumerate().take(last).skip(part.start / PAGE);
         pages.filter_map(|(page, dirty)| std::mem::take(dirty).then_some(page)).collect()
     }
 }
@@ -105,13 +108,17 @@ mod tests {
     #[test]
     fn stores_mark_pages_and_stay_inside() {
         let mut memory = PlainMemory::new(3 * PAGE);
-        assert_eq!(memory.take_dirty(), [0, 1, 2]);
+        let all = 0..3 * PAGE;
+        assert_eq!(memory.take_dirty(0..PAGE + 1), [0, 1]);
+        assert_eq!(memory.take_dirty(all.clone()), [2]);
         memory.store(PAGE - 1, &[1, 2]);
-        assert_eq!((memory.take_dirty(), memory.take_dirty()), (vec![0, 1], vec![]));
+        assert_eq!(memory.take_dirty(2 * PAGE..3 * PAGE), [0; 0]);
+        assert_eq!(memory.take_dirty(all.clone()), [0, 1]);
+        assert_eq!(memory.take_dirty(all.clone()), [0; 0]);
         memory.store(3 * PAGE - 1, &[7, 8]);
         memory.store(usize::MAX, &[9]);
         memory.clear(3 * PAGE, usize::MAX);
-        assert_eq!(memory.take_dirty(), [2]);
+        assert_eq!(memory.take_dirty(all), [2]);
         let mut data = [0; 3];
         memory.load(3 * PAGE - 1, &mut data);
         assert_eq!((data, memory.load_word(usize::MAX)), ([7, 0xff, 0xff], u32::MAX));

@@ -57,7 +57,7 @@ impl Screen {
         let frame = Frame::of(state, now);
         let is_new = self.frame.as_ref() != Some(&frame);
         // First the marks, then the bytes: what is stored meanwhile is seen now or the next time.
-        let dirty = memory.take_dirty();
+        let dirty = memory.take_dirty(frame.source());
         self.copy_planes(&frame, memory, &dirty);
         let mut changed = Vec::new();
         let Frame { width, height, .. } = frame;

@@ -83,10 +83,11 @@ impl SetupHeader {
             sectors => usize::from(sectors),
         };
         let start = 512 * (setup_sectors + 1);
-        let len = u64::from(u32_at(file, 0x1f4)?) * 16;
-        let stop = start as u64 + len;
-        if stop > file.len() as u64 {
-            let have = file.len() as u64;
+        // Its length is in units of 16 bytes, and not every builder fills the last one.
+        const UNIT: u64 = 16;
+        let have = file.len() as u64;
+        let stop = start as u64 + u64::from(u32_at(file, 0x1f4)?) * UNIT;
+        if stop >= have + UNIT {
             return Some(Err(BootError::Truncated { part: "kernel", needed: stop, have }));
         }
         if end > start {
@@ -96,7 +97,7 @@ impl SetupHeader {
         Some(Ok(Self {
             version,
             end,
-            kernel: start..stop as usize,
+            kernel: start..stop.min(have) as usize,
             load_flags: u8_at(file, 0x211)?,
             code32_start: u32_at(file, 0x214)?,
             initrd_addr_max: u32_at(file, 0x22c)?,

@@ -174,6 +174,16 @@ fn an_initrd_goes_where_there_is_room() {
 }
 
 #[test]
+fn the_last_unit_of_a_kernel_may_be_cut() {
+    let machine = pc(GIB, 0, 1);
+    let file = bzimage(0x20f, 1);
+    let len = file.bytes().len();
+    assert!(boot64(&file.bytes()[..len - 15], None, &machine).is_ok());
+    let cut = boot64(&file.bytes()[..len - 16], None, &machine);
+    assert!(matches!(cut, Err(BootError::Truncated { .. })));
+}
+
+#[test]
 fn what_cannot_be_booted_is_refused_in_a_line() {
     let machine = pc(GIB, 0, 1);
     let error = |change: fn(&mut Record)| {

@@ -1,10 +1,14 @@
-//! What PCI's configuration space means for the board: where BARs map their regions, and to which
-//! IRQs the ISA bridge joins PCI's four interrupt lines.
+//! What PCI's configuration space means for the board: where BARs map their regions, to which
+//! IRQs the ISA bridge joins PCI's four interrupt lines, and where the host bridge shows memory.
 
-use trine_devices::{Slot, Space};
+use trine_devices::{Side, Slot, Space};
+use trine_guest::{Gpa, Spot};
 
-use super::State;
-use crate::pc::{Chip, Wire};
+use super::{Board, State};
+use crate::{
+    cpu_wires::CpuWires,
+    pc::{Chip, Wire},
+};
 
 /// The chips, by bit, that have been touched if configuration space may have changed: the bus, and
 /// the functions that a reset or a load changes.
@@ -21,7 +25,35 @@ pub(super) struct PciRegion {
     pub(super) chip: Chip,
 }
 
+impl Board {
+    /// Has the memory map follow the host bridge and the display adapter, whose registers may have
+    /// changed, and tells all vCPUs if it did.
+    pub(super) fn follow_memory_map(&self, state: &mut State) {
+        let now = state.chips.low_memory().map(|low| (low, state.chips.frame_buffer()));
+        if now == state.memory_map {
+            return;
+        }
+        state.memory_map = now;
+        match now.map(|(low, frame_buffer)| self.ram.remap(&self.memory.map(&low, frame_buffer))) {
+            // The one whose access this is looks when it is through.
+            Some(Ok(true)) => self.cpus.iter().for_each(CpuWires::tell_of_map),
+            Some(Err(e)) => log::error!("the memory map stays as it is: {e}"),
+            None | Some(Ok(false)) => {}
+        }
+    }
+}
+
 impl State {
+    /// The memory that takes a store to `at` although it is not seen there: a firmware copies itself
+    /// into the memory below its ROM.
+    pub(super) fn shadow(&self, at: Gpa) -> Option<Spot> {
+        let segment = self.memory_map.as_ref()?.0.segment(at)?;
+        let is_shadow = segment.reads == Side::Pci && segment.writes == Side::Dram;
+        let run = segment.start.0 + segment.len - at.0;
+        // Below 4 GiB, the offset of memory is its address.
+        is_shadow.then_some(Spot { offset: at.0, run, writable: true })
+    }
+
     /// Looks at configuration space, which may have changed. Says whether an interrupt line leads
     /// elsewhere now.
     pub(super) fn follow_pci(&mut self) -> bool {
@@ -47,7 +79,7 @@ mod tests {
 
     use trine_devices::{
         Backplane, Bar, ConfigSpace, Cx, Device, Identity, Intx, Line, LoadError, PciFunction,
-        Saved, Timed,
+        PlainMemory, Saved, Timed,
     };
     use trine_engine::{Access, Bus};
     use trine_guest::{Gpa, Ram, VmTime};
@@ -125,6 +157,8 @@ mod tests {
     /// A board with a card in slots 2 and 3.
     fn board() -> Board {
         let nobody = || Box::new(crate::serial::Nobody);
+        let memory = pc::Memory::new(1 << 20);
+        let ram = Arc::new(Ram::with_arena(memory.arena(), &[]).expect("a MiB and more"));
         let parts = pc::Parts {
             cpus: 1,
             unix_seconds: 0,
@@ -132,12 +166,14 @@ mod tests {
             debug_console: nobody(),
             debug_exit: None,
             post_port: None,
-            memory: 1 << 20,
+            memory,
+            video: Box::new(PlainMemory::new(256 << 10)),
+            vga_rom: Vec::new(),
             test_device: false,
+            floppies: [None, None],
             drives: Default::default(),
             cards: vec![Box::new(card), Box::new(card)],
         };
-        let ram = Arc::new(Ram::flat(1 << 20).expect("a MiB"));
         let clock = ClockKind::Instructions;
         let board = Board::new(ram, Clock::new(clock), Random::new(clock, 1), parts);
         // What a firmware does, the test does.
@@ -238,5 +274,44 @@ mod tests {
         board.port_out(BY, 0xc018, &[1]);
         configure(&board, 1, 0x60, 0x8080_8080);
         assert_eq!(requests(&board), 0, "they lead nowhere");
+    }
+
+    /// The byte that the guest sees in memory at `at`.
+    fn seen(board: &Board, at: u64) -> Option<u8> {
+        board.ram.spot(Gpa(at)).map(|spot| board.ram.load(spot.offset))
+    }
+
+    #[test]
+    fn the_host_bridge_shows_and_hides_memory() {
+        let board = board();
+        let wires = board.cpu(0).expect("there is one");
+        let kicker = trine_engine::Kicker::default();
+        wires.connect(kicker.clone());
+        let _ = kicker.take();
+        // As a reset leaves it.
+        assert_eq!((seen(&board, 0x9_ffff), seen(&board, 0xe_0000)), (Some(0), None));
+        configure(&board, 0, 0x50, 0);
+        assert!(!kicker.is_raised(), "nothing has changed");
+        // PAM1: C0000h takes stores and shows what PCI has.
+        configure(&board, 0, 0x58, 0x0002_3000);
+        assert!(kicker.is_raised());
+        board.mmio_write(BY, Gpa(0xc_0ffe), &[7, 8, 9]);
+        board.mmio_write(BY, Gpa(0xc_4000), &[6]);
+        assert_eq!((seen(&board, 0xc_0ffe), load(&board, 0xc_0ffe)), (None, [0xff; 2]));
+        let saved = board.save();
+        configure(&board, 0, 0x58, 0x0011_3000);
+        assert_eq!((seen(&board, 0xc_1000), seen(&board, 0xc_4000)), (Some(9), Some(0)));
+        assert!(!board.ram.spot(Gpa(0xc_0000)).is_some_and(|spot| spot.writable));
+        board.mmio_write(BY, Gpa(0xc_0ffe), &[1]);
+        assert_eq!(seen(&board, 0xc_0ffe), Some(7), "it is read-only");
+        // SMRAM, open; then a reset, and the map of a state that is loaded.
+        configure(&board, 0, 0x70, 0x0042_0000);
+        assert_eq!(seen(&board, 0xa_0000), Some(0));
+        board.reset(1 << 20, false);
+        assert_eq!((seen(&board, 0xa_0000), seen(&board, 0xc_0ffe)), (None, None));
+        board.load(&saved).expect("it was this board's");
+        board.mmio_write(BY, Gpa(0xc_0ffe), &[2]);
+        configure(&board, 0, 0x58, 0x0003_3000);
+        assert_eq!(seen(&board, 0xc_0ffe), Some(2));
     }
 }

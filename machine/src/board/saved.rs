@@ -49,6 +49,7 @@ impl Board {
         self.clock.set(saved.now);
         self.random.load(saved.random);
         state.follow_pci();
+        self.follow_memory_map(state);
         self.note_due(state);
         self.awaited.store(0, Ordering::SeqCst);
         self.control.forget_guest();

@@ -13,10 +13,7 @@ use clap::{Args, ValueEnum};
 use trine_x86::CpuModel;
 
 use super::{Board, Size, port};
-use crate::{
-    ClockKind, Config, Guest,
-    disk::{DiskSpec, Interface},
-};
+use crate::{ClockKind, Config, Guest, disk::DiskSpec};
 
 /// What the guest is, and the machine it runs on.
 #[derive(Args, Clone, Debug)]
@@ -61,7 +58,10 @@ pub struct GuestArgs {
     /// A ROM image that runs from the reset vector in place of a kernel, 64K to 16M.
     #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
     pub firmware: Option<PathBuf>,
-    /// A disk: its image, raw or qcow2, and options: if=ide|ahci|virtio|cdrom, format=raw|qcow2,
+    /// The display adapter's expansion ROM: a video BIOS, for a firmware that has none.
+    #[arg(long, value_name = "FILE", requires = "firmware")]
+    pub vga_rom: Option<PathBuf>,
+    /// A disk: its image, raw or qcow2, and options: if=ide|ahci|virtio|cdrom|floppy, format=raw|qcow2,
     /// readonly, snapshot (what the guest writes vanishes), serial=NAME,
     /// cache=writeback|writethrough|none|directsync|unsafe. A comma in the file's name is written
     /// twice. Repeatable.
@@ -88,6 +88,8 @@ pub enum KernelIrqchip {
 const RAM: &str = "the guest's memory, see --memory";
 /// The largest file that `--firmware` looks at; which sizes will do, the machine says.
 const ROM_MAX: u64 = 16 << 20;
+/// The largest file that `--vga-rom` takes: an option ROM says its length in 255 units of 512 bytes.
+const VGA_ROM_MAX: u64 = 255 * 512;
 
 impl GuestArgs {
     /// What was asked for and is not there yet, with what to do instead.
@@ -100,11 +102,6 @@ impl GuestArgs {
         };
         if self.machine == Board::Microvm {
             return Err("--machine microvm is not available yet; use --machine pc".into());
-        }
-        for disk in &self.disk {
-            if disk.interface() == Interface::Floppy {
-                return later("--disk …,if=floppy");
-            }
         }
         if !self.net.is_empty() {
             return later("--net");
@@ -130,6 +127,7 @@ impl GuestArgs {
             lend_apics: self.kernel_irqchip == KernelIrqchip::Split,
             test_device: self.test_device,
             disks: self.disk.clone(),
+            vga_rom: self.vga_rom()?,
             unix_seconds: unix_seconds(self.clock),
             ..Config::default()
         })
@@ -142,6 +140,11 @@ impl GuestArgs {
         let mut disks = self.disk.clone();
         disks.iter_mut().for_each(|disk| disk.is_snapshot |= !disk.is_read_only);
         disks
+    }
+
+    fn vga_rom(&self) -> Result<Vec<u8>, String> {
+        let Some(path) = &self.vga_rom else { return Ok(Vec::new()) };
+        read("--vga-rom", path, VGA_ROM_MAX, "any video BIOS can be")
     }
 
     /// What to boot, with its files read.

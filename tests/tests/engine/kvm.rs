@@ -4,6 +4,7 @@
 
 mod dirty;
 mod pae;
+mod remap;
 mod snapshot;
 
 use std::{sync::Mutex, thread, time::Duration};

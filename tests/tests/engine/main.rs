@@ -11,6 +11,7 @@ mod kvm;
 mod mixture;
 mod order;
 mod paging;
+mod remap;
 mod simd;
 mod walk;
 

@@ -323,7 +323,9 @@ impl Core {
             let ahead = value.saturating_sub(self.tsc());
             self.now().after_ns(self.model.tsc_ns(ahead))
         });
-        self.bus.write_msr(self.access(), number, value, deadline).map_err(|_| Refused)
+        let written = self.bus.write_msr(self.access(), number, value, deadline);
+        self.follow_map();
+        written.map_err(|_| Refused)
     }
 
     fn move_tsc(&mut self, by: u64) {

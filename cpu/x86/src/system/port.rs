@@ -158,6 +158,7 @@ impl Core {
         self.watch_port(port, w.bytes());
         let mut bytes = [0; 8];
         self.bus.port_in(self.access(), port, &mut bytes[..w.bytes() as usize]);
+        self.follow_map();
         u64::from_le_bytes(bytes)
     }
 
@@ -165,5 +166,6 @@ impl Core {
         self.counters.port_io += 1;
         self.watch_port(port, w.bytes());
         self.bus.port_out(self.access(), port, &value.to_le_bytes()[..w.bytes() as usize]);
+        self.follow_map();
     }
 }

@@ -6,7 +6,7 @@ use trine_guest::VmTime;
 
 use super::{
     linear,
-    scan::{Scan, ScanLine},
+    scan::{PLANES, Scan, ScanLine},
 };
 use crate::vga::{
     State,
@@ -67,6 +67,18 @@ impl Frame {
         };
         let content = if is_on { Content::Scanned(scan) } else { Content::Off };
         Self { width, height, content, colors }
+    }
+
+    /// The bytes of video memory that it is drawn from.
+    pub(super) fn source(&self) -> Range<usize> {
+        match &self.content {
+            Content::Off => 0..0,
+            Content::Scanned(_) => 0..PLANES,
+            Content::Linear(mode) => {
+                let last = self.height.saturating_sub(1);
+                linear::source(mode, 0).start..linear::source(mode, last).end
+            }
+        }
     }
 }
 

@@ -17,7 +17,7 @@ fn logged(ram: Arc<Ram>, log: DirtyLog) -> Box<dyn Engine> {
 }
 
 /// The logs that there are here, and engines with them.
-fn logs() -> Vec<(DirtyLog, Make)> {
+pub(super) fn logs() -> Vec<(DirtyLog, Make)> {
     let ring: (_, Make) = (RING, |ram| logged(ram, RING));
     let bitmap: (_, Make) = (DirtyLog::Bitmap, |ram| logged(ram, DirtyLog::Bitmap));
     if !there() {
