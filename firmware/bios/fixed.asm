@@ -120,7 +120,7 @@ pnp:
     db "$PnP", 0x10, 0x21
     dw 0                            ; no events
     db -("$" + "P" + "n" + "P" + 0x10 + 0x21 \
-        + 2 * (PNP_ENTRY + PNP_ENTRY / 256) + 2 * (BIOS_SEGMENT / 256) + 0x0f) & 0xff
+        + 2 * (PNP_ENTRY + PNP_ENTRY / 256) + BIOS_SEGMENT / 256 + 0x0f + BDA_SEGMENT) & 0xff
     dd 0
     dw PNP_ENTRY, BIOS_SEGMENT
     dw PNP_ENTRY

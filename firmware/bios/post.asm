@@ -12,6 +12,7 @@ post:
     write_port POST_CODE, 1
     call a20_on
     call clear_data_areas
+    call tables_copy
     call set_vectors
     call pic_init
     call timer_init
@@ -61,6 +62,18 @@ resume_if_asked:
     push BDA_SEGMENT
     pop ds
     jmp far [Bda.resume]
+.done:
+    ret
+
+; tables_copy: a ROM of 128 KiB has tables in its lower half, and says so. They go to RAM below 1 MiB,
+; where they can be written: ACPI's global lock is among them.
+tables_copy:
+    cmp dword [cs:FIXED_ANCHORS], 0
+    je .done
+    mov esi, -2 * 0x1_0000
+    mov edi, TABLES_AT
+    mov ecx, 0x1_0000
+    call flat_move
 .done:
     ret
 
