@@ -10,7 +10,7 @@ use thiserror::Error;
 use trine_devices::{Power, SerialPeer};
 use trine_engine::{Engine, EngineError, EventCount, TripleFault};
 use trine_firmware::{
-    Boot, BootError, Entry, EntryMode, demo, firmware_files, linux, measure, rom, waking_vector,
+    BIOS_LEN, Boot, BootError, Entry, EntryMode, bios, demo, firmware_files, linux, measure, rom, waking_vector,
 };
 use trine_guest::{Gpa, Ram, RamError, RamImage, VmTime};
 use trine_x86::{Activity, CpuModel, CpuState, Feature};
@@ -119,6 +119,8 @@ pub enum Guest {
         /// The command line.
         append: String,
     },
+    /// Whatever the BIOS of our own finds on the machine's disks or network.
+    Bios,
     /// A ROM image that runs from the reset vector.
     Firmware(Vec<u8>),
     /// Bytes placed in RAM and a CPU state, as given.
@@ -290,8 +292,10 @@ impl Machine {
     ) -> Result<Self, MachineError> {
         check(&config)?;
         let mut memory = pc::Memory::new(config.memory);
-        if let Guest::Firmware(image) = &config.guest {
-            memory = memory.with_rom(image.len() as u64)?;
+        match &config.guest {
+            Guest::Bios => memory = memory.with_rom(BIOS_LEN)?,
+            Guest::Firmware(image) => memory = memory.with_rom(image.len() as u64)?,
+            _ => (),
         }
         // The board maps it.
         let ram = Arc::new(Ram::with_arena(memory.arena(), &[])?);
@@ -695,6 +699,7 @@ fn boot(
         Guest::Linux { kernel, initrd, append } => {
             linux(&kernel, initrd.as_deref(), &append, &description, mode)?
         }
+        Guest::Bios => bios(&description)?,
         Guest::Firmware(image) => {
             let files = firmware_files(&description)?;
             board.describe(|chips| {

@@ -32,8 +32,8 @@ pub struct GuestArgs {
     /// The board.
     #[arg(long, value_enum, default_value_t = Board::Pc)]
     pub machine: Board,
-    /// A kernel: a bzImage, an ELF file with a PVH entry, or a Multiboot image. Without one, the
-    /// demonstration guest runs.
+    /// A kernel: a bzImage, an ELF file with a PVH entry, or a Multiboot image. Without one, a BIOS
+    /// boots from the disks; without any, the demonstration guest runs.
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
     /// The kernel's initial RAM file system, or a Multiboot module.
@@ -155,7 +155,12 @@ impl GuestArgs {
         if let Some(image) = &self.firmware {
             return read("--firmware", image, ROM_MAX, "any ROM can be").map(Guest::Firmware);
         }
-        let Some(kernel) = &self.kernel else { return Ok(Guest::Demonstration) };
+        let Some(kernel) = &self.kernel else {
+            return Ok(match self.disk.is_empty() {
+                true => Guest::Demonstration,
+                false => Guest::Bios,
+            });
+        };
         let initrd = self.initrd.as_ref().map(|path| read("--initrd", path, self.memory.0, RAM));
         Ok(Guest::Linux {
             kernel: read("--kernel", kernel, self.memory.0, RAM)?,
