@@ -222,10 +222,74 @@ ahci_command_do:
     pop ebp
     ret
 
-; ahci_transfer: see drive_transfer.
+; ahci_transfer: see drive_transfer. The controller takes even addresses alone: what is for others goes
+; through Ebda.sector.
 ahci_transfer:
     call flat_is_possible
     jc .failed
+    mov eax, [fs:Ebda.request + Request.buffer]
+    call linear
+    mov ebx, eax
+    mov cx, [fs:Ebda.request + Request.count]
+    test al, 1
+    jz .piece                       ; all at once
+    mov cx, 1
+.piece:
+    mov edi, ebx
+    test bl, 1
+    jz .direct
+    mov edi, EBDA_SEGMENT * 16 + Ebda.sector
+    cmp byte [fs:Ebda.request + Request.write], 0
+    je .direct
+    push edi
+    push cx
+    push si
+    mov esi, ebx
+    mov ecx, SECTOR
+    call flat_move
+    pop si
+    pop cx
+    pop edi
+.direct:
+    push cx
+    call ahci_sectors
+    pop cx
+    jc .failed
+    test bl, 1
+    jz .moved
+    cmp byte [fs:Ebda.request + Request.write], 0
+    jne .moved
+    push cx
+    push si
+    mov esi, EBDA_SEGMENT * 16 + Ebda.sector
+    mov edi, ebx
+    mov ecx, SECTOR
+    call flat_move
+    pop si
+    pop cx
+.moved:
+    movzx ecx, cx
+    add [fs:Ebda.request + Request.lba], ecx
+    adc dword [fs:Ebda.request + Request.lba + 4], 0
+    add [fs:Ebda.request + Request.done], cx
+    mov ax, [fs:Ebda.request + Request.done]
+    shl ecx, 9
+    add ebx, ecx
+    shr ecx, 9
+    cmp ax, [fs:Ebda.request + Request.count]
+    jb .piece
+    xor ah, ah
+    ret
+.failed:
+    mov ah, DISK_CONTROLLER
+    stc
+    ret
+
+; ahci_sectors: moves CX sectors from or to Ebda.request's place on the disk. In: SI (of FS); EDI, the
+; address. Out: carry set if that failed. Clobbers EAX, ECX, DX, DI, ES.
+ahci_sectors:
+    push cx
+    push edi
     mov al, ATA_READ_DMA
     xor dx, dx
     cmp byte [fs:Ebda.request + Request.write], 0
@@ -241,21 +305,12 @@ ahci_transfer:
     mov [fs:Ebda.ahci_table + 8], al
     mov ax, [fs:Ebda.request + Request.lba + 4]
     mov [fs:Ebda.ahci_table + 9], ax
-    movzx ecx, word [fs:Ebda.request + Request.count]
+    pop eax
+    pop cx
     mov [fs:Ebda.ahci_table + 12], cx
+    movzx ecx, cx
     shl ecx, 9
-    mov eax, [fs:Ebda.request + Request.buffer]
-    call linear
-    call ahci_command_do
-    jc .failed
-    mov ax, [fs:Ebda.request + Request.count]
-    mov [fs:Ebda.request + Request.done], ax
-    xor ah, ah
-    ret
-.failed:
-    mov ah, DISK_CONTROLLER
-    stc
-    ret
+    jmp ahci_command_do
 
 ; ahci_packet: see packet_send.
 ahci_packet:
