@@ -122,6 +122,9 @@ pub enum BootError {
         "the kernel is an ELF file without a PVH entry (CONFIG_PVH) or a Multiboot header; use its bzImage"
     )]
     NoPvhEntry,
+    /// A Multiboot 2 header with a tag that must be obeyed and is not known.
+    #[error("the kernel's Multiboot 2 header asks for something unknown (tag {0})")]
+    MultibootTag(u16),
     /// A Multiboot header that asks for what we do not know.
     #[error("the kernel's Multiboot header has flags {0:#x}, of which some are not known")]
     MultibootFlags(u32),
@@ -155,6 +158,12 @@ pub enum BootError {
         /// The largest room for it.
         room: u64,
     },
+    /// A module has a command line, and the boot protocol has no place for it.
+    #[error("an initrd of this kernel takes no arguments; give --initrd the file alone")]
+    ModuleLine,
+    /// What a kernel is to be told has too many bytes.
+    #[error("there are too many modules, or their arguments are too long")]
+    StartInfo,
     /// A part of the kernel lies where something else must lie, or outside RAM.
     #[error("the kernel wants memory at {at:#x} that is not free for it")]
     Overlap {

@@ -2,7 +2,7 @@
 //!
 //! Sources: the kernel's `Documentation/arch/x86/boot.rst` for a bzImage, Xen's `docs/misc/pvh` and
 //! `public/arch-x86/hvm/start_info.h` for an ELF file with a PVH note,
-//! the Multiboot Specification 0.6.96 for a Multiboot image.
+//! the Multiboot Specifications 0.6.96 and 2.0 for a Multiboot image.
 
 mod bzimage;
 mod pvh;
@@ -14,7 +14,8 @@ use trine_guest::Gpa;
 
 use crate::{
     boot::{Boot, BootError, EntryMode},
-    description::{Description, GIB4, MIB},
+    description::Description,
+    modules::{Module, initrd},
     multiboot,
 };
 
@@ -24,7 +25,8 @@ const CMDLINE_AT: Gpa = Gpa(0x2_0000);
 pub(crate) const CMDLINE_ROOM: u64 = 0xffff;
 
 /// What starts `kernel` on `machine`: a bzImage by the Linux boot protocol, a Multiboot image by its
-/// header, or an ELF file by PVH, with the tables of [`tables`](crate::tables).
+/// header, or an ELF file by PVH, with the tables of [`tables`](crate::tables). `modules` are what makes
+/// up the initrd.
 ///
 /// The kernel unpacks itself in the guest, so any compression will do.
 ///
@@ -32,17 +34,16 @@ pub(crate) const CMDLINE_ROOM: u64 = 0xffff;
 /// A damaged, truncated or unsuitable file, or one that does not fit: see [`BootError`].
 pub fn linux(
     kernel: &[u8],
-    initrd: Option<&[u8]>,
+    modules: &[Module],
     cmdline: &str,
     machine: &Description,
     cpu: EntryMode,
 ) -> Result<Boot, BootError> {
     machine.check()?;
-    let initrd = initrd.filter(|bytes| !bytes.is_empty());
     match Kind::of(kernel)? {
-        Kind::Multiboot(header) => multiboot::boot(kernel, header, initrd, cmdline, machine),
-        Kind::BzImage => bzimage::boot(kernel, initrd, cmdline, machine, cpu),
-        Kind::Elf => pvh::boot(kernel, initrd, cmdline, machine, cpu),
+        Kind::Multiboot(header) => multiboot::boot(kernel, header, modules, cmdline, machine),
+        Kind::BzImage => bzimage::boot(kernel, &initrd(modules)?, cmdline, machine, cpu),
+        Kind::Elf => pvh::boot(kernel, modules, cmdline, machine, cpu),
     }
 }
 
@@ -50,8 +51,7 @@ pub fn linux(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     BzImage,
-    /// Its header's place in the file.
-    Multiboot(usize),
+    Multiboot(multiboot::Header),
     Elf,
 }
 
@@ -95,31 +95,4 @@ pub(crate) fn cmdline_segment(cmdline: &str, limit: u64) -> Result<(Gpa, Vec<u8>
     let mut bytes = cmdline.as_bytes().to_vec();
     bytes.push(0);
     Ok((CMDLINE_AT, bytes))
-}
-
-/// Where an initrd of `len` bytes goes: on a page, as high as possible in low RAM up to and
-/// including `max`, clear of the memory that the kernel needs until it knows better, from
-/// `kernel.0` to `kernel.1`. Where there is no room above the kernel, the room below it will do.
-pub(crate) fn initrd_at(
-    len: usize,
-    max: u64,
-    kernel: (u64, u64),
-    machine: &Description,
-) -> Result<Gpa, BootError> {
-    const PAGE: u64 = 0x1000;
-    let len = len as u64;
-    let top = machine.low_ram.min(GIB4).min(max.saturating_add(1));
-    let page_up = |at: u64| at.saturating_add(PAGE - 1) & !(PAGE - 1);
-    let rooms = [(page_up(kernel.1), top), (MIB, kernel.0.min(top))];
-    rooms
-        .iter()
-        .filter_map(|&(from, to)| {
-            let at = to.checked_sub(len)? & !(PAGE - 1);
-            (at >= from).then_some(Gpa(at))
-        })
-        .next()
-        .ok_or_else(|| {
-            let room = rooms.iter().map(|&(from, to)| to.saturating_sub(from)).max();
-            BootError::InitrdTooLarge { len, room: room.unwrap_or(0) }
-        })
 }

@@ -1,8 +1,13 @@
-//! The Multiboot entry: a header in the first 8 KiB of the file says where it goes, and the kernel
-//! finds the boot information through EBX.
+//! The Multiboot entries: a header near the start of the file says where the image goes, and the
+//! kernel finds the boot information through EBX.
 //!
-//! Source: the Multiboot Specification 0.6.96, chapter 3. The image is an ELF file, or says by
-//! itself where it is to be loaded (the address fields, "a.out kludge"), which has precedence.
+//! Sources: the Multiboot Specification 0.6.96, chapter 3, and the Multiboot2 Specification 2.0,
+//! chapter 3. The image is an ELF file, or says by itself where it is to be loaded (the "a.out
+//! kludge"), which has precedence. Where there are both headers, version 2 has it: its kernels
+//! learn where the RSDP is.
+
+mod v1;
+mod v2;
 
 #[cfg(test)]
 mod tests;
@@ -11,55 +16,33 @@ use trine_guest::Gpa;
 
 use crate::{
     boot::{self, Boot, BootError, CODE_SELECTOR, DATA_SELECTOR, Entry, EntryMode, check_apart},
-    description::{Description, GIB4, MIB},
-    e820::{EBDA_AT, memory_map},
+    description::Description,
     elf::{Elf, ProgramHeader},
-    linux::{CMDLINE_ROOM, cmdline_segment, initrd_at},
-    record::{Record, u32_at},
+    linux::{CMDLINE_ROOM, cmdline_segment},
+    modules::{Module, Placed},
     tables::tables,
 };
-
-const HEADER_MAGIC: u32 = 0x1bad_b002;
-/// What EAX holds for the kernel.
-const LOADER_MAGIC: u32 = 0x2bad_b002;
-/// The header lies within so many bytes.
-const SEARCHED: usize = 8192;
-
-/// Header flags: modules begin on pages (ours always do), memory information is wanted (it is
-/// always there), a video mode would be nice (the kernel sees that there is none).
-const PAGES: u32 = 1 << 0;
-const MEMORY: u32 = 1 << 1;
-const VIDEO: u32 = 1 << 2;
-/// The header's address fields are valid.
-const ADDRESSES: u32 = 1 << 16;
-/// A loader has to refuse a header with an unknown flag among these.
-const REQUIRED: u32 = 0xffff;
 
 /// Where the boot information is placed, with all it points to but the command line.
 const START_INFO_AT: Gpa = Gpa(0x6000);
 /// There is this much room for it.
 const START_INFO_ROOM: usize = 0x1000;
-/// Its size up to and without the video fields, which are not there.
-const START_INFO_LEN: usize = 72;
-/// Its flags: lower and upper memory, command line, modules, memory map, the loader's name.
-const HAS_MEMORY: u32 = 1 << 0;
-const HAS_CMDLINE: u32 = 1 << 2;
-const HAS_MODULES: u32 = 1 << 3;
-const HAS_MAP: u32 = 1 << 6;
-const HAS_LOADER_NAME: u32 = 1 << 9;
 
 /// A command line's first word is the kernel's file, by convention, and so is a module's.
 const KERNEL_WORD: &str = "kernel";
-const MODULE_WORD: &[u8] = b"initrd\0";
+const MODULE_WORD: &str = "module";
 const LOADER_NAME: &[u8] = b"Trine\0";
 
-/// The offset of the Multiboot header in `file`, if there is one.
-pub(crate) fn find(file: &[u8]) -> Option<usize> {
-    (0..SEARCHED - 8).step_by(4).find(|at| {
-        let field = |n: usize| u32_at(file, at + 4 * n);
-        let sum = field(1).zip(field(2)).map(|(flags, check)| flags.wrapping_add(check));
-        field(0) == Some(HEADER_MAGIC) && sum == Some(HEADER_MAGIC.wrapping_neg())
-    })
+/// A header in a file, by its offset there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Header {
+    V1(usize),
+    V2(usize),
+}
+
+/// The header in `file`, if there is one.
+pub(crate) fn find(file: &[u8]) -> Option<Header> {
+    v2::find(file).map(Header::V2).or_else(|| v1::find(file).map(Header::V1))
 }
 
 /// A part of an image: where it goes, its bytes, and its length with the zeros behind them.
@@ -77,47 +60,38 @@ struct Image<'a> {
     entry: u32,
 }
 
-/// What starts a Multiboot image whose header is at `header`.
+/// What starts a Multiboot image.
 pub(crate) fn boot(
     file: &[u8],
-    header: usize,
-    initrd: Option<&[u8]>,
+    header: Header,
+    modules: &[Module],
     cmdline: &str,
     machine: &Description,
 ) -> Result<Boot, BootError> {
-    let flags = u32_at(file, header.saturating_add(4)).unwrap_or(0);
-    if flags & REQUIRED & !(PAGES | MEMORY | VIDEO) != 0 {
-        return Err(BootError::MultibootFlags(flags));
-    }
-    if flags & VIDEO != 0 {
-        log::info!("the kernel would like a video mode; this machine has no screen");
-    }
-    let image = if flags & ADDRESSES != 0 {
-        by_addresses(file, header, machine)?
-    } else {
-        by_elf(file, machine)?
+    let image = match header {
+        Header::V1(at) => v1::image(file, at, machine)?,
+        Header::V2(at) => v2::image(file, at, machine)?,
     };
-    let line = if cmdline.is_empty() {
-        KERNEL_WORD.to_string()
-    } else {
-        format!("{KERNEL_WORD} {cmdline}")
-    };
+    let line = after_word(KERNEL_WORD, cmdline);
     let cmdline = cmdline_segment(&line, CMDLINE_ROOM)?;
-    let module = match initrd {
-        None => None,
-        Some(bytes) => {
-            let at = initrd_at(bytes.len(), GIB4 - 1, image.range, machine)?;
-            Some((at, bytes.to_vec()))
-        }
+    let modules = Placed::find(modules, image.range, machine)?;
+    let tables = tables(machine)?;
+    let (magic, start_info) = match header {
+        Header::V1(_) => (v1::LOADER_MAGIC, v1::start_info(machine, cmdline.0, &modules)?),
+        Header::V2(_) => (
+            v2::LOADER_MAGIC,
+            v2::start_info(machine, &line, &modules, tables.rsdp_bytes(), &image)?,
+        ),
     };
-    let place = module.as_ref().map(|(at, bytes)| (*at, bytes.len() as u64));
-    let start_info = start_info(machine, cmdline.0, place)?;
+    if start_info.len() > START_INFO_ROOM {
+        return Err(BootError::StartInfo);
+    }
     log::debug!("Multiboot: kernel at {:x?}, entry {:#x}", image.range, image.entry);
 
     let (gdt, gdt_segment) = boot::gdt(EntryMode::Protected32);
-    let mut segments = tables(machine)?.segments;
+    let mut segments = tables.segments;
     segments.extend([gdt_segment, (START_INFO_AT, start_info), cmdline]);
-    segments.extend(module);
+    segments.extend(modules.segments());
     // The zeros behind a part are the kernel's, too.
     let mut ranges: Vec<_> = segments.iter().map(|(at, b)| (at.0, b.len() as u64)).collect();
     ranges.extend(image.parts.iter().map(|part| (part.at, part.len)));
@@ -126,7 +100,7 @@ pub(crate) fn boot(
     segments.extend(image.parts.iter().map(|part| (Gpa(part.at), part.bytes.to_vec())));
     let entry = Entry::Protected32 {
         eip: image.entry,
-        eax: LOADER_MAGIC,
+        eax: magic,
         esi: 0,
         ebx: START_INFO_AT.0 as u32,
         gdt,
@@ -137,8 +111,18 @@ pub(crate) fn boot(
     Boot::placed(segments, entry, machine)
 }
 
+/// A line behind a word that stands for a file.
+fn after_word(word: &str, line: &str) -> String {
+    if line.is_empty() { word.to_owned() } else { format!("{word} {line}") }
+}
+
 /// An image that is an ELF file.
-fn by_elf<'a>(file: &'a [u8], machine: &Description) -> Result<Image<'a>, BootError> {
+/// Its entry is `entry`, if the header has one of its own.
+fn by_elf<'a>(
+    file: &'a [u8],
+    entry: Option<u32>,
+    machine: &Description,
+) -> Result<Image<'a>, BootError> {
     if !file.starts_with(b"\x7fELF") {
         return Err(BootError::Damaged(
             "its Multiboot header has no addresses, and it is no ELF file",
@@ -146,8 +130,9 @@ fn by_elf<'a>(file: &'a [u8], machine: &Description) -> Result<Image<'a>, BootEr
     }
     let elf = Elf::read(file)?;
     let loads = elf.loads(machine)?;
-    let is_inside = |h: &ProgramHeader| (h.physical..h.end()).contains(&elf.entry);
-    let entry = u32::try_from(elf.entry).ok().filter(|_| loads.iter().any(is_inside));
+    let entry = entry.map_or(elf.entry, u64::from);
+    let is_inside = |h: &ProgramHeader| (h.physical..h.end()).contains(&entry);
+    let entry = u32::try_from(entry).ok().filter(|_| loads.iter().any(is_inside));
     let entry = entry.ok_or(BootError::Damaged("its entry lies outside the program"))?;
     let part =
         |h: &ProgramHeader| Ok(Part { at: h.physical, bytes: h.bytes(file)?, len: h.memory_size });
@@ -157,22 +142,24 @@ fn by_elf<'a>(file: &'a [u8], machine: &Description) -> Result<Image<'a>, BootEr
     Ok(Image { parts: parts.collect::<Result<_, BootError>>()?, range: (start, end), entry })
 }
 
-/// An image that is loaded where its header says.
+/// Where an image goes by the addresses in its header, and how far its bytes and its zeros reach; 0
+/// is the file's end, and no zeros.
+struct Addresses {
+    header: u32,
+    load: u32,
+    load_end: u32,
+    bss_end: u32,
+    entry: u32,
+}
+
+/// An image that is loaded where its header, which is at `header` in the file, says.
 fn by_addresses<'a>(
     file: &'a [u8],
     header: usize,
+    addresses: &Addresses,
     machine: &Description,
 ) -> Result<Image<'a>, BootError> {
-    let field = |n: usize| {
-        let cut = BootError::Truncated {
-            part: "Multiboot header",
-            needed: (header + 32) as u64,
-            have: file.len() as u64,
-        };
-        u32_at(file, header + 4 * n).ok_or(cut)
-    };
-    let (header_at, load_at) = (field(3)?, field(4)?);
-    let (load_end, bss_end, entry) = (field(5)?, field(6)?, field(7)?);
+    let Addresses { header: header_at, load: load_at, load_end, bss_end, entry } = *addresses;
     let damaged = Err(BootError::Damaged("the addresses in its Multiboot header contradict"));
     // The file's bytes from here on go to `load_at`.
     let offset = header_at.checked_sub(load_at).and_then(|n| header.checked_sub(n as usize));
@@ -202,41 +189,4 @@ fn by_addresses<'a>(
         range: (start, end),
         entry,
     })
-}
-
-/// The boot information (section 3.3) with the module list, the memory map and strings behind it.
-fn start_info(
-    machine: &Description,
-    cmdline: Gpa,
-    module: Option<(Gpa, u64)>,
-) -> Result<Vec<u8>, BootError> {
-    let map = memory_map(machine)?;
-    let mut info = Record::zeroed(START_INFO_LEN);
-    let place = |info: &Record| START_INFO_AT.0 as u32 + info.len() as u32;
-    let modules_at = place(&info);
-    if let Some((at, len)) = module {
-        let word_at = modules_at + 16;
-        info.push_u32(at.0 as u32).push_u32((at.0 + len) as u32).push_u32(word_at).push_u32(0);
-        info.push(MODULE_WORD).push(&[0; 1]);
-    }
-    let map_at = place(&info);
-    for range in &map {
-        info.push_u32(20).push_u64(range.at.0).push_u64(range.len).push_u32(range.kind as u32);
-    }
-    let map_len = place(&info) - map_at;
-    let name_at = place(&info);
-    info.push(LOADER_NAME);
-    if info.len() > START_INFO_ROOM {
-        return Err(BootError::Description("its memory map is too long"));
-    }
-    info.set_u32(0, HAS_MEMORY | HAS_CMDLINE | HAS_MODULES | HAS_MAP | HAS_LOADER_NAME)
-        .set_u32(4, (EBDA_AT >> 10) as u32)
-        .set_u32(8, (machine.low_ram.saturating_sub(MIB) >> 10) as u32)
-        .set_u32(16, cmdline.0 as u32)
-        .set_u32(20, module.is_some().into())
-        .set_u32(24, if module.is_some() { modules_at } else { 0 })
-        .set_u32(44, map_len)
-        .set_u32(48, map_at)
-        .set_u32(64, name_at);
-    Ok(info.into_bytes())
 }

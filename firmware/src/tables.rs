@@ -36,6 +36,14 @@ pub struct Tables {
     pub rsdp: Option<Gpa>,
 }
 
+impl Tables {
+    /// The RSDP itself.
+    pub(crate) fn rsdp_bytes(&self) -> Option<&[u8]> {
+        let at = self.rsdp?;
+        self.segments.iter().find(|(start, _)| *start == at).map(|(_, bytes)| &**bytes)
+    }
+}
+
 /// A region that is filled from its start.
 struct Region {
     name: &'static str,

@@ -11,7 +11,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use trine_engine::{Engine, EngineError};
-use trine_firmware::{Boot, Entry};
+use trine_firmware::{Boot, Entry, Module};
 use trine_guest::{Gpa, Ram};
 use trine_testsuites::{
     Candidate, Expected, Options, Report, Shard, Suite,
@@ -416,7 +416,7 @@ impl pc::Pc for RealPc {
             guest: match &guest.image {
                 Image::Kernel { kernel, append, initrd } => Guest::Linux {
                     kernel: kernel.clone(),
-                    initrd: initrd.clone(),
+                    modules: initrd.iter().cloned().map(Module::from).collect(),
                     append: append.clone(),
                 },
                 Image::Firmware(image) => Guest::Firmware(image.clone()),

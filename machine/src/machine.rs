@@ -10,7 +10,8 @@ use thiserror::Error;
 use trine_devices::{Power, SerialPeer};
 use trine_engine::{Engine, EngineError, EventCount, TripleFault};
 use trine_firmware::{
-    BIOS_LEN, Boot, BootError, Entry, EntryMode, bios, demo, firmware_files, linux, measure, rom, waking_vector,
+    BIOS_LEN, Boot, BootError, Entry, EntryMode, Module, bios, demo, firmware_files, linux, measure,
+    rom, waking_vector,
 };
 use trine_guest::{Gpa, Ram, RamError, RamImage, VmTime};
 use trine_x86::{Activity, CpuModel, CpuState, Feature};
@@ -114,8 +115,8 @@ pub enum Guest {
     Linux {
         /// The kernel.
         kernel: Vec<u8>,
-        /// The initial RAM file system, or the Multiboot module.
-        initrd: Option<Vec<u8>>,
+        /// The initial RAM file system in one or more parts, or the Multiboot modules.
+        modules: Vec<Module>,
         /// The command line.
         append: String,
     },
@@ -696,8 +697,8 @@ fn boot(
     Ok(match guest {
         Guest::Demonstration => demo::boot(&description)?,
         Guest::Measurement => measure::boot(&description)?,
-        Guest::Linux { kernel, initrd, append } => {
-            linux(&kernel, initrd.as_deref(), &append, &description, mode)?
+        Guest::Linux { kernel, modules, append } => {
+            linux(&kernel, &modules, &append, &description, mode)?
         }
         Guest::Bios => bios(&description)?,
         Guest::Firmware(image) => {

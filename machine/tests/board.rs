@@ -479,7 +479,7 @@ fn impossible_machines_are_refused() {
     assert!(matches!(taken, Some(MachineError::DebugExit(0x21))));
     let kernel = |kernel: &[u8]| Guest::Linux {
         kernel: kernel.to_vec(),
-        initrd: None,
+        modules: Vec::new(),
         append: String::new(),
     };
     assert!(matches!(build(&|c| c.guest = kernel(b"")), Some(MachineError::Boot(_))));

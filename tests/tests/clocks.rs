@@ -147,7 +147,7 @@ fn run(moves: u32, every: Duration) -> Machine {
         cpu: CpuModel::named("max,+kvmclock").expect("there is such a model"),
         cpus: 2,
         memory: 32 << 20,
-        guest: Guest::Linux { kernel, initrd: None, append: String::new() },
+        guest: Guest::Linux { kernel, modules: Vec::new(), append: String::new() },
         end_on_halt: true,
         ..Config::default()
     };

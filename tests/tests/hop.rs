@@ -43,7 +43,7 @@ fn linux(command: &str) -> Option<Guest> {
     let read = |name: &str| fs::read(folder.join(name)).expect("the guests are complete");
     Some(Guest::Linux {
         kernel: read("cloud/vmlinuz"),
-        initrd: Some(read("initrd-amd64.gz")),
+        modules: vec![read("initrd-amd64.gz").into()],
         append: format!("console=ttyS0 quiet {command}"),
     })
 }

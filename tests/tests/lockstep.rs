@@ -411,7 +411,7 @@ fn linux_begins_in_step() {
     let read = |name: &str| std::fs::read(folder.join(name)).expect("it can be read");
     let guest = Guest::Linux {
         kernel: read("cloud/vmlinuz"),
-        initrd: Some(read("initrd-amd64.gz")),
+        modules: vec![read("initrd-amd64.gz").into()],
         append: "console=ttyS0".into(),
     };
     let [first, second] = [EngineKind::Interp, other].map(|kind| {

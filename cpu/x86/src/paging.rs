@@ -162,6 +162,15 @@ impl Core {
         Some(self.within(&leaf, lin))
     }
 
+    /// The offset in RAM of `lin`, which this CPU has just read but which is not in the TLB any more;
+    /// `None` if it is no RAM or a breakpoint watches its page.
+    pub(crate) fn evicted(&self, lin: u64) -> Option<u64> {
+        if self.page_is_watched(lin) {
+            return None;
+        }
+        self.ram.spot(self.peek(lin)?).map(|spot| spot.offset)
+    }
+
     fn walk(&self, lin: u64, path: &mut [Option<Entry>; 5]) -> Result<Leaf, Refused> {
         match self.paging {
             Paging::Bits32 => self.walk_32(lin, path),

@@ -3,7 +3,7 @@
 
 use trine_guest::Gpa;
 
-use super::{cmdline_segment, initrd_at};
+use super::cmdline_segment;
 use crate::{
     boot::{
         self, Boot, BootError, CODE_SELECTOR, DATA_SELECTOR, Entry, EntryMode, Gdt, PAGE_TABLES_AT,
@@ -11,6 +11,7 @@ use crate::{
     },
     description::{Description, MIB, TextScreen},
     e820::memory_map,
+    modules::module_at,
     record::{Record, u8_at, u16_at, u32_at, u64_at},
     tables::tables,
 };
@@ -148,7 +149,7 @@ impl SetupHeader {
 /// What starts a bzImage.
 pub(super) fn boot(
     file: &[u8],
-    initrd: Option<&[u8]>,
+    initrd: &[u8],
     cmdline: &str,
     machine: &Description,
     cpu: EntryMode,
@@ -169,10 +170,10 @@ pub(super) fn boot(
     let (load, kernel_area) = header.place(machine)?;
     let cmdline = cmdline_segment(cmdline, u64::from(header.cmdline_size))?;
     let initrd = match initrd {
-        None => None,
-        Some(bytes) => {
+        [] => None,
+        bytes => {
             let max = u64::from(header.initrd_addr_max);
-            Some((initrd_at(bytes.len(), max, kernel_area, machine)?, bytes.to_vec()))
+            Some((module_at(bytes.len(), max, kernel_area, machine)?, bytes.to_vec()))
         }
     };
     let tables = tables(machine)?;

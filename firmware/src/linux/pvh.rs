@@ -4,12 +4,13 @@
 
 use trine_guest::Gpa;
 
-use super::{CMDLINE_ROOM, cmdline_segment, initrd_at};
+use super::{CMDLINE_ROOM, cmdline_segment};
 use crate::{
     boot::{self, Boot, BootError, CODE_SELECTOR, DATA_SELECTOR, Entry, EntryMode, TSS_SELECTOR},
-    description::{Description, GIB4, MIB},
+    description::{Description, MIB},
     e820::memory_map,
     elf::{Elf, ProgramHeader},
+    modules::{Module, Placed},
     record::{Record, u32_at, u64_at},
     tables::tables,
 };
@@ -63,7 +64,7 @@ fn note(mut notes: &[u8], align: u64) -> Option<u64> {
 /// What starts an ELF kernel by its PVH entry.
 pub(super) fn boot(
     file: &[u8],
-    initrd: Option<&[u8]>,
+    modules: &[Module],
     cmdline: &str,
     machine: &Description,
     cpu: EntryMode,
@@ -83,17 +84,10 @@ pub(super) fn boot(
         return Err(BootError::Damaged("its PVH entry lies outside the program"));
     }
     let cmdline = cmdline_segment(cmdline, CMDLINE_ROOM)?;
-    let initrd = match initrd {
-        None => None,
-        Some(bytes) => {
-            let at = initrd_at(bytes.len(), GIB4 - 1, (start, end), machine)?;
-            Some((at, bytes.to_vec()))
-        }
-    };
+    let modules = Placed::find(modules, (start, end), machine)?;
     let tables = tables(machine)?;
-    let module = initrd.as_ref().map(|(at, bytes)| (*at, bytes.len() as u64));
-    let start_info = start_info(machine, cmdline.0, module, tables.rsdp)?;
-    log::debug!("PVH: kernel from {start:#x} to {end:#x}, entry {eip:#x}, initrd {module:x?}");
+    let start_info = start_info(machine, cmdline.0, &modules, tables.rsdp)?;
+    log::debug!("PVH: kernel from {start:#x} to {end:#x}, entry {eip:#x}");
 
     let (gdt, gdt_segment) = boot::gdt(EntryMode::Protected32);
     let mut segments = tables.segments;
@@ -101,7 +95,7 @@ pub(super) fn boot(
     for header in &loads {
         segments.push((Gpa(header.physical), header.bytes(file)?.to_vec()));
     }
-    segments.extend(initrd);
+    segments.extend(modules.segments());
     let entry = Entry::Protected32 {
         eip,
         eax: 0,
@@ -119,7 +113,7 @@ pub(super) fn boot(
 fn start_info(
     machine: &Description,
     cmdline: Gpa,
-    module: Option<(Gpa, u64)>,
+    modules: &Placed<'_>,
     rsdp: Option<Gpa>,
 ) -> Result<Vec<u8>, BootError> {
     let map = memory_map(machine)?;
@@ -128,8 +122,8 @@ fn start_info(
     let mut info = Record::zeroed(START_INFO_LEN);
     info.set_u32(0, START_INFO_MAGIC)
         .set_u32(4, 1) // version
-        .set_u32(12, module.is_some().into())
-        .set_u64(16, if module.is_some() { modules_at } else { 0 })
+        .set_u32(12, modules.len() as u32)
+        .set_u64(16, if modules.len() > 0 { modules_at } else { 0 })
         .set_u64(24, cmdline.0)
         .set_u64(32, rsdp.map_or(0, |at| at.0))
         .set_u64(40, map_at)
@@ -137,11 +131,16 @@ fn start_info(
     for range in &map {
         info.push_u64(range.at.0).push_u64(range.len).push_u32(range.kind as u32).push_u32(0);
     }
-    if let Some((at, len)) = module {
-        info.push_u64(at.0).push_u64(len).push_u64(0).push_u64(0);
+    let lines_at = modules_at + 32 * modules.len() as u64;
+    let mut lines = Vec::new();
+    for (at, end, line) in modules.all() {
+        let line_at = if line.is_empty() { 0 } else { lines_at + lines.len() as u64 };
+        info.push_u64(at).push_u64(end - at).push_u64(line_at).push_u64(0);
+        lines.extend([line.as_bytes(), &[0]].concat());
     }
+    info.push(&lines);
     if info.len() > START_INFO_ROOM {
-        return Err(BootError::Description("its memory map is too long"));
+        return Err(BootError::StartInfo);
     }
     Ok(info.into_bytes())
 }

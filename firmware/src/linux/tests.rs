@@ -67,7 +67,8 @@ fn segment(boot: &Boot, at: u64) -> &[u8] {
 }
 
 fn boot64(file: &[u8], initrd: Option<&[u8]>, machine: &Description) -> Result<Boot, BootError> {
-    linux(file, initrd, "console=ttyS0", machine, EntryMode::Long64)
+    let initrd: Vec<Module> = initrd.into_iter().map(|bytes| bytes.to_vec().into()).collect();
+    linux(file, &initrd, "console=ttyS0", machine, EntryMode::Long64)
 }
 
 #[test]
@@ -136,7 +137,7 @@ fn the_memory_map_is_in_the_zero_page() {
 fn a_32_bit_kernel_gets_protected_mode_on_any_cpu() {
     for cpu in [EntryMode::Protected32, EntryMode::Long64] {
         let file = bzimage(0x20f, 0);
-        let boot = linux(file.bytes(), None, "", &pc(GIB, 0, 1), cpu).unwrap();
+        let boot = linux(file.bytes(), &[], "", &pc(GIB, 0, 1), cpu).unwrap();
         let Entry::Protected32 { eip, esi, ebx, gdt, cs, tr, .. } = boot.entry else {
             panic!("{:?}", boot.entry)
         };
@@ -154,6 +155,21 @@ fn a_kernel_that_stays_put_is_loaded_at_1_mib() {
     // An old one does not say where it would run, nor how much it needs.
     let boot = boot64(bzimage(0x206, 0).bytes(), None, &pc(GIB, 0, 1)).unwrap();
     assert!(matches!(boot.entry, Entry::Protected32 { eip: 0x20_0000, .. }));
+}
+
+#[test]
+fn several_archives_are_one_initrd() {
+    let file = bzimage(0x20f, 1);
+    let modules = [vec![1; 5], vec![2; 6], vec![3; 4]].map(Module::from);
+    let boot_with =
+        |modules: &[Module]| linux(file.bytes(), modules, "", &pc(GIB, 0, 1), EntryMode::Long64);
+    let boot = boot_with(&modules).unwrap();
+    let params = segment(&boot, 0x7000);
+    let (at, len) = (u32_at(params, 0x218).unwrap(), u32_at(params, 0x21c).unwrap());
+    let want = [1, 1, 1, 1, 1, 0, 0, 0, 2, 2, 2, 2, 2, 2, 0, 0, 3, 3, 3, 3];
+    assert_eq!((segment(&boot, at.into()), len), (&want[..], 20));
+    let line = Module { bytes: vec![1], line: "quiet".into() };
+    assert_eq!(boot_with(&[line]), Err(BootError::ModuleLine));
 }
 
 #[test]
@@ -202,12 +218,12 @@ fn what_cannot_be_booted_is_refused_in_a_line() {
     assert_eq!(error(|f| _ = f.set_u32(0x260, u32::MAX)), too_large);
 
     let file = bzimage(0x20f, 1);
-    let with = |cmdline: &str| linux(file.bytes(), None, cmdline, &machine, EntryMode::Long64);
+    let with = |cmdline: &str| linux(file.bytes(), &[], cmdline, &machine, EntryMode::Long64);
     assert!(with(&"x".repeat(2047)).is_ok());
     let too_long = BootError::CommandLineTooLong { len: 2048, limit: 2047 };
     assert_eq!(with(&"x".repeat(2048)), Err(too_long));
     assert_eq!(with("a\0b"), Err(BootError::CommandLineZero));
-    let on_32_bits = linux(file.bytes(), None, "", &machine, EntryMode::Protected32);
+    let on_32_bits = linux(file.bytes(), &[], "", &machine, EntryMode::Protected32);
     assert_eq!(on_32_bits, Err(BootError::NeedsLongMode));
     let tiny = boot64(file.bytes(), None, &pc(16 << 20, 0, 1));
     assert_eq!(tiny, Err(BootError::KernelTooLarge { needed: 64 << 20, low_ram: 16 << 20 }));
@@ -250,7 +266,7 @@ fn a_pvh_kernel_gets_its_start_info() {
     // Two parts in the same place.
     let mut file = elf(true);
     file.set_u32(64 + 56, PT_LOAD).set_u64(64 + 56 + 24, 0x101_0000);
-    let error = linux(file.bytes(), None, "", &pc(GIB, 0, 1), EntryMode::Protected32);
+    let error = linux(file.bytes(), &[], "", &pc(GIB, 0, 1), EntryMode::Protected32);
     assert_eq!(error, Err(BootError::NeedsLongMode));
 }
 

@@ -10,6 +10,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+use trine_firmware::Module;
 use trine_x86::CpuModel;
 
 use super::{Board, Size, port};
@@ -32,13 +33,15 @@ pub struct GuestArgs {
     /// The board.
     #[arg(long, value_enum, default_value_t = Board::Pc)]
     pub machine: Board,
-    /// A kernel: a bzImage, an ELF file with a PVH entry, or a Multiboot image. Without one, a BIOS
-    /// boots from the disks; without any, the demonstration guest runs.
+    /// A kernel: a bzImage, an ELF file with a PVH entry, or a Multiboot (1 or 2) image, which may be
+    /// compressed by gzip. Without one, a BIOS boots from the disks; without any, the demonstration
+    /// guest runs.
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
-    /// The kernel's initial RAM file system, or a Multiboot module.
-    #[arg(long, value_name = "FILE", requires = "kernel")]
-    pub initrd: Option<PathBuf>,
+    /// The kernel's initial RAM file system, or a Multiboot module with its arguments behind a space.
+    /// Repeatable.
+    #[arg(long, value_name = "FILE[ ARGS]", requires = "kernel")]
+    pub initrd: Vec<String>,
     /// The kernel's command line.
     #[arg(long, value_name = "STRING", requires = "kernel", allow_hyphen_values = true)]
     pub append: Option<String>,
@@ -161,12 +164,39 @@ impl GuestArgs {
                 false => Guest::Bios,
             });
         };
-        let initrd = self.initrd.as_ref().map(|path| read("--initrd", path, self.memory.0, RAM));
         Ok(Guest::Linux {
-            kernel: read("--kernel", kernel, self.memory.0, RAM)?,
-            initrd: initrd.transpose()?,
+            kernel: self.unpacked(read("--kernel", kernel, self.memory.0, RAM)?)?,
+            modules: self.initrd.iter().map(|text| self.module(text)).collect::<Result<_, _>>()?,
             append: self.append.clone().unwrap_or_default(),
         })
+    }
+
+    /// The file and the arguments that `text` names.
+    fn module(&self, text: &str) -> Result<Module, String> {
+        // A name may have a space in it.
+        let whole = (text, "");
+        let (file, line) = match text.split_once(' ') {
+            Some(parts) if !Path::new(text).exists() => parts,
+            _ => whole,
+        };
+        let bytes = read("--initrd", Path::new(file), self.memory.0, RAM)?;
+        Ok(Module { bytes, line: line.trim().to_owned() })
+    }
+
+    /// A kernel as it is, or what gzip has packed: of Multiboot images, which cannot unpack themselves.
+    fn unpacked(&self, kernel: Vec<u8>) -> Result<Vec<u8>, String> {
+        const GZIP: &[u8] = &[0x1f, 0x8b];
+        if !kernel.starts_with(GZIP) {
+            return Ok(kernel);
+        }
+        let most = self.memory.0;
+        let mut bytes = Vec::new();
+        let unpacking = flate2::read::MultiGzDecoder::new(&*kernel).take(most.saturating_add(1));
+        { unpacking }.read_to_end(&mut bytes).map_err(|e| format!("--kernel: {e}"))?;
+        if bytes.len() as u64 > most {
+            return Err(format!("--kernel is larger than {RAM} when it is unpacked"));
+        }
+        Ok(bytes)
     }
 }
 

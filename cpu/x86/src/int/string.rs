@@ -345,7 +345,12 @@ fn plain(core: &mut Core, seg: Seg, offset: u64, bytes: u64, write: bool) -> Opt
     let entry = core.tlb.entry(core.class, lin);
     let last = lin.wrapping_add(bytes.wrapping_sub(1));
     let allows = |at: u64| if write { entry.may_write(at) } else { entry.read == at & !0xfff };
-    (allows(lin) && allows(last)).then(|| entry.offset(lin))
+    if allows(lin) && allows(last) {
+        return Some(entry.offset(lin));
+    }
+    // The destination may have pushed out the source, from which an element was just read.
+    let is_read = !write && (lin ^ last) & !0xfff == 0;
+    if is_read { core.evicted(lin) } else { None }
 }
 
 /// Compares elements of `N` bytes at `source`, or else the accumulator, with those at `to`, up to
@@ -475,6 +480,28 @@ mod tests {
         let mut copy = [0; 0x400];
         ram.read(Gpa(0x4e00), &mut copy).expect("in RAM");
         assert_eq!(copy, [7; 0x400]);
+    }
+
+    #[test]
+    fn pages_that_push_each_other_out_of_the_tlb_are_copied_at_once() {
+        let model = CpuModel::named("max").expect("there is such a model");
+        let distance = 16 << 20;
+        let ram = Arc::new(Ram::flat(2 * distance).expect("32 MiB"));
+        let mut core = Core::new(0, &model, ram.clone(), Arc::new(NoBus::default()));
+        for (n, seg) in core.segments.seg.iter_mut().enumerate() {
+            seg.base = if n == Seg::Es as usize { distance } else { 0 };
+        }
+        core.refresh();
+        let i = insn(&core, &[0xf3, 0xa5]);
+        core.regs[usize::from(RSI)] = 0x2000;
+        core.regs[usize::from(RDI)] = 0x2000;
+        core.regs[usize::from(RCX)] = 0x800;
+        ram.write(Gpa(0x2000), &[7; 0x1000]).expect("in RAM");
+        assert!(!step(&mut core, &i, movs));
+        assert_eq!(core.counters.tlb_misses, 2);
+        let mut copy = [0; 0x1001];
+        ram.read(Gpa(distance + 0x2000), &mut copy).expect("in RAM");
+        assert_eq!((&copy[..0x1000], copy[0x1000]), (&[7; 0x1000][..], 0));
     }
 
     #[test]
