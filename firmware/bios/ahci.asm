@@ -1,8 +1,8 @@
 ; Disks and CD drives behind AHCI.
 ;
-; The controller's registers lie beyond 1 MiB (flat.asm); what it reads and writes lies in the EBDA. One
-; command at a time is given to one port, in slot 0. Source: Serial ATA AHCI 1.3.1; Serial ATA 3.0,
-; section 10.3 (frames).
+; The controller's registers lie beyond 1 MiB (flat.asm); what it reads and writes lies in the EBDA.
+; One command at a time is given to one port, in slot 0. Source: Serial ATA AHCI 1.3.1; Serial ATA
+; 3.0, section 10.3 (frames).
 
 AHCI_CLASS          equ 0x0106_01   ; SATA, AHCI
 AHCI_BAR            equ PCI_BAR_0 + 5 * 4
@@ -115,8 +115,8 @@ ahci_probe:
 .none:
     ret
 
-; ahci_port_start: the port works on our command list. In: EBP, its registers. Out: carry set if it cannot be
-; stopped before. Clobbers EAX, EDI.
+; ahci_port_start: the port works on our command list. In: EBP, its registers. Out: carry set if it
+; cannot be stopped before. Clobbers EAX, EDI.
 ahci_port_start:
     lea edi, [ebp + PORT_COMMAND]
     call flat_read
@@ -185,8 +185,8 @@ ahci_command_begin:
     mov [fs:Ebda.ahci_table + 2], al
     ret
 
-; ahci_command_do: does the command. In: SI (of FS), the drive; EAX, where its data are; ECX, their bytes; DX,
-; flags of the header. Out: carry set if it failed. Clobbers EAX, ECX, DX, EDI.
+; ahci_command_do: does the command. In: SI (of FS), the drive; EAX, where its data are; ECX, their
+; bytes; DX, flags of the header. Out: carry set if it failed. Clobbers EAX, ECX, DX, EDI.
 ahci_command_do:
     mov [fs:Ebda.ahci_table + 0x80], eax
     dec ecx
@@ -222,8 +222,8 @@ ahci_command_do:
     pop ebp
     ret
 
-; ahci_transfer: see drive_transfer. The controller takes even addresses alone: what is for others goes
-; through Ebda.sector.
+; ahci_transfer: see drive_transfer. The controller takes even addresses alone: what is for others
+; goes through Ebda.sector.
 ahci_transfer:
     call flat_is_possible
     jc .failed
@@ -285,8 +285,8 @@ ahci_transfer:
     stc
     ret
 
-; ahci_sectors: moves CX sectors from or to Ebda.request's place on the disk. In: SI (of FS); EDI, the
-; address. Out: carry set if that failed. Clobbers EAX, ECX, DX, DI, ES.
+; ahci_sectors: moves CX sectors from or to Ebda.request's place on the disk. In: SI (of FS); EDI,
+; the address. Out: carry set if that failed. Clobbers EAX, ECX, DX, DI, ES.
 ahci_sectors:
     push cx
     push edi

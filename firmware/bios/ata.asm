@@ -43,18 +43,18 @@ ATA_PATIENCE_MS equ 10000
 ata_find:
     mov si, .is_ide
     call pci_each
-    mov word [fs:Ebda.path], ATA_PRIMARY
-    mov word [fs:Ebda.path + 2], ATA_PRIMARY + 0x206
+    mov word [fs:Ebda.cable], ATA_PRIMARY
+    mov word [fs:Ebda.cable_control], ATA_PRIMARY + 0x206
     call .cable
-    mov word [fs:Ebda.path], ATA_SECONDARY
-    mov word [fs:Ebda.path + 2], ATA_SECONDARY + 0x206
+    mov word [fs:Ebda.cable], ATA_SECONDARY
+    mov word [fs:Ebda.cable_control], ATA_SECONDARY + 0x206
 .cable:
-    mov dx, [fs:Ebda.path + 2]
+    mov dx, [fs:Ebda.cable_control]
     mov al, ATA_RESET | ATA_QUIET
     out dx, al
     mov ax, 1
     call delay
-    mov dx, [fs:Ebda.path + 2]
+    mov dx, [fs:Ebda.cable_control]
     mov al, ATA_QUIET
     out dx, al
     mov ax, 2
@@ -70,14 +70,14 @@ ata_find:
     shr eax, 16
     cmp ax, 0x0101
     jne .other
-    mov [fs:Ebda.path + 4], bx
+    mov [fs:Ebda.cable_pci], bx
 .other:
     ret
 
-; ata_probe: a device on a cable. In: AL, ATA_DEVICE_; Ebda.path, the ports of its blocks.
+; ata_probe: a device on a cable. In: AL, ATA_DEVICE_; Ebda.cable, the ports of its blocks.
 ata_probe:
-    mov [fs:Ebda.path + 6], al
-    mov dx, [fs:Ebda.path]
+    mov [fs:Ebda.cable_unit], al
+    mov dx, [fs:Ebda.cable]
     add dx, ATA_DEVICE
     out dx, al
     inc dx
@@ -88,7 +88,7 @@ ata_probe:
     mov ax, ATA_PATIENCE_MS
     call ata_wait
     jc .done
-    mov al, [fs:Ebda.path + 6]      ; a device 0 alone answers for device 1, but not as it
+    mov al, [fs:Ebda.cable_unit]      ; a device 0 alone answers for device 1, but not as it
     sub dx, ATA_STATUS - ATA_DEVICE
     out dx, al
     sub dx, ATA_DEVICE - ATA_COUNT
@@ -117,13 +117,13 @@ ata_probe:
     mov al, ah
     call drive_new
     jc .done
-    mov ax, [fs:Ebda.path]
+    mov ax, [fs:Ebda.cable]
     mov [fs:si + Drive.port], ax
-    mov ax, [fs:Ebda.path + 2]
+    mov ax, [fs:Ebda.cable_control]
     mov [fs:si + Drive.control], ax
-    mov ax, [fs:Ebda.path + 4]
+    mov ax, [fs:Ebda.cable_pci]
     mov [fs:si + Drive.pci], ax
-    mov al, [fs:Ebda.path + 6]
+    mov al, [fs:Ebda.cable_unit]
     mov [fs:si + Drive.unit], al
     jmp ata_identity
 .done:
@@ -131,7 +131,7 @@ ata_probe:
 ; The device's identity, into Ebda.sector. In: AL, the command. Out: carry set if there is none.
 .identify:
     push ax
-    mov dx, [fs:Ebda.path]
+    mov dx, [fs:Ebda.cable]
     add dx, ATA_COMMAND
     out dx, al
     mov bx, ATA_BUSY << 8
@@ -158,9 +158,8 @@ ata_probe:
     ret
 
 ; ata_wait: until bits of the status are 0 (BH) and, with them, others are 1 (BL, none or all of
-; them), or an error shows. In: AX, milliseconds; DX, any port of the block. Out: AL, the status; DX,
-; its port; carry set if it took too long. Clobbers EAX,
-; BX.
+; them), or an error shows. In: AX, milliseconds; DX, any port of the block. Out: AL, the status;
+; DX, its port; carry set if it took too long. Clobbers EAX, BX.
 ata_wait:
     or dl, ATA_STATUS
     push ax
@@ -372,8 +371,8 @@ ata_transfer:
     stc
     ret
 
-; ata_select: the drive listens, and will not interrupt. In: SI (of FS). Out: carry set if it is busy
-; for too long. Clobbers EAX, BX, DX.
+; ata_select: the drive listens, and will not interrupt. In: SI (of FS). Out: carry set if it is
+; busy for too long. Clobbers EAX, BX, DX.
 ata_select:
     mov dx, [fs:si + Drive.control]
     mov al, ATA_QUIET

@@ -64,8 +64,8 @@ sense_clear:
     shl eax, 16
     mov ax, Ebda.sector
     mov ecx, 18
-; packet_send: a command that reads. In: SI (of FS); Ebda.packet; EAX, far pointer to a buffer; ECX, its
-; bytes. Out: carry set if it failed.
+; packet_send: a command that reads. In: SI (of FS); Ebda.packet; EAX, far pointer to a buffer; ECX,
+; its bytes. Out: carry set if it failed.
 packet_send:
     cmp byte [fs:si + Drive.kind], DRIVE_AHCI | DRIVE_IS_CD
     je ahci_packet

@@ -14,7 +14,7 @@
 ;   shadow.asm          the image moves from ROM to RAM
 ;   interrupts.asm      vectors, what is done of interrupts that nobody wants
 ;   timer.asm           INT 8, INT 1Ah (clock), INT 70h, delays
-;   keyboard.asm        i8042, INT 9, INT 16h
+;   keyboard.asm        i8042, INT 9, INT 16h;  keymap.asm: what keys mean
 ;   mouse.asm           INT 74h, INT 15h C2h
 ;   system.asm          INT 11h, 12h, 15h;  memory.asm: sizes, memory map, moves, A20
 ;   ports.asm           INT 14h, INT 17h
@@ -46,6 +46,7 @@ section .text
 %include "print.asm"
 %include "timer.asm"
 %include "keyboard.asm"
+%include "keymap.asm"
 %include "mouse.asm"
 %include "system.asm"
 %include "memory.asm"
@@ -71,4 +72,5 @@ section .text
 %include "video/fonts.asm"
 %include "video/state.asm"
 %include "video/vbe.asm"
+%include "video/vbe_protected.asm"
 %include "fixed.asm"

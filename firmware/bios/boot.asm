@@ -129,8 +129,8 @@ boot_rank:
 .done:
     ret
 
-; order_find: In: ES:DI, a path as boot_path leaves it in Ebda.path. Out: AL, its line in bootorder; carry
-; set if it is not there. A star in the path stands for any name up to the next @.
+; order_find: In: ES:DI, a path as boot_path leaves it in Ebda.path. Out: AL, its line in bootorder;
+; carry set if it is not there. A star in the path stands for any name up to the next @.
 order_find:
     mov si, .name
     call fw_cfg_open
@@ -189,8 +189,8 @@ order_find:
 .name:
     db "bootorder", 0
 
-; boot_path: the path that bootorder has for something. In: SI (of FS), a Boot. Out: Ebda.path. Clobbers all
-; but SI.
+; boot_path: the path that bootorder has for something. In: SI (of FS), a Boot. Out: Ebda.path.
+; Clobbers all but SI.
 boot_path:
     push si
     push fs
@@ -539,8 +539,8 @@ boot_from:
     xor ax, ax
     retf
 
-; boot_load: In: SI (of FS), a Boot. Out: EBX, where to go; DL, the drive, FFh for the network. Or carry
-; set, and SI (of CS), why not.
+; boot_load: In: SI (of FS), a Boot. Out: EBX, where to go; DL, the drive, FFh for the network. Or
+; carry set, and SI (of CS), why not.
 boot_load:
     mov al, [fs:si + Boot.kind]
     cmp al, BOOT_NETWORK

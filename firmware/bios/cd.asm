@@ -13,8 +13,8 @@ ENTRY_LBA           equ ENTRY + 8
 MEDIA_NONE          equ 0
 MEDIA_DISK          equ 4
 
-; cd_read: CD sectors. In: SI (of FS), the drive; EAX, the first; CX, how many; ES:BX, whereto. Out: AH,
-; carry as drive_transfer.
+; cd_read: CD sectors. In: SI (of FS), the drive; EAX, the first; CX, how many; ES:BX, whereto. Out:
+; AH, carry as drive_transfer.
 cd_read:
     mov [fs:Ebda.request + Request.lba], eax
     mov dword [fs:Ebda.request + Request.lba + 4], 0
@@ -25,8 +25,8 @@ cd_read:
     call edd_pieces
     ret
 
-; cd_boot: loads what a CD boots. In: DL, its drive number. Out: carry set if there is nothing, and SI (of
-; CS) why; else DX, the drive number for the loaded code and EBX, a far pointer to it.
+; cd_boot: loads what a CD boots. In: DL, its drive number. Out: carry set if there is nothing, and
+; SI (of CS) why; else DX, the drive number for the loaded code and EBX, a far pointer to it.
 cd_boot:
     mov [fs:Ebda.emulation + Emulation.cd], dl
     call drive_find
@@ -129,8 +129,8 @@ cd_boot:
 .noted:
     ret
 
-; emulation_on: the emulated drive answers. In: SI (of FS), the CD drive. Out: carry set if its image
-; cannot be read. Clobbers all but SI.
+; emulation_on: the emulated drive answers. In: SI (of FS), the CD drive. Out: carry set if its
+; image cannot be read. Clobbers all but SI.
 emulation_on:
     movzx bx, byte [fs:Ebda.emulation + Emulation.media]
     cmp bl, MEDIA_DISK
@@ -166,8 +166,8 @@ emulation_on:
 .per_track:
     db 15, 18, 36
 
-; emulated_read: sectors of 512 bytes of the emulated drive. In: EAX, the first; CX, how many; ES:BX,
-; whereto. Out: AH, carry as drive_transfer; DX, how many were read.
+; emulated_read: sectors of 512 bytes of the emulated drive. In: EAX, the first; CX, how many;
+; ES:BX, whereto. Out: AH, carry as drive_transfer; DX, how many were read.
 emulated_read:
     push bp
     mov edi, -1                     ; the CD sector in Ebda.sector
@@ -339,8 +339,8 @@ emulated_kind:
     clear_carry
     ret
 
-; 4Ah: starts an emulation that DS:SI describes. 4Bh: ends it. In: AL, 0, or 1 to tell alone; DS:SI, where
-; to tell.
+; 4Ah: starts an emulation that DS:SI describes. 4Bh: ends it. In: AL, 0, or 1 to tell alone; DS:SI,
+; where to tell.
 emulation_start:
     jmp disk_bad
 emulation_end:

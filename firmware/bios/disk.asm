@@ -6,7 +6,6 @@
 DISK_OK             equ 0x00
 DISK_BAD_COMMAND    equ 0x01
 DISK_NOT_FOUND      equ 0x04
-DISK_RESET_FAILED   equ 0x05
 DISK_CONTROLLER     equ 0x20
 DISK_TIMEOUT        equ 0x80
 DISK_NOT_READY      equ 0xaa
@@ -127,8 +126,8 @@ drive_geometry:
     mov [fs:si + Drive.cylinders], ax
     ret
 
-; drive_transfer: does Ebda.request. In: SI (of FS). Out: AH, DISK_ status and carry set if it is not
-; 0. Clobbers all but SI and BP.
+; drive_transfer: does Ebda.request. In: SI (of FS). Out: AH, DISK_ status and carry set if it is
+; not 0. Clobbers all but SI and BP.
 drive_transfer:
     push si
     mov word [fs:Ebda.request + Request.done], 0
@@ -359,8 +358,8 @@ disk_verify:
     jc disk_bad
     jmp disk_fine
 
-; chs_request: makes Ebda.request of the caller's registers. In: SI (of FS), the drive. Out: carry set
-; if they make no sense.
+; chs_request: makes Ebda.request of the caller's registers. In: SI (of FS), the drive. Out: carry
+; set if they make no sense.
 chs_request:
     movzx eax, caller_ch
     mov bl, caller_cl

@@ -53,12 +53,12 @@ edd_moves:
     call edd_pieces
     mov es, caller_ds
     mov bx, caller_si
-    mov cx, [fs:Ebda.packet]
+    mov cx, [fs:Ebda.moved]
     mov [es:bx + DiskAddress.count], cx
     jmp disk_ends
 
 ; edd_pieces: does Ebda.request, COUNT_MAX sectors at a time. In: SI (of FS). Out: AH, carry;
-; Ebda.packet, sectors moved.
+; Ebda.moved, sectors moved.
 edd_pieces:
     mov cx, [fs:Ebda.request + Request.count]
     xor dx, dx                      ; moved
@@ -110,7 +110,7 @@ edd_pieces:
     add dx, [fs:Ebda.request + Request.done]
     stc
 .done:
-    mov [fs:Ebda.packet], dx
+    mov [fs:Ebda.moved], dx
     ret
 
 ; 44h: In: as 42h.
@@ -123,8 +123,8 @@ edd_verify:
 ; 47h: In: as 42h.
 edd_seek equ edd_verify
 
-; edd_request: makes Ebda.request of the caller's DiskAddress. In: AL, does it write? SI (of FS). Out:
-; carry set if it makes no sense.
+; edd_request: makes Ebda.request of the caller's DiskAddress. In: AL, does it write? SI (of FS).
+; Out: carry set if it makes no sense.
 edd_request:
     mov [fs:Ebda.request + Request.write], al
     mov es, caller_ds

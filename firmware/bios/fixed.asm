@@ -1,8 +1,8 @@
 ; What has had its address since the first PCs: programs jump to these entries and read these tables
 ; without looking at a vector. All else lies before them.
 ;
-; Source: IBM PC/AT Technical Reference, section 5; "Compatibility Segment" of the System BIOS for IBM
-; PCs, Compatibles, and EISA Computers (Phoenix), chapter 4.
+; Source: IBM PC/AT Technical Reference, section 5; "Compatibility Segment" of the System BIOS for
+; IBM PCs, Compatibles, and EISA Computers (Phoenix), chapter 4.
 
 ; place ADDRESS: what follows lies there.
 %macro place 1
@@ -10,7 +10,8 @@
 %endmacro
 
 ; The host that runs this image writes tables for the operating system here: RSDP, SMBIOS and MP
-; anchors, the PCI interrupt routing table. Each is found by its signature. See firmware/src/bios.rs.
+; anchors, the PCI interrupt routing table. Each is found by its signature. See
+; firmware/src/bios.rs.
 FIXED_ANCHORS       equ 0xd000
 FIXED_ANCHORS_END   equ 0xe000
 
@@ -103,7 +104,7 @@ FIXED_MODEL         equ 0xfffe
     place FIXED_VIDEO
     jmp int_10
 
-    place FIXED_VIDEO_TABLE            ; the CGA's CRT controller by modes, their sizes, columns, control
+    place FIXED_VIDEO_TABLE            ; the CGA: CRT controller by modes, sizes, columns, control
     db 0x38, 0x28, 0x2d, 0x0a, 0x1f, 0x06, 0x19, 0x1c, 0x02, 0x07, 0x06, 0x07, 0, 0, 0, 0
     db 0x71, 0x50, 0x5a, 0x0a, 0x1f, 0x06, 0x19, 0x1c, 0x02, 0x07, 0x06, 0x07, 0, 0, 0, 0
     db 0x38, 0x28, 0x2d, 0x0a, 0x7f, 0x06, 0x64, 0x70, 0x02, 0x01, 0x06, 0x07, 0, 0, 0, 0

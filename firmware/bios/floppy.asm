@@ -1,7 +1,7 @@
 ; Floppy drives: 82077 and channel 2 of the 8237; INT 13h for drives 0 and 1, INT 0Eh (IRQ 6).
 ;
-; Sources: Intel 82077AA datasheet, chapter 5; Intel 8237A datasheet; IBM PS/2 BIOS Interface Technical
-; Reference (INT 13h, diskette parameter table).
+; Sources: Intel 82077AA datasheet, chapter 5; Intel 8237A datasheet; IBM PS/2 BIOS Interface
+; Technical Reference (INT 13h, diskette parameter table).
 
 FDC_STATUS          equ 0x3f4
 FDC_DATA            equ 0x3f5
@@ -79,7 +79,8 @@ cmos_floppies:
     mov al, CMOS_FLOPPIES
     jmp cmos_read
 
-; floppy_kind: In: DL, drive. Out: BX (of CS), its row of floppy_kinds; AL, its kind, 0 and ZF for none.
+; floppy_kind: In: DL, drive. Out: BX (of CS), its row of floppy_kinds; AL, its kind, 0 and ZF for
+; none.
 floppy_kind:
     call cmos_floppies
     cmp dl, 1
@@ -231,8 +232,9 @@ floppy_moves:
     call floppy_kind
     mov ah, DISK_TIMEOUT
     jz .ends
-    mov [fs:Ebda.packet], cx        ; command, mode
-    mov [fs:Ebda.packet + 2], dl    ; drive
+    mov [fs:Ebda.floppy_command], cl
+    mov [fs:Ebda.floppy_mode], ch
+    mov [fs:Ebda.floppy_drive], dl
     call .check
     jc .ends
     call floppy_dma
@@ -257,7 +259,7 @@ floppy_moves:
     jz .no
     cmp caller_dh, 1
     ja .no
-    cmp byte [fs:Ebda.packet], FDC_FORMAT
+    cmp byte [fs:Ebda.floppy_command], FDC_FORMAT
     je .yes
     mov al, caller_cl
     test al, al
@@ -275,11 +277,11 @@ floppy_moves:
     stc
     ret
 
-; floppy_dma: channel 2 moves the sectors. In: the caller's AL, ES:BX; Ebda.packet. Out: AH, carry.
+; floppy_dma: channel 2 moves the sectors. In: the caller's AL, ES:BX. Out: AH, carry.
 floppy_dma:
     movzx ecx, caller_al
     shl ecx, 9
-    cmp byte [fs:Ebda.packet], FDC_FORMAT
+    cmp byte [fs:Ebda.floppy_command], FDC_FORMAT
     jne .sectors
     shr ecx, 7                      ; four bytes for each sector
 .sectors:
@@ -288,7 +290,7 @@ floppy_dma:
     shl eax, 4
     movzx edx, caller_bx
     add eax, edx
-    cmp byte [fs:Ebda.packet + 1], DMA_VERIFY
+    cmp byte [fs:Ebda.floppy_mode], DMA_VERIFY
     je .inside
     movzx edx, ax
     add edx, ecx
@@ -302,7 +304,7 @@ floppy_dma:
     cli
     write_port DMA_MASK, 0x06
     out DMA_FLIP_FLOP, al
-    write_port DMA_MODE, [fs:Ebda.packet + 1]
+    write_port DMA_MODE, [fs:Ebda.floppy_mode]
     write_port DMA_ADDRESS_2, bl
     write_port DMA_ADDRESS_2, bh
     shr ebx, 16
@@ -316,19 +318,16 @@ floppy_dma:
     clc
     ret
 
-; floppy_start: the motor turns, the drive is known, the head is on its cylinder. In: Ebda.packet. Out: AH,
+; floppy_start: the motor turns, the drive is known, the head is on its cylinder. Out: AH,
 ; carry.
 floppy_start:
     mov byte [Bda.floppy_timeout], 0xff
-    mov cl, [fs:Ebda.packet + 2]
+    mov cl, [fs:Ebda.floppy_drive]
     mov al, 1
     shl al, cl
     test [Bda.floppy_motor], al
     jnz .turns
     mov [Bda.floppy_motor], al
-    shl al, 4
-    or al, cl
-    or al, FDC_DOR_ON
     mov dx, FDC_DOR
     in al, dx
     test al, 1 << 2
@@ -338,17 +337,17 @@ floppy_start:
 .on:
     mov al, [Bda.floppy_motor]
     shl al, 4
-    or al, [fs:Ebda.packet + 2]
+    or al, [fs:Ebda.floppy_drive]
     or al, FDC_DOR_ON
     mov dx, FDC_DOR
     out dx, al
 .turns:
-    mov dl, [fs:Ebda.packet + 2]
+    mov dl, [fs:Ebda.floppy_drive]
     call floppy_kind
     mov al, [cs:bx + 2]
     mov dx, FDC_RATE
     out dx, al
-    mov cl, [fs:Ebda.packet + 2]
+    mov cl, [fs:Ebda.floppy_drive]
     mov al, 1
     shl al, cl
     test [Bda.floppy_ready], al
@@ -364,7 +363,7 @@ floppy_start:
     mov al, FDC_RECALIBRATE
     call fdc_begin
     jc .done
-    mov al, [fs:Ebda.packet + 2]
+    mov al, [fs:Ebda.floppy_drive]
     call fdc_send
     call floppy_sense
     jc .done
@@ -374,7 +373,7 @@ floppy_start:
     jc .done
     mov al, caller_dh
     shl al, 2
-    or al, [fs:Ebda.packet + 2]
+    or al, [fs:Ebda.floppy_drive]
     call fdc_send
     mov al, caller_ch
     call fdc_send
@@ -399,14 +398,14 @@ floppy_sense:
 
 ; floppy_command: reads, writes, verifies or formats. Out: AH, carry.
 floppy_command:
-    mov al, [fs:Ebda.packet]
+    mov al, [fs:Ebda.floppy_command]
     call fdc_begin
     jc .done
     mov al, caller_dh
     shl al, 2
-    or al, [fs:Ebda.packet + 2]
+    or al, [fs:Ebda.floppy_drive]
     call fdc_send
-    cmp byte [fs:Ebda.packet], FDC_FORMAT
+    cmp byte [fs:Ebda.floppy_command], FDC_FORMAT
     je .format
     mov al, caller_ch
     call fdc_send
@@ -416,7 +415,7 @@ floppy_command:
     call fdc_send
     mov al, 2                       ; 512 bytes
     call fdc_send
-    mov dl, [fs:Ebda.packet + 2]
+    mov dl, [fs:Ebda.floppy_drive]
     call floppy_kind
     mov al, [cs:bx + 1]             ; the last sector
     call fdc_send

@@ -28,8 +28,8 @@ fw_cfg_dword:
     pop cx
     ret
 
-; fw_cfg_open: selects a file. In: CS:SI, its name. Out: ECX, its length; or carry set. Clobbers EAX,
-; EBX, DX, SI, DI.
+; fw_cfg_open: selects a file. In: CS:SI, its name. Out: ECX, its length; or carry set. Clobbers
+; EAX, EBX, DX, SI, DI.
 fw_cfg_open:
     cmp byte [fs:Ebda.fw_cfg], 0
     je .none

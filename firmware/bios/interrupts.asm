@@ -163,7 +163,7 @@ int_76:
     push ds
     push BDA_SEGMENT
     pop ds
-    mov byte [0x8e], 0xff
+    mov byte [Bda.disk_interrupt], 0xff
     mov al, EOI
     out PIC_2, al
     out PIC_1, al

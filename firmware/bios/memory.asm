@@ -156,8 +156,8 @@ memory_service:
     je memory_two_counts
     jmp system_unknown
 
-; E820h: an area of the memory map. In: EDX, "SMAP"; EBX, 0 or what the last call gave; ECX, bytes at
-; ES:DI. Out: EAX, "SMAP"; ECX, bytes; EBX, 0 at the end.
+; E820h: an area of the memory map. In: EDX, "SMAP"; EBX, 0 or what the last call gave; ECX, bytes
+; at ES:DI. Out: EAX, "SMAP"; ECX, bytes; EBX, 0 at the end.
 memory_map:
     cmp caller_edx, SMAP
     jne system_unknown

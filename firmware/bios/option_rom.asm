@@ -1,7 +1,7 @@
 ; Option ROMs: firmware of adapters, from their PCI function or where it lies on the ISA bus.
 ;
-; Sources: PCI Firmware Specification 3.0, section 5; Plug and Play BIOS Specification 1.0a, section 3;
-; BIOS Boot Specification 1.01.
+; Sources: PCI Firmware Specification 3.0, section 5; Plug and Play BIOS Specification 1.0a, section
+; 3; BIOS Boot Specification 1.01.
 
 ROM_SIGNATURE   equ 0xaa55
 ROM_BLOCKS      equ 2               ; its length in 512 bytes
@@ -56,8 +56,8 @@ option_roms_run:
     je rom_of_function
     ret                             ; it came first
 
-; rom_of_function: runs the ROM of a PCI function, if it has one for PCs. In: BX. Out: carry set if there
-; was none.
+; rom_of_function: runs the ROM of a PCI function, if it has one for PCs. In: BX. Out: carry set if
+; there was none.
 rom_of_function:
     mov di, PCI_HEADER
     call pci_read_byte
@@ -89,8 +89,8 @@ rom_of_function:
     stc
     ret
 
-; rom_copy: In: EDI, where the ROM is. Out: a copy of its image for PCs at Ebda.rom_next; or carry set.
-; Clobbers EAX, ECX, EDX, ESI, EDI.
+; rom_copy: In: EDI, where the ROM is. Out: a copy of its image for PCs at Ebda.rom_next; or carry
+; set. Clobbers EAX, ECX, EDX, ESI, EDI.
 rom_copy:
     mov esi, edi
     mov dx, 8                       ; so many images at most
@@ -169,7 +169,8 @@ rom_sum:
     pop ds
     ret
 
-; rom_run: initialises the ROM at Ebda.rom_next, and notes what it can boot. In: DX, its PCI function.
+; rom_run: initialises the ROM at Ebda.rom_next, and notes what it can boot. In: DX, its PCI
+; function.
 rom_run:
     pushad
     push dx

@@ -83,8 +83,8 @@ pci_write_byte:
     pop dx
     ret
 
-; pci_each: calls the routine at SI for each function, with BX, the function, and EAX, its vendor and
-; device. It may change all registers but SI and BX.
+; pci_each: calls the routine at SI for each function, with BX, the function, and EAX, its vendor
+; and device. It may change all registers but SI and BX.
 pci_each:
     xor bx, bx
 .next:
@@ -256,8 +256,8 @@ pci_master:
     or al, PCI_DECODE | PCI_MASTER
     jmp pci_write_word
 
-; pci_capability: the next capability of a kind. In: BX; AL, its ID; DI, the one before or 0. Out: DI;
-; or carry set. Clobbers AX.
+; pci_capability: the next capability of a kind. In: BX; AL, its ID; DI, the one before or 0. Out:
+; DI; or carry set. Clobbers AX.
 pci_capability:
     push cx
     mov cl, al

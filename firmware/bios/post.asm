@@ -65,8 +65,8 @@ resume_if_asked:
 .done:
     ret
 
-; tables_copy: a ROM of 128 KiB has tables in its lower half, and says so. They go to RAM below 1 MiB,
-; where they can be written: ACPI's global lock is among them.
+; tables_copy: a ROM of 128 KiB has tables in its lower half, and says so. They go to RAM below 1
+; MiB, where they can be written: ACPI's global lock is among them.
 tables_copy:
     cmp dword [cs:FIXED_ANCHORS], 0
     je .done
@@ -98,6 +98,8 @@ clear_data_areas:
     mov byte [fs:Ebda.size_kib], EBDA_KIB
     mov [Bda.ebda], fs
     mov word [Bda.memory_kib], 640 - EBDA_KIB
+    mov byte [Bda.mode], -1         ; none yet
+    mov word [Bda.crtc], VGA_CRTC
     mov word [Bda.equipment], EQUIPMENT_FPU | EQUIPMENT_MOUSE | EQUIPMENT_COLOR
     ret
 

@@ -98,9 +98,9 @@ virtio_find:
 .name:
     db "virtio", 0
 
-; virtio_window: points the window at a register. In: BX, the function; AL, the structure's kind; ECX, the
-; register's offset in it; DX, how many bytes. Out: DI, the window's data; carry set if there is no such
-; structure. Clobbers EAX.
+; virtio_window: points the window at a register. In: BX, the function; AL, the structure's kind;
+; ECX, the register's offset in it; DX, how many bytes. Out: DI, the window's data; carry set if
+; there is no such structure. Clobbers EAX.
 virtio_window:
     push ecx
     push si
@@ -161,8 +161,8 @@ virtio_read:
     call virtio_window
     jmp pci_read
 
-; common_read_word, common_write_byte, _word, _address: registers of the common structure. In: BX; CX, the
-; register; EAX, what to write. Clobbers DI, DX and, reading, EAX.
+; common_read_word, common_write_byte, _word, _address: registers of the common structure. In: BX;
+; CX, the register; EAX, what to write. Clobbers DI, DX and, reading, EAX.
 common_read_word:
     movzx ecx, cx
     mov al, VIRTIO_COMMON
@@ -203,8 +203,8 @@ virtio_stop:
     mov cx, COMMON_STATUS
     jmp common_write_byte
 
-; virtio_start: the device gets its queue. In: BX. Out: carry set if it will not do. Clobbers all but BX,
-; SI, BP.
+; virtio_start: the device gets its queue. In: BX. Out: carry set if it will not do. Clobbers all
+; but BX, SI, BP.
 virtio_start:
     mov al, VIRTIO_COMMON           ; is it a modern one?
     xor ecx, ecx
@@ -276,8 +276,8 @@ virtio_start:
     stc
     ret
 
-; virtio_transfer: see drive_transfer. The device has its queue for one request only, so that an operating
-; system finds it as after a reset.
+; virtio_transfer: see drive_transfer. The device has its queue for one request only, so that an
+; operating system finds it as after a reset.
 virtio_transfer:
     mov bx, [fs:si + Drive.pci]
     call virtio_start

@@ -1,10 +1,10 @@
-; A boot sector that loads Linux with nothing but a BIOS: INT 13h 42h reads, INT 15h 87h moves what is
-; read above 1 MiB. The kernel's own set-up then asks the BIOS for all it wants to know.
+; A boot sector that loads Linux with nothing but a BIOS: INT 13h 42h reads, INT 15h 87h moves what
+; is read above 1 MiB. The kernel's own set-up then asks the BIOS for all it wants to know.
 ;
 ;   nasm -f bin -o loader.bin loader.asm
 ;
-; On the disk follow a sector with the command line, the kernel (a bzImage) and the initrd, each from a
-; sector of its own; their sizes are written into this one.
+; On the disk follow a sector with the command line, the kernel (a bzImage) and the initrd, each
+; from a sector of its own; their sizes are written into this one.
 ;
 ; Source: Linux, Documentation/arch/x86/boot.rst.
 

@@ -1,5 +1,5 @@
-; INT 10h 11h: fonts. Text modes have theirs in plane 2 of the video memory, graphics modes where the
-; vectors 43h and 1Fh point.
+; INT 10h 11h: fonts. Text modes have theirs in plane 2 of the video memory, graphics modes where
+; the vectors 43h and 1Fh point.
 
 FONT_HEIGHT_MAX equ 32
 
@@ -56,8 +56,8 @@ font_load_rom:
     pop si
     ret
 
-; font_load: In: ES:SI, glyphs; BH, bytes of each; CX, how many; DX, the first's code; BL, block. Clobbers
-; all but BX, BP.
+; font_load: In: ES:SI, glyphs; BH, bytes of each; CX, how many; DX, the first's code; BL, block.
+; Clobbers all but BX, BP.
 font_load:
     jcxz .done
     cmp bh, FONT_HEIGHT_MAX
@@ -232,7 +232,8 @@ crtc_lines:
     inc ax
     ret
 
-; 20h to 24h: fonts of graphics modes. In: ES:BP, CX, height; BL, rows: 0 (in DL), 1: 14, 2: 25, 3: 43.
+; 20h to 24h: fonts of graphics modes. In: ES:BP, CX, height; BL, rows: 0 (in DL), 1: 14, 2: 25, 3:
+; 43.
 font_graphics:
     xor dx, dx
     push es

@@ -55,8 +55,8 @@ cell_place:
     pop bx
     ret
 
-; pixels_up, pixels_down: scroll. In: AL, lines; AH, page; BH, color of new lines; CX, DX, corners; SI
-; (of CS), ES, the mode.
+; pixels_up, pixels_down: scroll. In: AL, lines; AH, page; BH, color of new lines; CX, DX, corners;
+; SI (of CS), ES, the mode.
 pixels_up:
     call pixels_begin
 .row:
@@ -132,8 +132,8 @@ pixels_begin:
 .done:
     ret
 
-; graphics_mode_0, graphics_mode: the write mode. In: AH, the mode, SI (of CS), the Mode. Clobbers AX,
-; DX.
+; graphics_mode_0, graphics_mode: the write mode. In: AH, the mode, SI (of CS), the Mode. Clobbers
+; AX, DX.
 graphics_mode_0:
     mov ah, 0
 graphics_mode:
@@ -276,8 +276,8 @@ pixel_read:
 .done:
     ret
 
-; pixel_place: In: BH, page; CX, DX; SI (of CS), the Mode. Out: DI, its byte; CL, how far it lies from the
-; right end there; AH, its bits if it lay there. Clobbers BX, DX.
+; pixel_place: In: BH, page; CX, DX; SI (of CS), the Mode. Out: DI, its byte; CL, how far it lies
+; from the right end there; AH, its bits if it lay there. Clobbers BX, DX.
 pixel_place:
     push ax
     mov al, [cs:si + Mode.kind]
@@ -440,8 +440,8 @@ glyph_find:
     add di, ax
     ret
 
-; glyph_draw: In: AL, character; BL, color, bit 7: exclusive or; BH, page; DX, where; SI (of CS), ES, the
-; mode. Clobbers all but BP.
+; glyph_draw: In: AL, character; BL, color, bit 7: exclusive or; BH, page; DX, where; SI (of CS),
+; ES, the mode. Clobbers all but BP.
 glyph_draw:
     call glyph_find
     push di
@@ -540,7 +540,8 @@ glyph_draw:
     jb .linear
     ret
 
-; glyph_widen: a line in two bits a dot. In: AL; BL, the color. Out: DX, as it is stored. Clobbers AX.
+; glyph_widen: a line in two bits a dot. In: AL; BL, the color. Out: DX, as it is stored. Clobbers
+; AX.
 glyph_widen:
     push cx
     mov ah, bl

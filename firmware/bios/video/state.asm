@@ -187,8 +187,8 @@ video_save_table:
     times 6 dd 0
 
 ; ------------------------------------------------------------------------------------------------
-; 1Ch: In: AL, 0 size, 1 save, 2 restore; CX, bit 0: registers, 1: data area, 2: DAC; ES:BX. Out: BX, blocks
-; of 64 bytes.
+; 1Ch: In: AL, 0 size, 1 save, 2 restore; CX, bit 0: registers, 1: data area, 2: DAC; ES:BX. Out:
+; BX, blocks of 64 bytes.
 
 SAVE_REGISTERS  equ 1 << 0
 SAVE_DATA       equ 1 << 1

@@ -191,8 +191,8 @@ teletype:
     mov al, caller_al
     mov bl, caller_bl
     mov bh, [Bda.page]
-; type: a character where the cursor is, which goes on. In: AL; BL, color in graphics modes; BH, page.
-; Clobbers all but BP.
+; type: a character where the cursor is, which goes on. In: AL; BL, color in graphics modes; BH,
+; page. Clobbers all but BP.
 type:
     mov ah, 0                       ; keep the attribute
 ; type_with: the same. In: AH, whether BL is an attribute in text modes as well.
@@ -238,8 +238,8 @@ type_with:
 .move:
     jmp cursor_move
 
-; char_put: a character at a place. In: AL; AH, with its attribute?; BH, page; BL, attribute; DX. Clobbers
-; AX, CX, SI, DI, ES.
+; char_put: a character at a place. In: AL; AH, with its attribute?; BH, page; BL, attribute; DX.
+; Clobbers AX, CX, SI, DI, ES.
 char_put:
     call mode_now
     jc .done
@@ -330,8 +330,8 @@ scroll_down:
     jc scroll_done
     jmp window_down
 
-; scroll_window: In: the caller's registers. Out: AL, lines; AH, page; BH, attribute; CX, DX, corners on
-; the screen; SI (of CS), ES, the mode; carry set if there is nothing to do.
+; scroll_window: In: the caller's registers. Out: AL, lines; AH, page; BH, attribute; CX, DX,
+; corners on the screen; SI (of CS), ES, the mode; carry set if there is nothing to do.
 scroll_window:
     call mode_now
     jc .done
@@ -469,8 +469,8 @@ line_blank:
     pop ax
     ret
 
-; 13h: In: ES:BP, characters; CX, how many; DX, where; BH, page; BL, attribute; AL, bit 0: the cursor
-; moves; bit 1: each has its attribute.
+; 13h: In: ES:BP, characters; CX, how many; DX, where; BH, page; BL, attribute; AL, bit 0: the
+; cursor moves; bit 1: each has its attribute.
 string_write:
     mov bh, caller_bh
     call cursor_at

@@ -20,7 +20,6 @@ KEEP_MEMORY     equ 0x80            ; AH=00h: the picture stays
 
 ; Bda.video_flags
 VIDEO_NO_PALETTE    equ 1 << 3
-VIDEO_MONO          equ 1 << 1
 VIDEO_GREY          equ 1 << 1
 
 service int_10, video_service
@@ -149,7 +148,8 @@ mode_set:
     out dx, al
     ret
 
-; mode_note: the BIOS data area knows of a mode. In: AL, AH, SI, DI as mode_set. Clobbers AX, CX, ES.
+; mode_note: the BIOS data area knows of a mode. In: AL, AH, SI, DI as mode_set. Clobbers AX, CX,
+; ES.
 mode_note:
     mov [Bda.mode], al
     or ah, 0x60                     ; 256 KiB
