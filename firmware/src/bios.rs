@@ -4,9 +4,10 @@
 //! assembled image lies beside them, so that building needs no assembler. After a change:
 //! `nasm -f bin -o bios.bin bios.asm` in that folder.
 //!
-//! The ROM has 128 KiB: the image in its upper half, for F0000h, and in its lower one, for E0000h, the
-//! tables that ACPI, SMBIOS and MP point to. The image keeps 4 KiB free for what a guest scans for.
-//! When it starts, the BIOS copies both to RAM. Without tables it is a ROM of 64 KiB, for any board.
+//! The ROM has 128 KiB: the image in its upper half, for F0000h, and in its lower one, for E0000h,
+//! the tables that ACPI, SMBIOS and MP point to. The image keeps 4 KiB free for what a guest scans
+//! for. When it starts, the BIOS copies both to RAM. Without tables it is a ROM of 64 KiB, for any
+//! board.
 
 use std::ops::Range;
 
@@ -33,8 +34,8 @@ pub const BIOS_LEN: u64 = 128 << 10;
 /// What starts a board from the BIOS.
 ///
 /// # Errors
-/// [`BootError::Description`] where the board makes no sense, [`BootError::TablesTooLarge`] where it
-/// has too many CPUs.
+/// [`BootError::Description`] where the board makes no sense, [`BootError::TablesTooLarge`] where
+/// it has too many CPUs.
 pub fn bios(machine: &Description) -> Result<Boot, BootError> {
     let free = (IMAGE_AT + ANCHORS.start as u64, IMAGE_AT + ANCHORS.end as u64);
     let mut contents = vec![0; IMAGE.len()];

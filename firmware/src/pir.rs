@@ -1,5 +1,5 @@
-//! The PCI interrupt routing table: which line of the ISA bridge each pin of each slot is wired to, for a
-//! guest without ACPI and APICs.
+//! The PCI interrupt routing table: which line of the ISA bridge each pin of each slot is wired to,
+//! for a guest without ACPI and APICs.
 //!
 //! Source: Microsoft, PCI IRQ Routing Table Specification, version 1.0.
 
@@ -35,7 +35,7 @@ pub(crate) fn table(machine: &Description) -> Option<Vec<u8>> {
     Some(table.into_bytes())
 }
 
-/// A slot: for each pin its line and the IRQs that this can lead to. `None` if none of them is wired.
+/// A slot: for each pin its line and the IRQs that this can lead to. `None` if none is wired.
 fn entry(pci: &PciRoot, slot: u8) -> Option<[u8; SLOT_LEN]> {
     let mut entry = [0; SLOT_LEN];
     entry[1] = slot << 3;

@@ -81,6 +81,7 @@ questions:
     call clock
     call pci
     call keyboard
+    call mouse
     call text
     call graphics
     call colors
@@ -499,6 +500,47 @@ keyboard:
     int 0x16
     cmp al, 0
     expect e
+    ret
+
+mouse:
+    int 0x11
+    test al, 1 << 2
+    expect nz
+    mov ax, 0xc205                  ; packets of three bytes, and a reset
+    mov bh, 3
+    int 0x15
+    expect nc
+    cmp bx, 0x00aa
+    expect e
+    mov ax, 0xc204
+    int 0x15
+    expect nc
+    cmp bh, 0
+    expect e
+    xor bx, bx                      ; no driver
+    mov es, bx
+    mov ax, 0xc207
+    int 0x15
+    expect nc
+    mov ax, 0xc200
+    mov bh, 1
+    int 0x15
+    expect c
+    cmp ah, 5
+    expect e
+    mov ax, 0xc202                  ; 100 samples a second, which the status shows
+    mov bh, 5
+    int 0x15
+    expect nc
+    mov ax, 0xc206
+    mov bh, 0
+    int 0x15
+    expect nc
+    cmp dl, 100
+    expect e
+    mov ax, 0xc208
+    int 0x15
+    expect c
     ret
 
 ; ------------------------------------------------------------------------------------------------

@@ -39,14 +39,18 @@ video_service:
 .none:
     ret
 
-; video_find: the adapter is a VGA with a BIOS of its own, or ours to serve.
+; video_find: is there an adapter? Its own BIOS serves it, or we do.
 video_find:
     mov si, .is_vga
     call pci_each
     cmp byte [fs:Ebda.has_video], 0
     je .headless
-    mov byte [Bda.display], 0x08
+    mov word [fs:Ebda.rom_next], ROMS_AT
+    mov bx, [fs:Ebda.vbe_pci]
+    call rom_of_function
+    jnc .set                        ; INT 10h is its
     call vbe_find
+.set:
     mov ax, 0x0003
     int 0x10
 .headless:
