@@ -129,7 +129,7 @@ boot_rank:
 .done:
     ret
 
-; order_find: In: ES:DI, a path as boot_path leaves it in Ebda.path. Out: AL, its line in bootorder;
+; order_find: In: Ebda.path, as boot_path leaves it. Out: AL, its line in bootorder;
 ; carry set if it is not there. A star in the path stands for any name up to the next @.
 order_find:
     mov si, .name

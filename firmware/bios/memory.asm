@@ -34,7 +34,7 @@ memory_find:
     shl eax, 16
     mov [fs:Ebda.high_ram], eax
     mov [fs:Ebda.high_ram + 4], edx
-    ; The map, in ascending order.
+    ; The map.
     xor ebx, ebx
     mov eax, EBDA_SEGMENT * 16
     mov cl, MEMORY_RAM

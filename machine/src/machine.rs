@@ -10,8 +10,8 @@ use thiserror::Error;
 use trine_devices::{Power, SerialPeer};
 use trine_engine::{Engine, EngineError, EventCount, TripleFault};
 use trine_firmware::{
-    BIOS_LEN, Boot, BootError, Entry, EntryMode, Module, bios, demo, firmware_files, linux, measure,
-    rom, waking_vector,
+    BIOS_LEN, Boot, BootError, Entry, EntryMode, Module, bios, demo, firmware_files, linux,
+    measure, rom, waking_vector,
 };
 use trine_guest::{Gpa, Ram, RamError, RamImage, VmTime};
 use trine_x86::{Activity, CpuModel, CpuState, Feature};
