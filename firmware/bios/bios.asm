@@ -3,6 +3,7 @@
 ; (Trine's own board, QEMU's `pc`), on hardware that it finds by itself.
 ;
 ; Assemble with:  nasm -f bin -o bios.bin bios.asm
+; Under QEMU:     qemu-system-x86_64 -bios bios.bin -vga none -device VGA,romfile= -debugcon stdio
 ;
 ; The image has 64 KiB and is one segment, F000h. All of it is 16-bit code for real mode, and what
 ; video and disk services do needs no privilege, so that they work in virtual-8086 mode as well.
