@@ -128,6 +128,17 @@ pub enum Guest {
     Raw(Boot),
 }
 
+impl Guest {
+    /// Bytes of the ROM that it starts from, if it does.
+    fn rom_len(&self) -> Option<u64> {
+        match self {
+            Self::Bios => Some(BIOS_LEN),
+            Self::Firmware(image) => Some(image.len() as u64),
+            _ => None,
+        }
+    }
+}
+
 /// Why a machine stopped.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Ending {
@@ -293,10 +304,8 @@ impl Machine {
     ) -> Result<Self, MachineError> {
         check(&config)?;
         let mut memory = pc::Memory::new(config.memory);
-        match &config.guest {
-            Guest::Bios => memory = memory.with_rom(BIOS_LEN)?,
-            Guest::Firmware(image) => memory = memory.with_rom(image.len() as u64)?,
-            _ => (),
+        if let Some(len) = config.guest.rom_len() {
+            memory = memory.with_rom(len)?;
         }
         // The board maps it.
         let ram = Arc::new(Ram::with_arena(memory.arena(), &[])?);
