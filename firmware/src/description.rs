@@ -194,6 +194,8 @@ pub struct PciRoute {
     pub slot: u8,
     /// The pin: 0 is INTA, 3 is INTD.
     pub pin: u8,
+    /// The line to the ISA bridge: 0 is PIRQA, 3 is PIRQD.
+    pub line: u8,
     /// The global system interrupt it arrives at.
     pub gsi: u32,
 }
@@ -203,10 +205,11 @@ impl PciRoute {
     /// neighbours do not meet: pin `p` of slot `s` is wired to `gsis[(s + p + turn) % 4]`.
     #[must_use]
     pub fn swizzled(gsis: [u32; 4], turn: u8) -> Vec<Self> {
-        let line = |slot: u8, pin: u8| gsis[usize::from((slot + pin + turn % 4) % 4)];
+        let line = |slot: u8, pin: u8| (slot + pin + turn % 4) % 4;
         (0..32)
             .flat_map(|slot| (0..4).map(move |pin| (slot, pin)))
-            .map(|(slot, pin)| Self { slot, pin, gsi: line(slot, pin) })
+            .map(|(slot, pin)| (slot, pin, line(slot, pin)))
+            .map(|(slot, pin, line)| Self { slot, pin, line, gsi: gsis[usize::from(line)] })
             .collect()
     }
 }
@@ -347,8 +350,8 @@ impl PciRoot {
         if self.memory_windows.iter().any(|w| w.first == 0 && w.last == u64::MAX) {
             return wrong("a PCI memory window is all there is");
         }
-        if self.routes.iter().any(|r| r.slot > 31 || r.pin > 3) {
-            return wrong("a PCI route is for no slot or pin");
+        if self.routes.iter().any(|r| r.slot > 31 || r.pin > 3 || r.line > 3) {
+            return wrong("a PCI route is for no slot, pin or line");
         }
         if self.isa_bridge.is_some_and(|(device, function)| device > 31 || function > 7) {
             return wrong("the ISA bridge has no PCI address");

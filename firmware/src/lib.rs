@@ -11,6 +11,7 @@
 //!   data area. [`linux`] includes them.
 //! - [`firmware_files`] has the same for a firmware that places them itself.
 //! - [`memory_map`] says which addresses are RAM, in the terms of the BIOS call E820.
+//! - [`bios()`] starts a machine as hardware does, from a BIOS of our own in its ROM.
 //! - [`demo`] is the demonstration guest that is built into the program.
 //!
 //! # Where things lie
@@ -32,6 +33,7 @@
 #![forbid(unsafe_code)]
 
 mod acpi;
+mod bios;
 mod boot;
 pub mod demo;
 mod description;
@@ -44,6 +46,7 @@ pub mod measure;
 mod modules;
 mod mp;
 mod multiboot;
+mod pir;
 mod record;
 mod rom;
 mod smbios;
@@ -54,6 +57,7 @@ mod vectors;
 mod board;
 
 pub use acpi::waking_vector;
+pub use bios::{BIOS_LEN, bios};
 pub use boot::{Boot, BootError, Entry, EntryMode, Gdt};
 pub use description::{
     Cpu, Description, Ecam, Hpet, InterruptOverride, IoApic, IoWindow, MemoryWindow, PciRoot,

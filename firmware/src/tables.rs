@@ -16,7 +16,7 @@ use crate::{
     boot::BootError,
     description::{Description, PowerManagement},
     e820::{EBDA_AT, TABLES_AT},
-    mp,
+    mp, pir,
     record::{Record, u32_at},
     smbios, vectors,
 };
@@ -62,6 +62,14 @@ impl Region {
         Gpa(self.next.next_multiple_of(align))
     }
 
+    /// Goes on behind segments that were placed at its start.
+    fn resume(&mut self, segments: Vec<(Gpa, Vec<u8>)>) {
+        if let Some((at, bytes)) = segments.last() {
+            self.next = at.0 + bytes.len() as u64;
+        }
+        self.segments = segments;
+    }
+
     fn place(&mut self, align: u64, bytes: Vec<u8>) -> Result<Gpa, BootError> {
         let at = self.next(align);
         let end = at.0 + bytes.len() as u64;
@@ -100,6 +108,39 @@ pub fn tables(machine: &Description) -> Result<Tables, BootError> {
     }
     segments.extend(anchors.segments);
     Ok(Tables { segments, rsdp })
+}
+
+/// Writes the tables of a board that starts from a BIOS of ours: between two addresses what a guest
+/// finds by pointers, and between two others what it scans for.
+///
+/// # Errors
+/// As [`tables`].
+pub(crate) fn tables_of_bios(
+    machine: &Description,
+    pointed_to: (u64, u64),
+    scanned_for: (u64, u64),
+) -> Result<Vec<(Gpa, Vec<u8>)>, BootError> {
+    machine.check()?;
+    let mut tables = Region::new("ACPI, SMBIOS and MP", pointed_to.0, pointed_to.1);
+    let mut anchors = Region::new("anchors of", scanned_for.0, scanned_for.1);
+    if let Some(pm) = &machine.power_management {
+        let placed = place_acpi(pointed_to, machine, pm)?;
+        anchors.place(16, acpi::rsdp(placed.rsdt, placed.xsdt))?;
+        tables.resume(placed.segments);
+    }
+    let structures = smbios::structures(machine);
+    let at = tables.next(16);
+    anchors.place(32, smbios::entry_point_3(at, &structures))?;
+    anchors.place(32, smbios::entry_point(at, &structures))?;
+    tables.place(16, structures.bytes)?;
+    if let Some(local_apic) = machine.local_apic {
+        let at = tables.place(16, mp::configuration_table(machine, local_apic))?;
+        anchors.place(16, mp::floating_pointer(at))?;
+    }
+    if let Some(table) = pir::table(machine) {
+        anchors.place(16, table)?;
+    }
+    Ok([tables.segments, anchors.segments].concat())
 }
 
 /// All ACPI tables but the RSDP, in their places.

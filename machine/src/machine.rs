@@ -11,8 +11,8 @@ use thiserror::Error;
 use trine_devices::{Power, SerialPeer};
 use trine_engine::{Engine, EngineError, EventCount, TripleFault};
 use trine_firmware::{
-    Boot, BootError, Entry, EntryMode, Module, demo, firmware_files, linux, measure, rom,
-    waking_vector,
+    BIOS_LEN, Boot, BootError, Entry, EntryMode, Module, bios, demo, firmware_files, linux,
+    measure, rom, waking_vector,
 };
 use trine_guest::{Gpa, Ram, RamError, RamImage, VmTime};
 use trine_x86::{Activity, CpuModel, CpuState, Feature};
@@ -127,10 +127,23 @@ pub enum Guest {
         /// The command line.
         append: String,
     },
+    /// Whatever the BIOS of our own finds on the machine's disks or network.
+    Bios,
     /// A ROM image that runs from the reset vector.
     Firmware(Vec<u8>),
     /// Bytes placed in RAM and a CPU state, as given.
     Raw(Boot),
+}
+
+impl Guest {
+    /// Bytes of the ROM that it starts from, if it does.
+    fn rom_len(&self) -> Option<u64> {
+        match self {
+            Self::Bios => Some(BIOS_LEN),
+            Self::Firmware(image) => Some(image.len() as u64),
+            _ => None,
+        }
+    }
 }
 
 /// Why a machine stopped.
@@ -306,8 +319,8 @@ impl Machine {
     ) -> Result<Self, MachineError> {
         check(&config)?;
         let mut memory = pc::Memory::new(config.memory);
-        if let Guest::Firmware(image) = &config.guest {
-            memory = memory.with_rom(image.len() as u64)?;
+        if let Some(len) = config.guest.rom_len() {
+            memory = memory.with_rom(len)?;
         }
         // The board maps it.
         let ram = Arc::new(Ram::with_arena(memory.arena(), &[])?);
@@ -749,6 +762,7 @@ fn boot(
         Guest::Linux { kernel, modules, append } => {
             linux(&kernel, &modules, &append, &description, mode)?
         }
+        Guest::Bios => bios(&description)?,
         Guest::Firmware(image) => {
             let files = firmware_files(&description)?;
             board.describe(|chips| {

@@ -38,7 +38,8 @@ pub struct GuestArgs {
     #[arg(long, value_enum, default_value_t = Board::Pc)]
     pub machine: Board,
     /// A kernel: a bzImage, an ELF file with a PVH entry, or a Multiboot (1 or 2) image, which may be
-    /// compressed by gzip. Without one, the demonstration guest runs.
+    /// compressed by gzip. Without one, a BIOS boots from the disks; without any, the demonstration
+    /// guest runs.
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
     /// The kernel's initial RAM file system, or a Multiboot module with its arguments behind a space.
@@ -185,7 +186,12 @@ impl GuestArgs {
         if let Some(image) = &self.firmware {
             return read("--firmware", image, ROM_MAX, "any ROM can be").map(Guest::Firmware);
         }
-        let Some(kernel) = &self.kernel else { return Ok(Guest::Demonstration) };
+        let Some(kernel) = &self.kernel else {
+            return Ok(match self.disk.is_empty() {
+                true => Guest::Demonstration,
+                false => Guest::Bios,
+            });
+        };
         Ok(Guest::Linux {
             kernel: self.unpacked(read("--kernel", kernel, self.memory.0, RAM)?)?,
             modules: self.initrd.iter().map(|text| self.module(text)).collect::<Result<_, _>>()?,
