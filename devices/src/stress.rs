@@ -108,7 +108,7 @@ pub(crate) trait Driven {
 
 /// Lets a driver do `steps` things. Now and then another device goes on from this one's state, and
 /// one more from a damaged one.
-pub(crate) fn drive<R: Driven>(mut r: R, seed: u64, steps: u32) {
+pub(crate) fn drive<R: Driven>(r: &mut R, seed: u64, steps: u32) {
     let mut random = Random::new(seed);
     let (mut busy, mut refused) = (0, 0);
     for step in 0..steps {
@@ -128,7 +128,7 @@ pub(crate) fn drive<R: Driven>(mut r: R, seed: u64, steps: u32) {
             assert_eq!(twin.save(), saved);
             assert!(!R::IS_ALONE || twin.next_event() == r.chip().next_event());
             *r.chip() = twin;
-            refused += u32::from(!survives_damage(&mut r, saved, &mut random));
+            refused += u32::from(!survives_damage(r, saved, &mut random));
         }
     }
     assert!(busy > steps / 100, "there was work in {busy} of {steps} steps");

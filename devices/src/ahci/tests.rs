@@ -519,11 +519,11 @@ fn rig() -> Rig {
 
 #[test]
 fn random_guests_do_no_harm() {
-    drive(rig(), 0xa4c1_5eed, 100_000);
+    drive(&mut rig(), 0xa4c1_5eed, 100_000);
 }
 
 #[test]
 #[ignore = "takes a minute"]
 fn a_million_random_accesses() {
-    drive(rig(), 0xa4c1_0000, 1_000_000);
+    drive(&mut rig(), 0xa4c1_0000, 1_000_000);
 }

@@ -269,7 +269,7 @@ fn random_guests_do_no_harm() {
 }
 
 #[test]
-#[ignore = "takes a minute"]
+#[ignore = "takes ten seconds"]
 fn a_million_random_accesses() {
     random_accesses(0xf1a5_0000, 1_000_000);
 }

@@ -49,6 +49,9 @@ struct Rig {
     bench: Bench,
     chip: E1000,
     end: End,
+    /// Frames that came to the link, and that the chip has received, in random tests.
+    sent: u32,
+    received: u32,
 }
 
 impl Rig {
@@ -56,7 +59,7 @@ impl Rig {
     fn cold() -> Self {
         let (bench, end) = (Bench::new(), End::default());
         let chip = chip(&bench, &end);
-        let mut rig = Self { bench, chip, end };
+        let mut rig = Self { bench, chip, end, sent: 0, received: 0 };
         rig.command(0x07);
         rig
     }

@@ -416,11 +416,11 @@ impl Driven for Pc {
 
 #[test]
 fn random_guests_do_no_harm() {
-    drive(Pc::cold([numbered(2880), numbered(1440)]), 0xf10_bb1e, 100_000);
+    drive(&mut Pc::cold([numbered(2880), numbered(1440)]), 0xf10_bb1e, 100_000);
 }
 
 #[test]
 #[ignore = "takes a minute"]
 fn a_million_random_accesses() {
-    drive(Pc::cold([numbered(2880), numbered(1440)]), 0xf10_0000, 1_000_000);
+    drive(&mut Pc::cold([numbered(2880), numbered(1440)]), 0xf10_0000, 1_000_000);
 }

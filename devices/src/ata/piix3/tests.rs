@@ -461,11 +461,11 @@ fn rig() -> Rig {
 
 #[test]
 fn random_guests_do_no_harm() {
-    drive(rig(), 0x1de_5eed, 100_000);
+    drive(&mut rig(), 0x1de_5eed, 100_000);
 }
 
 #[test]
 #[ignore = "takes a minute"]
 fn a_million_random_accesses() {
-    drive(rig(), 0x1de_0000, 1_000_000);
+    drive(&mut rig(), 0x1de_0000, 1_000_000);
 }
