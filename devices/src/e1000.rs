@@ -39,9 +39,6 @@ mod statistics;
 mod storage;
 mod transmit;
 
-/// The chip's name.
-const NAME: &str = "e1000";
-
 /// The BARs of the registers in memory and of the two ports that lead there (section 4.1).
 const BAR_REGISTERS: u8 = 0;
 const BAR_PORTS: u8 = 2;
@@ -163,6 +160,7 @@ struct State {
 
 /// The controller: one PCI function at the end of a [`Link`].
 pub struct E1000 {
+    name: &'static str,
     link: Box<dyn Link>,
     config: ConfigSpace,
     intx: Intx,
@@ -178,10 +176,16 @@ pub struct E1000 {
 }
 
 impl E1000 {
-    /// A controller after power-on with the address `mac` at the end of `link`, which interrupts
-    /// on `irq` or with messages.
+    /// A controller called `name` (unique on the board) after power-on, with the address `mac` at the
+    /// end of `link`. It interrupts on `irq` or with messages.
     #[must_use]
-    pub fn new(irq: Line, backplane: Backplane, mac: [u8; 6], link: Box<dyn Link>) -> Self {
+    pub fn new(
+        name: &'static str,
+        mac: [u8; 6],
+        link: Box<dyn Link>,
+        irq: Line,
+        backplane: Backplane,
+    ) -> Self {
         let mut config = ConfigSpace::new(Identity {
             vendor: 0x8086,
             device: 0x100e,
@@ -203,12 +207,13 @@ impl E1000 {
         let msi = Msi::new(&mut config, backplane, 0);
         let eeprom = Eeprom::new(mac);
         Self {
+            name,
             phy: Phy::new(link.is_up()),
             link,
             config,
             intx: Intx::new(irq),
             msi,
-            remarks: Remarks::new(NAME, 16),
+            remarks: Remarks::new(name, 16),
             waiting: None,
             scratch: Vec::new(),
             mac: Mac::new(&eeprom),
@@ -371,7 +376,7 @@ impl PciFunction for E1000 {
 
 impl Device for E1000 {
     fn name(&self) -> &'static str {
-        NAME
+        self.name
     }
 
     fn reset(&mut self, cx: &mut Cx<'_>) {
@@ -390,12 +395,13 @@ impl Device for E1000 {
             phy: self.phy.clone(),
             eeprom: self.eeprom.clone(),
         };
-        Saved::pack(NAME, &state)
+        Saved::pack(self.name, &state)
     }
 
     fn load(&mut self, saved: &Saved) -> Result<(), LoadError> {
-        let state: State = saved.unpack(NAME)?;
-        let damaged = |reason: &str| LoadError::Damaged { device: NAME, reason: reason.to_owned() };
+        let state: State = saved.unpack(self.name)?;
+        let damaged =
+            |reason: &str| LoadError::Damaged { device: self.name, reason: reason.to_owned() };
         let is_possible =
             state.mac.is_possible() && state.phy.is_possible() && state.eeprom.is_possible();
         if !is_possible {

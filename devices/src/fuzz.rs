@@ -80,7 +80,7 @@ fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
         Box::new(Piix3Isa::new()),
         Box::new(Ahci::new(b.line(16), drives)),
         Box::new(vga()),
-        Box::new(E1000::new(b.line(20), b.clone(), [2; 6], Box::new(Unplugged))),
+        Box::new(E1000::new("e1000", [2; 6], Box::new(Unplugged), b.line(20), b.clone())),
     ];
     let mut pci = Seated::new(functions);
     let acpi = AcpiPm::new(b.line(21), b.clone(), true);

@@ -8,12 +8,12 @@ use std::{
 };
 
 use thiserror::Error;
-use trine_devices::{Ahci, AtaDrive, Disk, VirtioBlk, VirtioNet, VirtioPci};
+use trine_devices::{Ahci, AtaDrive, Disk, E1000, VirtioBlk, VirtioNet, VirtioPci};
 
 use crate::{
     Board, ClockKind, Config,
     disk::{self, DiskOpenError, DiskSpec, Interface, Wake},
-    net::{self, NetError},
+    net::{self, NetError, NetModel},
     pc::{CARDS, Card, Chip},
 };
 
@@ -205,12 +205,27 @@ pub(crate) fn add_networks(
         let mut mac = FIRST_MAC;
         mac[5] = mac[5].wrapping_add(n);
         let mac = spec.mac.unwrap_or(mac);
-        let name = name("virtio-net", slot);
-        cards.push(Box::new(move |backplane, intx| {
-            Box::new(VirtioPci::new(name, VirtioNet::new(mac, link), intx, backplane.clone()))
-        }));
+        let name = name(card_name(spec.model), slot);
+        let card: Card = match spec.model {
+            NetModel::Virtio => Box::new(move |backplane, intx| {
+                let net = VirtioNet::new(mac, link);
+                Box::new(VirtioPci::new(name, net, intx, backplane.clone()))
+            }),
+            NetModel::E1000 => Box::new(move |backplane, intx| {
+                Box::new(E1000::new(name, mac, link, intx, backplane.clone()))
+            }),
+        };
+        cards.push(card);
     }
     Ok(())
+}
+
+/// What chips of a model are called.
+fn card_name(model: NetModel) -> &'static str {
+    match model {
+        NetModel::Virtio => "virtio-net",
+        NetModel::E1000 => "e1000",
+    }
 }
 
 /// A queue for each vCPU, but not more.

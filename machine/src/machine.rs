@@ -359,17 +359,8 @@ impl Machine {
         }
         let model = engine.fit(config.cpu.with_cpus(config.cpus));
         let boot = boot(config.guest, &board, config.memory, config.cpus, &model)?;
-        let mut cpus = Vec::new();
-        for id in 0..config.cpus {
-            let mut vcpu = engine.create_vcpu(id, &model, board.clone())?;
-            if board.device_times().is_on() {
-                vcpu.count_events(stopwatch::host_ns);
-            }
-            if let Some(wires) = board.cpu(id) {
-                wires.connect(vcpu.kicker());
-            }
-            cpus.push(Cpu::new(vcpu));
-        }
+        let cpus = (0..config.cpus).map(|id| create_cpu(&*engine, id, &model, &board));
+        let cpus = cpus.collect::<Result<_, _>>()?;
         let mut machine = Self {
             board,
             ram,
@@ -745,6 +736,23 @@ pub(crate) fn check_count(clock: ClockKind, engine: &dyn Engine) -> Result<(), M
         true => Err(MachineError::NoCount(engine.name())),
         false => Ok(()),
     }
+}
+
+/// A vCPU of `engine`, connected to its pins.
+fn create_cpu(
+    engine: &dyn Engine,
+    id: u32,
+    model: &CpuModel,
+    board: &Arc<Board>,
+) -> Result<Cpu, EngineError> {
+    let mut vcpu = engine.create_vcpu(id, model, board.clone())?;
+    if board.device_times().is_on() {
+        vcpu.count_events(stopwatch::host_ns);
+    }
+    if let Some(wires) = board.cpu(id) {
+        wires.connect(vcpu.kicker());
+    }
+    Ok(Cpu::new(vcpu))
 }
 
 fn boot(

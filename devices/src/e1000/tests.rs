@@ -145,7 +145,7 @@ impl Rig {
 
 fn chip(bench: &Bench, end: &End) -> E1000 {
     let backplane = &bench.backplane;
-    E1000::new(backplane.line(IRQ), backplane.clone(), OWN, Box::new(end.clone()))
+    E1000::new("e1000", OWN, Box::new(end.clone()), backplane.line(IRQ), backplane.clone())
 }
 
 /// A frame to `to` of `len` bytes that carries nothing known.

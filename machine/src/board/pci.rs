@@ -210,14 +210,14 @@ mod tests {
     #[test]
     fn bars_are_where_the_guest_maps_them() {
         let board = board();
-        configure(&board, 2, 0x10, 0xc001);
-        configure(&board, 3, 0x14, 0xfebf_0000);
+        configure(&board, 3, 0x10, 0xc001);
+        configure(&board, 4, 0x14, 0xfebf_0000);
         assert_eq!((input(&board, 0xc003), load(&board, 0xfebf_0005)), (0xff, [0xff; 2]));
-        configure(&board, 2, 4, 1);
-        configure(&board, 3, 4, 2);
+        configure(&board, 3, 4, 1);
+        configure(&board, 4, 4, 2);
         assert_eq!((input(&board, 0xc003), load(&board, 0xfebf_0005)), (3, [0x45; 2]));
         assert_eq!(load(&board, 0xfebf_0fff), [0x4f, 0xff], "it ends there");
-        configure(&board, 2, 0x10, 0xd001);
+        configure(&board, 3, 0x10, 0xd001);
         assert_eq!((input(&board, 0xc003), input(&board, 0xd003)), (0xff, 3));
         board.wake_chip(Chip::Card(1));
         assert_eq!((input(&board, 0xd000), load(&board, 0xfebf_0000)), (0, [0x50; 2]));
@@ -238,35 +238,35 @@ mod tests {
             board.port_in(BY, 0xcfc, &mut data);
             u32::from_le_bytes(data)
         };
-        // The IDE controller's 16 ports come first.
-        let (ports, windows) = ([2, 3].map(|n| read(n, 0x10)), [2, 3].map(|n| read(n, 0x14)));
-        assert_eq!((ports, windows), ([0xc011, 0xc019], [0xc000_0000, 0xc000_1000]));
-        assert_eq!([2, 3].map(|n| read(n, 0x3c) & 0xff), [10, 11]);
-        assert_eq!([2, 3].map(|n| read(n, 4) & 7), [3, 3]);
-        assert_eq!((input(&board, 0xc01a), load(&board, 0xc000_1003)), (2, [0x43; 2]));
+        // The IDE controller's 16 ports and the display adapter's memory come first.
+        let (ports, windows) = ([3, 4].map(|n| read(n, 0x10)), [3, 4].map(|n| read(n, 0x14)));
+        assert_eq!((ports, windows), ([0xc011, 0xc019], [0xc100_1000, 0xc100_2000]));
+        assert_eq!([3, 4].map(|n| read(n, 0x3c) & 0xff), [11, 11]);
+        assert_eq!([3, 4].map(|n| read(n, 4) & 7), [3, 3]);
+        assert_eq!((input(&board, 0xc01a), load(&board, 0xc100_2003)), (2, [0x43; 2]));
         assert_eq!(read(1, 0x60), 0x0b0b_0a0a);
     }
 
     #[test]
     fn interrupts_go_where_the_isa_bridge_leads_them() {
         let board = board();
-        for device in [2, 3] {
-            configure(&board, device, 0x10, 0xc001 + device * 8);
+        for device in [3, 4] {
+            configure(&board, device, 0x10, 0xc009 + (device - 2) * 8);
             configure(&board, device, 4, 1);
         }
-        configure(&board, 1, 0x60, 0x0b0b_0a0a);
+        configure(&board, 1, 0x60, 0x0b0a_0b0a);
         // IRQ 10 and 11 are levels.
         board.port_out(BY, 0x4d1, &[0x0c]);
-        // INTA# of device 2 is PIRQB#, of device 3 PIRQC#: IRQ 10 and 11.
+        // INTA# of device 3 is PIRQC#, of device 4 PIRQD#: IRQ 10 and 11.
         board.port_out(BY, 0xc010, &[1]);
         assert_eq!(requests(&board), 1 << 2);
         board.port_out(BY, 0xc018, &[1]);
         assert_eq!(requests(&board), 1 << 2 | 1 << 3);
-        configure(&board, 2, 4, 0x401);
+        configure(&board, 3, 4, 0x401);
         assert_eq!(requests(&board), 1 << 3, "the command register keeps it from it");
-        configure(&board, 1, 0x60, 0x800b_0b80);
+        configure(&board, 1, 0x60, 0x0b0b_8080);
         assert_eq!(requests(&board), 1 << 3);
-        configure(&board, 2, 4, 1);
+        configure(&board, 3, 4, 1);
         board.port_out(BY, 0xc018, &[0]);
         assert_eq!(requests(&board), 1 << 3, "both are on IRQ 11, and one is left");
         board.port_out(BY, 0xc010, &[0]);

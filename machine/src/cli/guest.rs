@@ -14,11 +14,7 @@ use trine_firmware::Module;
 use trine_x86::CpuModel;
 
 use super::{Board, Size, port};
-use crate::{
-    ClockKind, Config, Guest,
-    disk::DiskSpec,
-    net::{NetModel, NetSpec},
-};
+use crate::{ClockKind, Config, Guest, disk::DiskSpec, net::NetSpec};
 
 /// What the guest is, and the machine it runs on.
 #[derive(Args, Clone, Debug)]
@@ -116,9 +112,6 @@ impl GuestArgs {
         };
         if self.machine == Board::Microvm {
             return Err("--machine microvm is not available yet; use --machine pc".into());
-        }
-        if self.net.iter().any(|net| net.model == NetModel::E1000) {
-            return later("--net …,model=e1000");
         }
         if self.gdb.is_some() {
             return later("--gdb");

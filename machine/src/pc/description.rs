@@ -1,0 +1,108 @@
+//! The board as the firmware's tables describe it: the numbers of the schematic.
+
+use trine_devices::{AcpiPm, Cx, Device, Hpet, IOAPIC_PINS};
+use trine_firmware as firmware;
+use trine_x86::CpuModel;
+
+use super::*;
+
+/// What the tables say of a board with these chips, so much memory and so many vCPUs.
+#[must_use]
+pub fn description(
+    chips: &mut Chips,
+    memory: u64,
+    cpus: u32,
+    model: &CpuModel,
+) -> firmware::Description {
+    let (low_ram, high_ram) = split_memory(memory);
+    let overrides = std::iter::once(firmware::InterruptOverride { irq: 0, gsi: 2, mode: None });
+    let levels = LEVEL_IRQS.iter().map(|irq| firmware::InterruptOverride {
+        irq: *irq,
+        gsi: u32::from(*irq),
+        mode: Some((firmware::Trigger::Level, firmware::Polarity::ActiveHigh)),
+    });
+    firmware::Description {
+        cpus: (0..cpus).map(|apic_id| firmware::Cpu { apic_id }).collect(),
+        low_ram,
+        high_ram,
+        local_apic: Some(LOCAL_APIC_AT),
+        ioapics: vec![firmware::IoApic {
+            id: 0,
+            at: IOAPIC_AT,
+            gsi_base: 0,
+            inputs: u32::from(IOAPIC_PINS),
+        }],
+        interrupt_overrides: overrides.chain(levels).collect(),
+        hpet: Some(firmware::Hpet {
+            at: HPET_AT,
+            event_timer_block_id: hpet_id(&mut chips.hpet),
+            minimum_tick: 100,
+        }),
+        power_management: Some(power_management()),
+        pci: Some(pci_root()),
+        serial: vec![firmware::SerialPort { port: COM1, irq: COM1_IRQ }],
+        i8042: true,
+        vga: true,
+        screen: Some(TEXT_SCREEN),
+        smbios: firmware::Smbios {
+            bios_vendor: "Trine".into(),
+            bios_version: env!("CARGO_PKG_VERSION").into(),
+            bios_date: "01/01/2026".into(),
+            manufacturer: "Trine".into(),
+            product: "PC".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            processor: model.name().into(),
+            processor_signature: model.signature(),
+            ..firmware::Smbios::default()
+        },
+    }
+}
+
+/// The low half of the HPET's General Capabilities and ID register.
+fn hpet_id(hpet: &mut Hpet) -> u32 {
+    let ram = trine_guest::Ram::flat(trine_guest::PAGE_SIZE);
+    let mut id = [0; 4];
+    if let (Some(mmio), Ok(ram)) = (hpet.as_mmio(), &ram) {
+        mmio.mmio_read(&mut Cx { now: trine_guest::VmTime::ZERO, ram, vcpu: 0 }, 0, &mut id);
+    }
+    u32::from_le_bytes(id)
+}
+
+fn power_management() -> firmware::PowerManagement {
+    firmware::PowerManagement {
+        sci_irq: SCI_IRQ,
+        smi_command: SMI_COMMAND,
+        acpi_enable: AcpiPm::ACPI_ENABLE,
+        acpi_disable: AcpiPm::ACPI_DISABLE,
+        pm1a_event: PM1_EVENT,
+        pm1a_control: PM1_CONTROL,
+        pm_timer: PM_TIMER,
+        pm_timer_extended: PM_TIMER_WIDE,
+        gpe0: Some((GPE0, 4)),
+        power_button: true,
+        s3_sleep_type: Some(AcpiPm::SLEEP_TYPE_S3),
+        s5_sleep_type: AcpiPm::SLEEP_TYPE_S5,
+        reset: Some(firmware::ResetRegister { port: RESET_CONTROL, value: 0x0f }),
+    }
+}
+
+fn pci_root() -> firmware::PciRoot {
+    firmware::PciRoot {
+        last_bus: 0xff,
+        io_windows: vec![
+            firmware::IoWindow { first: 0, last: 0xcf7 },
+            firmware::IoWindow { first: 0xd00, last: 0xffff },
+        ],
+        memory_windows: vec![
+            firmware::MemoryWindow { first: VIDEO_HOLE.0.0, last: 0xb_ffff, prefetchable: true },
+            firmware::MemoryWindow {
+                first: LOW_RAM_MAX,
+                last: IOAPIC_AT.0 - 1,
+                prefetchable: false,
+            },
+        ],
+        routes: firmware::PciRoute::swizzled(PIRQ_IRQS.map(u32::from), PIRQ_TURN),
+        ecam: None,
+        isa_bridge: Some((ISA_BRIDGE.device(), ISA_BRIDGE.function())),
+    }
+}
