@@ -240,10 +240,10 @@ mod tests {
         };
         // The IDE controller's 16 ports and the display adapter's memory come first.
         let (ports, windows) = ([3, 4].map(|n| read(n, 0x10)), [3, 4].map(|n| read(n, 0x14)));
-        assert_eq!((ports, windows), ([0xc011, 0xc019], [0xc100_1000, 0xc100_2000]));
+        assert_eq!((ports, windows), ([0xc011, 0xc019], [0xc004_1000, 0xc004_2000]));
         assert_eq!([3, 4].map(|n| read(n, 0x3c) & 0xff), [11, 11]);
         assert_eq!([3, 4].map(|n| read(n, 4) & 7), [3, 3]);
-        assert_eq!((input(&board, 0xc01a), load(&board, 0xc100_2003)), (2, [0x43; 2]));
+        assert_eq!((input(&board, 0xc01a), load(&board, 0xc004_2003)), (2, [0x43; 2]));
         assert_eq!(read(1, 0x60), 0x0b0b_0a0a);
     }
 
