@@ -4,3 +4,4 @@
 pub mod console;
 pub mod hopper;
 pub mod initramfs;
+pub mod screen;

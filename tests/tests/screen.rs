@@ -5,62 +5,12 @@ use std::{
     fs,
     io::{Read, Write},
     os::unix::net::UnixStream,
-    path::PathBuf,
-    process::Command,
-    time::{Duration, Instant},
 };
 
-use trine_tests::console::{Console, guests, patience, trine};
-
-/// A folder of a test's own, which goes with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        let folder = std::env::temp_dir().join(format!("trine-screen-{}", std::process::id()));
-        fs::create_dir_all(&folder).expect("there is room for a folder");
-        Self(folder)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).display().to_string()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A guest with a control socket.
-struct Guest {
-    socket: String,
-}
-
-impl Guest {
-    /// `trine ctl`: its status, and what it printed.
-    fn ctl(&self, arguments: &[&str]) -> (Option<i32>, String) {
-        let mut command = Command::new(trine());
-        let output = command.arg("ctl").arg(&self.socket).args(arguments).output();
-        let output = output.expect("trine starts");
-        let printed = [output.stdout, output.stderr].concat();
-        (output.status.code(), String::from_utf8_lossy(&printed).into_owned())
-    }
-
-    fn do_it(&self, arguments: &[&str]) -> String {
-        let (status, printed) = self.ctl(arguments);
-        assert_eq!(status, Some(0), "{arguments:?}: {printed}");
-        printed
-    }
-
-    fn wait_for(&self, text: &str) {
-        let timeout = patience().as_secs().to_string();
-        let (status, printed) = self.ctl(&["wait-text", text, "--timeout", &timeout]);
-        let screen = self.ctl(&["screen-text"]).1;
-        assert_eq!(status, Some(0), "{printed}\n{screen}");
-    }
-}
+use trine_tests::{
+    console::{Console, guests},
+    screen::{Folder, Screen},
+};
 
 /// What a VNC viewer is told first: the size of the picture.
 fn size_for_viewers(socket: &str) -> (u16, u16) {
@@ -77,7 +27,7 @@ fn size_for_viewers(socket: &str) -> (u16, u16) {
 }
 
 /// Floppies go in and out of the drives, each into one at a time.
-fn change_media(guest: &Guest, folder: &Folder) {
+fn change_media(guest: &Screen, folder: &Folder) {
     let floppy = folder.path("a.img");
     fs::write(&floppy, vec![0; 1440 << 10]).expect("there is room");
     guest.do_it(&["insert", "fd0", &floppy]);
@@ -101,7 +51,7 @@ fn linux_is_seen_and_typed_into() {
     let Some(guests) = guests() else { return };
     let file = |name: &str| guests.join(name).display().to_string();
     let (kernel, initrd) = (file("686/vmlinuz"), file("initrd-i386.gz"));
-    let folder = Folder::new();
+    let folder = Folder::new("screen");
     let (socket, viewers) = (folder.path("ctl"), folder.path("vnc"));
     let display = format!("vnc:unix:{viewers}");
     let console = Console::start(
@@ -112,12 +62,7 @@ fn linux_is_seen_and_typed_into() {
         ]
         .concat(),
     );
-    let guest = Guest { socket };
-    let end = Instant::now() + patience();
-    while guest.ctl(&["status"]).0 != Some(0) {
-        assert!(Instant::now() < end, "no machine listens");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let guest = Screen::at(socket);
     guest.wait_for("/ #");
     // What is typed is longer than a keyboard remembers. The sum is not among it.
     let line = r"echo The quick brown fox: $((123456789+1)) | tr a-z A-Z; clear_=~!@#%\n";
@@ -150,7 +95,7 @@ fn linux_is_seen_and_typed_into() {
     guest.do_it(&["quit"]);
     let ending = console.finish().unwrap_or_else(|silence| panic!("{silence}"));
     assert_eq!((ending.status.code(), ending.stdout), (Some(0), Vec::new()), "{}", ending.stderr);
-    for socket in [&guest.socket, &viewers] {
+    for socket in [guest.socket(), &*viewers] {
         assert!(fs::metadata(socket).is_err(), "{socket} is left");
     }
     let (status, why) = guest.ctl(&["status"]);

@@ -70,14 +70,14 @@ pub struct GuestArgs {
     /// twice. Repeatable.
     #[arg(long, value_name = "FILE[,…]")]
     pub disk: Vec<DiskSpec>,
-    /// A network card and what it is connected to: user (a network of its own, with a way out through
-    /// the host's sockets), tap (an interface of a Linux host) or none; and options. Of all:
-    /// model=virtio, mac=ADDRESS, pcap=FILE (what goes by is written there). Of user:
-    /// hostfwd=tcp|udp:[ADDRESS]:PORT-[GUEST]:PORT (repeatable), restrict=on (no way out),
-    /// net=10.0.2.0/24, host=, dns= and dhcpstart= (who has which address there), hostname=,
-    /// domainname=, dnssearch= (repeatable), tftp=FOLDER, bootfile=NAME, tftp-server-name=NAME,
-    /// resolver=ADDRESS[:PORT] (who answers DNS in place of the host's resolvers). Of tap: ifname=NAME.
-    /// A comma in a value is written twice. Repeatable.
+    /// A network card and what it is connected to: user (a network of its own, with a way out
+    /// through the host's sockets), tap (an interface of a Linux host) or none; and options. Of all:
+    /// model=virtio|e1000, mac=ADDRESS, pcap=FILE (what goes by is written there). Of user:
+    /// hostfwd=tcp|udp:HOST:PORT-GUEST:PORT (either address may be left out; repeatable),
+    /// restrict=on (no way out), net=10.0.2.0/24, host=, dns= and dhcpstart= (who has which address
+    /// there), hostname=, domainname=, dnssearch= (repeatable), tftp=FOLDER, bootfile=NAME,
+    /// tftp-server-name=NAME, resolver=ADDRESS:PORT (who answers DNS in place of the host's
+    /// resolvers). Of tap: ifname=NAME. A comma in a value is written twice. Repeatable.
     #[arg(long, value_name = "KIND[,…]")]
     pub net: Vec<NetSpec>,
     /// Not available yet.

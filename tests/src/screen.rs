@@ -1,0 +1,100 @@
+//! A guest's screen and keyboard as a test has them: through the control socket.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use crate::console::{patience, trine};
+
+/// A folder of a test's own, which goes with it.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// One for the test called `test`.
+    ///
+    /// # Panics
+    /// If there is no room for it.
+    #[must_use]
+    pub fn new(test: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("trine-{test}-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("there is room for a folder");
+        Self(folder)
+    }
+
+    /// A file in it.
+    #[must_use]
+    pub fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The screen and the keyboard of a guest with a control socket, by `trine ctl`.
+pub struct Screen {
+    socket: String,
+}
+
+impl Screen {
+    /// The one whose socket is, or soon will be, at `socket`.
+    ///
+    /// # Panics
+    /// If nobody listens there within [`patience`].
+    #[must_use]
+    pub fn at(socket: String) -> Self {
+        let screen = Self { socket };
+        let end = Instant::now() + patience();
+        while screen.ctl(&["status"]).0 != Some(0) {
+            assert!(Instant::now() < end, "no machine listens at {}", screen.socket);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        screen
+    }
+
+    /// Where its socket is.
+    #[must_use]
+    pub fn socket(&self) -> &str {
+        &self.socket
+    }
+
+    /// `trine ctl`: its status, and what it printed.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn ctl(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let mut command = Command::new(trine());
+        let output = command.arg("ctl").arg(&self.socket).args(arguments).output();
+        let output = output.expect("trine starts");
+        let printed = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&printed).into_owned())
+    }
+
+    /// The same, of which all goes well: what it printed.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn do_it(&self, arguments: &[&str]) -> String {
+        let (status, printed) = self.ctl(arguments);
+        assert_eq!(status, Some(0), "{arguments:?}: {printed}");
+        printed
+    }
+
+    /// Waits until `text` is on the screen.
+    ///
+    /// # Panics
+    /// If it is not within [`patience`].
+    pub fn wait_for(&self, text: &str) {
+        let timeout = patience().as_secs().to_string();
+        let (status, printed) = self.ctl(&["wait-text", text, "--timeout", &timeout]);
+        let screen = self.ctl(&["screen-text"]).1;
+        assert_eq!(status, Some(0), "{printed}\n{screen}");
+    }
+}
