@@ -47,6 +47,8 @@ pub(crate) struct Disks {
     pub(crate) cards: Vec<Card>,
     /// Those whose media can be changed.
     pub(crate) changeable: Vec<Drive>,
+    /// Those with a place in the boot order, and where a firmware finds them.
+    boot_order: Vec<(u32, String)>,
 }
 
 /// A drive whose medium can be changed.
@@ -96,6 +98,9 @@ pub enum DiskError {
         /// The image.
         file: PathBuf,
     },
+    /// Two have the same place in the boot order.
+    #[error("two disks have bootindex={0}")]
+    BootIndex(u32),
     /// The board has no slot for its controller.
     #[error("{}: all PCI slots are taken", .0.display())]
     NoSlot(PathBuf),
@@ -104,6 +109,32 @@ pub enum DiskError {
 /// Where disks go on the IDE controller's cables, and CDs: the first free place.
 const DISK_PLACES: [(usize, usize); 4] = [(0, 0), (0, 1), (1, 0), (1, 1)];
 const CD_PLACES: [(usize, usize); 4] = [(1, 0), (1, 1), (0, 1), (0, 0)];
+
+/// What opening disks takes besides what to open.
+struct Host<'a> {
+    specs: &'a [DiskSpec],
+    clock: ClockKind,
+    doorbell: &'a Doorbell,
+}
+
+impl<'a> Host<'a> {
+    /// The disks behind `interface`.
+    fn of(&self, interface: Interface) -> impl Iterator<Item = &'a DiskSpec> + use<'a> {
+        self.specs.iter().filter(move |spec| spec.interface() == interface)
+    }
+
+    fn open(&self, spec: &DiskSpec, chip: Chip) -> Result<Box<dyn Disk>, DiskOpenError> {
+        Ok(Box::new(disk::open(spec, self.clock, self.doorbell.of(chip))?))
+    }
+}
+
+fn full(places: usize, spec: &DiskSpec) -> DiskError {
+    let interface = match spec.interface() {
+        Interface::Cdrom => Interface::Ide,
+        interface => interface,
+    };
+    DiskError::Full { interface, places, file: spec.file.clone() }
+}
 
 impl Disks {
     /// Opens what `specs` say.
@@ -116,68 +147,106 @@ impl Disks {
         clock: ClockKind,
         doorbell: &Doorbell,
     ) -> Result<Self, DiskError> {
+        let host = Host { specs, clock, doorbell };
         let mut all = Self::default();
-        let drive = |kind: &str, n: usize, interface, chip, bay| {
-            let name = format!("{kind}{n}");
-            Drive { name, chip, bay, interface, clock }
-        };
-        for n in 0..all.floppies.len() {
-            all.changeable.push(drive("fd", n, Interface::Floppy, Chip::Floppy, n));
+        all.open_floppies(&host)?;
+        all.open_ide(&host)?;
+        all.open_ahci(&host)?;
+        all.open_virtio(&host, cpus.clamp(1, QUEUES_MAX) as u16)?;
+        all.boot_order.sort();
+        match all.boot_order.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            Some(pair) => Err(DiskError::BootIndex(pair[0].0)),
+            None => Ok(all),
         }
-        let open = |spec: &DiskSpec, chip| disk::open(spec, clock, doorbell.of(chip));
-        let full = |interface, places, spec: &DiskSpec| {
-            let file = spec.file.clone();
-            DiskError::Full { interface, places, file }
-        };
-        let of = |interface| specs.iter().filter(move |spec| spec.interface() == interface);
-        for spec in of(Interface::Floppy) {
-            let free = all.floppies.iter_mut().find(|place| place.is_none());
-            let place = free.ok_or_else(|| full(Interface::Floppy, 2, spec))?;
-            *place = Some(Box::new(open(spec, Chip::Floppy)?));
+    }
+
+    fn open_floppies(&mut self, host: &Host<'_>) -> Result<(), DiskError> {
+        let (interface, clock) = (Interface::Floppy, host.clock);
+        for bay in 0..self.floppies.len() {
+            let name = format!("fd{bay}");
+            self.changeable.push(Drive { name, chip: Chip::Floppy, bay, interface, clock });
         }
-        for spec in specs {
+        for spec in host.of(interface) {
+            let free = self.floppies.iter().position(Option::is_none);
+            let n = free.ok_or_else(|| full(self.floppies.len(), spec))?;
+            self.floppies[n] = Some(host.open(spec, Chip::Floppy)?);
+            self.boots_from(spec, || format!("/pci@i0cf8/isa@1/fdc@03f0/floppy@{n}"));
+        }
+        Ok(())
+    }
+
+    fn open_ide(&mut self, host: &Host<'_>) -> Result<(), DiskError> {
+        for spec in host.specs {
             let interface = spec.interface();
             let places = match interface {
                 Interface::Ide => DISK_PLACES,
                 Interface::Cdrom => CD_PLACES,
                 _ => continue,
             };
-            let free = places.into_iter().find(|(cable, n)| all.drives[*cable][*n].is_none());
-            let (cable, n) = free.ok_or_else(|| full(Interface::Ide, places.len(), spec))?;
-            let disk = Box::new(open(spec, Chip::Ide)?);
-            all.drives[cable][n] = Some(match interface {
+            let free = places.into_iter().find(|(cable, n)| self.drives[*cable][*n].is_none());
+            let (cable, n) = free.ok_or_else(|| full(places.len(), spec))?;
+            let disk = host.open(spec, Chip::Ide)?;
+            self.drives[cable][n] = Some(match interface {
                 Interface::Cdrom => AtaDrive::cd(Some(disk)),
                 _ => AtaDrive::disk(disk),
             });
+            self.boots_from(spec, || format!("/pci@i0cf8/ide@1,1/drive@{cable}/disk@{n}"));
             if interface == Interface::Cdrom {
-                let (number, bay) = (all.changeable.len() - all.floppies.len(), 2 * cable + n);
-                all.changeable.push(drive("cd", number, interface, Chip::Ide, bay));
+                let name = format!("cd{}", self.changeable.len() - self.floppies.len());
+                let (bay, clock) = (2 * cable + n, host.clock);
+                self.changeable.push(Drive { name, chip: Chip::Ide, bay, interface, clock });
             }
         }
+        Ok(())
+    }
+
+    fn open_ahci(&mut self, host: &Host<'_>) -> Result<(), DiskError> {
+        let slot = self.cards.len() as u8;
         let mut ports = Vec::new();
-        for spec in of(Interface::Ahci) {
+        for spec in host.of(Interface::Ahci) {
             if ports.len() == Ahci::PORTS_MAX {
-                return Err(full(Interface::Ahci, Ahci::PORTS_MAX, spec));
+                return Err(full(Ahci::PORTS_MAX, spec));
             }
-            ports.push(Some(AtaDrive::disk(Box::new(open(spec, Chip::Card(0))?))));
+            let (device, port) = (Chip::slot_of_card(slot).device(), ports.len());
+            self.boots_from(spec, || {
+                format!("/pci@i0cf8/pci8086,2922@{device:x}/drive@{port:x}/disk@0")
+            });
+            ports.push(Some(AtaDrive::disk(host.open(spec, Chip::Card(slot))?)));
         }
         if !ports.is_empty() {
-            all.cards.push(Box::new(|_, intx| Box::new(Ahci::new(intx, ports))));
+            self.cards.push(Box::new(|_, intx| Box::new(Ahci::new(intx, ports))));
         }
-        let queues = cpus.clamp(1, QUEUES_MAX) as u16;
-        for spec in of(Interface::Virtio) {
-            let slot = all.cards.len() as u8;
+        Ok(())
+    }
+
+    fn open_virtio(&mut self, host: &Host<'_>, queues: u16) -> Result<(), DiskError> {
+        for spec in host.of(Interface::Virtio) {
+            let slot = self.cards.len() as u8;
             if slot == CARDS {
                 return Err(DiskError::NoSlot(spec.file.clone()));
             }
-            let disk = open(spec, Chip::Card(slot))?;
+            let disk = host.open(spec, Chip::Card(slot))?;
+            let device = Chip::slot_of_card(slot).device();
+            self.boots_from(spec, || format!("/pci@i0cf8/scsi@{device:x}/disk@0,0"));
             let name = name("virtio-blk", slot);
-            all.cards.push(Box::new(move |backplane, intx| {
-                let blk = VirtioBlk::new(Box::new(disk), queues);
+            self.cards.push(Box::new(move |backplane, intx| {
+                let blk = VirtioBlk::new(disk, queues);
                 Box::new(VirtioPci::new(name, blk, intx, backplane.clone()))
             }));
         }
-        Ok(all)
+        Ok(())
+    }
+
+    /// If a disk has a place in the boot order, it is at `path`, in Open Firmware's names as QEMU has
+    /// them.
+    fn boots_from(&mut self, spec: &DiskSpec, path: impl FnOnce() -> String) {
+        self.boot_order.extend(spec.boot_index.map(|index| (index, path())));
+    }
+
+    /// The file `bootorder` of fw_cfg: a path in each line (SeaBIOS, docs/Runtime_config.md).
+    pub(crate) fn boot_order(&self) -> Option<Vec<u8>> {
+        let paths: Vec<&str> = self.boot_order.iter().map(|(_, path)| &**path).collect();
+        (!paths.is_empty()).then(|| [paths.join("\n").as_bytes(), &[0]].concat())
     }
 }
 
@@ -242,4 +311,45 @@ fn name(kind: &str, slot: u8) -> &'static str {
     let name = &*name.leak();
     names.insert(name);
     name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn firmware_is_told_the_boot_order() {
+        let folder = tempfile::tempdir().expect("there is room");
+        let image = folder.path().join("a.img");
+        std::fs::write(&image, [0; 4096]).expect("there is room");
+        let open = |options: &[&str]| {
+            let spec = |options: &&str| format!("{},readonly,{options}", image.display()).parse();
+            let specs = options.iter().map(spec).collect::<Result<Vec<_>, String>>();
+            let specs = specs.expect("right options");
+            Disks::open(&specs, 1, ClockKind::Instructions, &Doorbell::default())
+        };
+        let disks = open(&[
+            "if=virtio,bootindex=7",
+            "if=virtio",
+            "if=virtio,bootindex=1",
+            "if=cdrom,bootindex=0",
+            "if=ide,bootindex=4",
+            "if=floppy",
+            "if=floppy,bootindex=3",
+            "if=ahci,bootindex=2",
+        ]);
+        let order = disks.expect("room for all").boot_order().expect("an order");
+        let paths = [
+            "/pci@i0cf8/ide@1,1/drive@1/disk@0",
+            "/pci@i0cf8/scsi@6/disk@0,0",
+            "/pci@i0cf8/pci8086,2922@3/drive@0/disk@0",
+            "/pci@i0cf8/isa@1/fdc@03f0/floppy@1",
+            "/pci@i0cf8/ide@1,1/drive@0/disk@0",
+            "/pci@i0cf8/scsi@4/disk@0,0",
+        ];
+        assert_eq!(String::from_utf8_lossy(&order), paths.join("\n") + "\0");
+        assert_eq!(open(&["if=ide"]).expect("one disk").boot_order(), None);
+        let twice = open(&["if=ide,bootindex=1", "if=virtio,bootindex=1"]);
+        assert!(matches!(twice, Err(DiskError::BootIndex(1))));
+    }
 }

@@ -121,6 +121,12 @@ impl Chip {
         Self::SOLDERED.iter().copied().chain((0..CARDS).map(Self::Card))
     }
 
+    /// Where card `n` sits.
+    #[must_use]
+    pub const fn slot_of_card(n: u8) -> Slot {
+        Slot::at(FIRST_CARD + n, 0)
+    }
+
     /// The one that sits at `slot` of the PCI bus.
     #[must_use]
     pub fn at(slot: Slot) -> Option<Self> {
@@ -514,7 +520,7 @@ impl Chips {
         pci.add(IDE, Box::new(Piix3Ide::new(irqs, parts.drives)));
         pci.add(VGA, Box::new(Vga::new(parts.video, &parts.vga_rom, MONITOR)));
         for (n, card) in (0..CARDS).zip(parts.cards) {
-            let slot = Slot::at(FIRST_CARD + n, 0);
+            let slot = Chip::slot_of_card(n);
             pci.add(slot, card(backplane, backplane.line(Wire::intx(slot.device(), 0))));
         }
         Self {

@@ -83,7 +83,7 @@ fn what_cannot_be_done_is_one_line_and_status_1() {
         (&["run", "--cpu", "z80"], "no CPU model 'z80'"),
         (&["run", "--engine", "kvm"], "not available"),
         (&["run", "--machine", "microvm"], "not available yet"),
-        (&["run", "--disk", "a.img,if=floppy"], "not available yet"),
+        (&["run", "--disk", "a.img,bootindex=-1"], "not a number"),
         (&["run", "--disk", "/nonexistent"], "--disk /nonexistent"),
         (&["run", "--disk", "a.img,if=scsi"], "if"),
         (&["run", "--initrd", "a"], "--kernel"),

@@ -63,6 +63,23 @@ fn grub_shows_its_menu_and_obeys_keys() {
 }
 
 #[test]
+fn a_disk_may_come_before_a_floppy() {
+    let folder = "usr/lib/grub-rescue";
+    let image =
+        |name: &str| of_package("grub-rescue-pc", &format!("{folder}/grub-rescue-{name}.img"));
+    let (Some(floppy), Some(usb)) = (image("floppy"), image("usb")) else { return };
+    let floppy = format!("{floppy},if=floppy,readonly");
+    let disk = format!("{usb},if=virtio,readonly,bootindex=0");
+    let (_folder, console, screen) = start("order", &["--disk", &floppy, "--disk", &disk]);
+    screen.wait_for("*GNU/Linux");
+    screen.do_it(&["key", "c"]);
+    screen.wait_for("grub>");
+    screen.do_it(&["type", "echo root is $root\\n"]);
+    screen.wait_for("root is hd0");
+    quit(console, &screen);
+}
+
+#[test]
 #[ignore = "a whole pass on each of four machines takes minutes"]
 fn memtest86_passes_without_errors() {
     for build in ["x64", "ia32"] {

@@ -65,7 +65,7 @@ pub struct GuestArgs {
     #[arg(long, value_name = "FILE", requires = "firmware")]
     pub vga_rom: Option<PathBuf>,
     /// A disk: its image, raw or qcow2, and options: if=ide|ahci|virtio|cdrom|floppy, format=raw|qcow2,
-    /// readonly, snapshot (what the guest writes vanishes), serial=NAME,
+    /// readonly, snapshot (what the guest writes vanishes), serial=NAME, bootindex=N,
     /// cache=writeback|writethrough|none|directsync|unsafe. A comma in the file's name is written
     /// twice. Repeatable.
     #[arg(long, value_name = "FILE[,…]")]
