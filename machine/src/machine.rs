@@ -330,7 +330,6 @@ impl Machine {
         let (capture, doorbell) = (Capture::default(), Doorbell::default());
         let mut disks = Disks::open(&config.disks, config.cpus, config.clock, &doorbell)?;
         add_networks(&mut disks.cards, &config, &doorbell)?;
-        let boot_order = disks.boot_order();
         let video = FrameBuffer::new(ram.clone(), memory.video(), pc::VIDEO_MEMORY as usize);
         let parts = pc::Parts {
             cpus: config.cpus,
@@ -343,6 +342,7 @@ impl Machine {
             test_device: config.test_device,
             video: Box::new(video),
             vga_rom: config.vga_rom,
+            boot_order: disks.boot_order(),
             floppies: disks.floppies,
             drives: disks.drives,
             cards: disks.cards,
@@ -350,9 +350,6 @@ impl Machine {
         let random = Random::new(config.clock, config.seed);
         let board = Arc::new(Board::new(ram.clone(), Clock::new(config.clock), random, parts));
         doorbell.connect(&board);
-        if let Some(order) = boot_order {
-            board.describe(|chips| chips.fw_cfg.set_file("bootorder", order));
-        }
         if config.count_events {
             board.device_times().switch_on();
         }

@@ -465,6 +465,8 @@ pub struct Parts {
     pub video: Box<dyn VideoMemory>,
     /// The display adapter's expansion ROM; none if it is empty.
     pub vga_rom: Vec<u8>,
+    /// The file that tells a firmware the boot order, if there is one.
+    pub boot_order: Option<Vec<u8>>,
     /// The disks in the floppy drives; without one, there is no such drive.
     pub floppies: [Option<Box<dyn Disk>>; 2],
     /// What is on the IDE controller's two cables.
@@ -552,7 +554,7 @@ impl Chips {
             post_code: PostCode::new(),
             debug_console: DebugConsole::new(parts.debug_console),
             debug_exit: parts.debug_exit.map(|_| DebugExit::new(backplane.clone())),
-            fw_cfg: fw_cfg(parts.memory.dram(), parts.cpus),
+            fw_cfg: fw_cfg(parts.memory.dram(), parts.cpus, parts.boot_order),
             test_device: parts.test_device.then(|| PcTestdev::new(Wire::TEST.map(test_line))),
         }
     }
@@ -688,7 +690,7 @@ fn floppy_type(disk: Option<&dyn Disk>) -> u8 {
 }
 
 /// What a firmware asks about the board.
-fn fw_cfg(memory: u64, cpus: u32) -> FwCfg {
+fn fw_cfg(memory: u64, cpus: u32, boot_order: Option<Vec<u8>>) -> FwCfg {
     let cpus = (cpus as u16).to_le_bytes();
     let mut device = FwCfg::new();
     device.set(FwCfg::RAM_SIZE, memory.to_le_bytes().to_vec());
@@ -696,6 +698,9 @@ fn fw_cfg(memory: u64, cpus: u32) -> FwCfg {
     device.set(FwCfg::CPUS, cpus.to_vec());
     device.set(FwCfg::CPUS_MAX, cpus.to_vec());
     device.set_file("etc/e820", ram_ranges(memory));
+    if let Some(order) = boot_order {
+        device.set_file("bootorder", order);
+    }
     device
 }
 

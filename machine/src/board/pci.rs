@@ -170,6 +170,7 @@ mod tests {
             video: Box::new(PlainMemory::new(256 << 10)),
             vga_rom: Vec::new(),
             test_device: false,
+            boot_order: None,
             floppies: [None, None],
             drives: Default::default(),
             cards: vec![Box::new(card), Box::new(card)],
