@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 pub mod console;
+pub mod folder;
 pub mod hopper;
 pub mod initramfs;
+pub mod rom;
 pub mod screen;

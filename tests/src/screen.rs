@@ -1,41 +1,11 @@
 //! A guest's screen and keyboard as a test has them: through the control socket.
 
 use std::{
-    fs,
-    path::PathBuf,
     process::Command,
     time::{Duration, Instant},
 };
 
 use crate::console::{patience, trine};
-
-/// A folder of a test's own, which goes with it.
-pub struct Folder(PathBuf);
-
-impl Folder {
-    /// One for the test called `test`.
-    ///
-    /// # Panics
-    /// If there is no room for it.
-    #[must_use]
-    pub fn new(test: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("trine-{test}-{}", std::process::id()));
-        fs::create_dir_all(&folder).expect("there is room for a folder");
-        Self(folder)
-    }
-
-    /// A file in it.
-    #[must_use]
-    pub fn path(&self, name: &str) -> String {
-        self.0.join(name).display().to_string()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// The screen and the keyboard of a guest with a control socket, by `trine ctl`.
 pub struct Screen {

@@ -4,13 +4,11 @@
 //! the machine moves between engines. The guests come from `tests/guests/fetch`; without them the
 //! tests say that they skip.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use trine_tests::{
     console::{Console, guests},
+    folder::Folder,
     initramfs::initramfs,
 };
 
@@ -31,27 +29,6 @@ const MODULES: [&str; 14] = [
     "sd_mod",
     "sr_mod",
 ];
-
-/// A folder of a test's own, which goes with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("trine-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).expect("there is room for a folder");
-        Self(folder)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).display().to_string()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// Linux at its shell, with the drivers loaded.
 fn boot(folder: &Folder, guests: &Path, options: &[&str]) -> Console {

@@ -2,7 +2,8 @@
 
 use trine_devices::{Display, Picture};
 use trine_guest::VmTime;
-use trine_machine::{ClockKind, Config, Ending, EngineKind, Guest, Limits, Machine, create_engine};
+use trine_machine::{ClockKind, Ending, EngineKind, Limits, Machine};
+use trine_tests::rom::{self, engines};
 
 /// Code of a ROM, in 16 bits: EAX, EDX and memory behind FS, which reaches all addresses.
 #[derive(Default)]
@@ -95,19 +96,7 @@ fn rom() -> Vec<u8> {
 }
 
 fn machine(engine: EngineKind, clock: ClockKind) -> Machine {
-    let config = Config {
-        memory: 2 << 20,
-        clock,
-        guest: Guest::Firmware(rom()),
-        debug_exit: Some(0xf4),
-        no_reboot: true,
-        ..Config::default()
-    };
-    Machine::new(config, |ram| create_engine(engine, ram)).expect("the host has this engine")
-}
-
-fn engines() -> Vec<EngineKind> {
-    EngineKind::ALL.into_iter().filter(|kind| kind.missing().is_none()).collect()
+    rom::machine(rom(), engine, clock)
 }
 
 fn picture(machine: &Machine) -> Picture {

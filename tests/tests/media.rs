@@ -7,7 +7,8 @@ use std::path::Path;
 
 use trine_tests::{
     console::{Console, guests},
-    screen::{Folder, Screen},
+    folder::Folder,
+    screen::Screen,
 };
 
 /// A machine with a screen. `name` is that of a test.

@@ -7,12 +7,12 @@ use std::{
     fs,
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
-    path::PathBuf,
     thread,
 };
 
 use trine_tests::{
     console::{Console, Ending, guests, patience, run},
+    folder::Folder,
     initramfs::initramfs,
 };
 
@@ -48,27 +48,6 @@ udhcpc -i eth0 -s /lease -n -q -t 20 2>/dev/null
 
 const LEASE: &str = "ip=10.0.2.15/24 router=10.0.2.2 dns=10.0.2.3 domain=example.org \
                      search=example.org host=box boot=file next=10.0.2.2 lease=86400";
-
-/// A folder of a test's own, which goes with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("trine-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).expect("there is room for a folder");
-        Self(folder)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).display().to_string()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// The arguments that boot Linux with `--net` and this on the kernel's command line.
 fn arguments(folder: &Folder, net: &str, append: &str) -> Option<Vec<String>> {
@@ -216,7 +195,7 @@ fn linux_works_on_a_user_network_and_moves_while_it_does() {
     let net = format!(
         "user,hostfwd=tcp:127.0.0.1:{forwarded}-:7,resolver=127.0.0.1:{resolver},tftp={},bootfile=file,\
          hostname=box,domainname=example.org,dnssearch=example.org,pcap={pcap}",
-        folder.0.display(),
+        folder.at().display(),
     );
     let Some(mut arguments) = arguments(&folder, &net, "") else { return };
     // Every 50 ms, from before the drivers are loaded.
@@ -240,7 +219,7 @@ fn a_counted_run_is_the_same_with_a_closed_network() {
     let folder = Folder::new("net-counted");
     fs::write(folder.path("file"), contents(100_000)).expect("there is room");
     let net = |pcap: &str| {
-        let (tftp, pcap) = (folder.0.display().to_string(), folder.path(pcap));
+        let (tftp, pcap) = (folder.at().display().to_string(), folder.path(pcap));
         format!("user,restrict=on,tftp={tftp},bootfile=file,pcap={pcap}")
     };
     // Commas stand for spaces in what the initramfs runs.

@@ -9,7 +9,8 @@ use std::{
 
 use trine_tests::{
     console::{Console, guests},
-    screen::{Folder, Screen},
+    folder::Folder,
+    screen::Screen,
 };
 
 /// What a VNC viewer is told first: the size of the picture.

@@ -2,7 +2,8 @@
 //! between the two, on the whole machine: the same on every engine, with moves and snapshots in the
 //! midst.
 
-use trine_machine::{ClockKind, Config, Ending, EngineKind, Guest, Limits, Machine, create_engine};
+use trine_machine::{ClockKind, Ending, EngineKind, Limits, Machine, create_engine};
+use trine_tests::rom::{self, engines};
 
 /// How often the segment changes: often enough that its code is hot.
 const TIMES: u16 = 400;
@@ -55,19 +56,7 @@ fn rom() -> Vec<u8> {
 }
 
 fn machine(engine: EngineKind, clock: ClockKind) -> Machine {
-    let config = Config {
-        memory: 2 << 20,
-        clock,
-        guest: Guest::Firmware(rom()),
-        debug_exit: Some(0xf4),
-        no_reboot: true,
-        ..Config::default()
-    };
-    Machine::new(config, |ram| create_engine(engine, ram)).expect("the host has this engine")
-}
-
-fn engines() -> Vec<EngineKind> {
-    EngineKind::ALL.into_iter().filter(|kind| kind.missing().is_none()).collect()
+    rom::machine(rom(), engine, clock)
 }
 
 #[test]

@@ -19,7 +19,7 @@ use trine_guest::VmTime;
 
 use crate::{
     AtaDrive, Bar, Bays, ConfigSpace, Cx, Device, Disk, Identity, Intx, Line, LoadError,
-    PciFunction, Saved, Timed,
+    PciFunction, Saved, Timed, pci::doublewords,
 };
 use port::Port;
 
@@ -153,21 +153,6 @@ impl Ahci {
     }
 }
 
-/// Cuts an access of `len` bytes at `offset` into doublewords: offset, first byte there, range of
-/// the data.
-fn doublewords(offset: u64, len: usize) -> Vec<(u64, usize, std::ops::Range<usize>)> {
-    let mut parts = Vec::new();
-    let mut start = 0;
-    while start < len {
-        let at = offset + start as u64;
-        let first = (at & 3) as usize;
-        let end = (start + 4 - first).min(len);
-        parts.push((at & !3, first, start..end));
-        start = end;
-    }
-    parts
-}
-
 impl PciFunction for Ahci {
     fn config(&self) -> &ConfigSpace {
         &self.config
@@ -184,9 +169,9 @@ impl PciFunction for Ahci {
 
     fn bar_read(&mut self, cx: &mut Cx<'_>, _bar: u8, offset: u64, data: &mut [u8]) {
         self.serve(cx);
-        for (at, first, range) in doublewords(offset, data.len()) {
-            let bytes = self.read(at).to_le_bytes();
-            for (byte, value) in data[range].iter_mut().zip(&bytes[first..]) {
+        for (at, part) in doublewords(offset, data.len()) {
+            let bytes = self.read(at & !3).to_le_bytes();
+            for (byte, value) in data[part].iter_mut().zip(&bytes[(at & 3) as usize..]) {
                 *byte = *value;
             }
         }
@@ -194,12 +179,12 @@ impl PciFunction for Ahci {
 
     fn bar_write(&mut self, cx: &mut Cx<'_>, _bar: u8, offset: u64, data: &[u8]) {
         self.serve(cx);
-        for (at, first, range) in doublewords(offset, data.len()) {
+        for (at, part) in doublewords(offset, data.len()) {
             let (mut value, mut lanes) = ([0; 4], [0; 4]);
-            for (n, byte) in data[range].iter().enumerate() {
-                (value[first + n], lanes[first + n]) = (*byte, 0xff);
+            for (n, byte) in ((at & 3) as usize..).zip(&data[part]) {
+                (value[n], lanes[n]) = (*byte, 0xff);
             }
-            self.write(cx, at, u32::from_le_bytes(value), u32::from_le_bytes(lanes));
+            self.write(cx, at & !3, u32::from_le_bytes(value), u32::from_le_bytes(lanes));
         }
     }
 }
