@@ -6,7 +6,10 @@ use std::{
     process::Command,
 };
 
-use crate::image::{self, MEMORY_MIB, Part, Result};
+use crate::{
+    image::{self, MEMORY_MIB, Part, Result},
+    traffic::Traffic,
+};
 
 /// Something that runs guests.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,6 +47,8 @@ pub struct Guest {
     cylinders: usize,
     /// The same as a program of the host, with its arguments.
     native: Option<(PathBuf, String)>,
+    /// What it is connected to and how it is booted, if it moves data.
+    traffic: Option<Traffic>,
     /// What the last line that it prints contains.
     pub last: &'static str,
     /// Whether it waits for a line before it switches itself off.
@@ -66,20 +71,32 @@ impl Guest {
         Ok(Self { waits: true, ..guest })
     }
 
-    fn new(name: &str, parts: &[Part], folder: &Path, last: &'static str) -> Result<Self> {
+    /// The guest that moves data, with its files in `folder`.
+    pub fn traffic(name: &str, traffic: Traffic, folder: &Path) -> Result<Self> {
+        let guest = Self::empty(name, folder, "EXIT 0")?;
+        Ok(Self { traffic: Some(traffic), ..guest })
+    }
+
+    fn empty(name: &str, folder: &Path, last: &'static str) -> Result<Self> {
         let folder = folder.join(name);
         fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-        let disk = image::disk(parts);
-        let mut guest = Self {
+        Ok(Self {
             name: name.to_owned(),
             elf: PathBuf::new(),
             disk: PathBuf::new(),
-            cylinders: image::cylinders(&disk),
+            cylinders: 0,
             folder,
             native: None,
+            traffic: None,
             last,
             waits: false,
-        };
+        })
+    }
+
+    fn new(name: &str, parts: &[Part], folder: &Path, last: &'static str) -> Result<Self> {
+        let disk = image::disk(parts);
+        let mut guest = Self::empty(name, folder, last)?;
+        guest.cylinders = image::cylinders(&disk);
         guest.elf = guest.write("guest.elf", &image::elf(parts))?;
         guest.disk = guest.write("guest.img", &disk)?;
         Ok(guest)
@@ -118,6 +135,11 @@ fn make_executable(_: &Path) -> Result<()> {
 }
 
 impl Emulator {
+    /// Whether it can be given network cards and virtio disks, and is not held to a count.
+    pub fn has_cards(&self) -> bool {
+        matches!(self, Self::Trine { counts: false, .. } | Self::Qemu { counts: false })
+    }
+
     /// What starts it with `guest`.
     pub fn command(&self, guest: &Guest) -> Result<Command> {
         match self {
@@ -138,17 +160,27 @@ fn trine(binary: &Path, engine: &str, counts: bool, guest: &Guest) -> Command {
     let mut command = Command::new(binary);
     command.args(["run", "--engine", engine, "--memory", &format!("{MEMORY_MIB}M")]);
     command.args(["--clock", if counts { "instructions" } else { "host" }]);
-    command.args(["--no-reboot", "--stats"]).arg(guest.stats()).arg("--kernel").arg(&guest.elf);
+    command.args(["--no-reboot", "--stats"]).arg(guest.stats());
+    match &guest.traffic {
+        None => command.arg("--kernel").arg(&guest.elf),
+        Some(traffic) => command.args(traffic.of_trine()),
+    };
     command
 }
 
 fn qemu(counts: bool, guest: &Guest) -> Command {
     let mut command = Command::new("qemu-system-x86_64");
     command.args(["-accel", "tcg", "-cpu", "Nehalem", "-m", &MEMORY_MIB.to_string()]);
-    command.args(["-display", "none", "-serial", "stdio", "-nic", "none"]);
+    command.args(["-display", "none", "-serial", "stdio"]);
     let monitor = format!("unix:{},server=on,wait=off", guest.monitor().display());
     command.args(["-monitor", &monitor]);
-    command.arg("-drive").arg(format!("file={},format=raw,if=ide", guest.disk.display()));
+    match &guest.traffic {
+        None => {
+            let drive = format!("file={},format=raw,if=ide", guest.disk.display());
+            command.args(["-nic", "none", "-drive", &drive])
+        }
+        Some(traffic) => command.args(traffic.of_qemu()),
+    };
     if counts {
         command.args(["-icount", "shift=0"]);
     }

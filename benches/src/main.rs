@@ -1,6 +1,6 @@
 //! How fast Trine runs guests, as ratios against QEMU's translator, Bochs and the host's own CPU on
-//! the same work in the same session: programs of our own (`guest/`), and Debian kernels up to
-//! their initramfs.
+//! the same work in the same session: programs of our own (`guest/`), Debian kernels up to their
+//! initramfs, and Linux at its network and disk.
 //!
 //! `cargo run --release -p trine-benches` prints tables. Times are between marks that the guest
 //! prints on COM1, medians of several runs in which emulators take turns. On a host that is busy
@@ -18,6 +18,7 @@ mod image;
 mod programs;
 mod results;
 mod table;
+mod traffic;
 mod watch;
 
 use std::{
@@ -28,15 +29,17 @@ use std::{
 
 use emulator::{Emulator, Guest};
 use image::Result;
-use programs::Program;
+use programs::{Program, Work};
 use results::Results;
+use traffic::{Peer, Traffic};
 use watch::Failure;
 
 const HELP: &str = "\
 usage: trine-benches [--only LIST] [--emulators LIST] [--runs N] [--seconds S] [--time wall|cpu]
                      [--guests DIR] [--json FILE]
 
-  --only LIST       programs, or groups of them: integer, float, system, boot (all)
+  --only LIST       programs, or groups of them: integer, float, system, boot, traffic
+                    (all)
   --emulators LIST  of trine:interp, trine:translate, bochs, qemu, native and, counting
                     instructions, trine:interp:icount, trine:translate:icount, qemu:icount (all
                     that are there)
@@ -182,7 +185,8 @@ struct Entrant {
 /// The programs that `emulator` can run.
 fn fitting(programs: &[&Program], emulator: &Emulator) -> Vec<&'static str> {
     let is_native = *emulator == Emulator::Native;
-    let fits = |p: &&&Program| p.kernel.is_none() && (p.is_native || !is_native);
+    let fits =
+        |p: &&&Program| p.work == Work::Unprivileged || p.work == Work::Privileged && !is_native;
     programs.iter().filter(fits).map(|p| p.name).collect()
 }
 
@@ -225,14 +229,28 @@ fn enter(options: &Options, emulator: Emulator, folder: &Path) -> Result<Option<
 
 /// One kernel's guest, if it is there; says if it is not.
 fn boot(options: &Options, program: &Program, folder: &Path) -> Result<Option<Guest>> {
-    let Some(kernel) = program.kernel.map(|path| options.guests.join(path)) else {
-        return Ok(None);
-    };
+    let Work::Boot(kernel) = program.work else { return Ok(None) };
+    let kernel = options.guests.join(kernel);
     if !kernel.exists() {
         eprintln!("no {}: run tests/guests/fetch", kernel.display());
         return Ok(None);
     }
     Guest::linux(program.name, &kernel, &options.guests.join("initrd-amd64.gz"), folder).map(Some)
+}
+
+/// The guest that does the chosen traffic through `card`, if any is chosen and it is there.
+fn carrier(options: &Options, card: &str, peer: &Peer, folder: &Path) -> Result<Option<Guest>> {
+    let does = |p: &&&Program| matches!(p.work, Work::Traffic(its) if its == card);
+    let names: Vec<_> = options.programs.iter().filter(does).map(|p| p.name).collect();
+    if names.is_empty() {
+        return Ok(None);
+    }
+    if !options.guests.join("initrd-amd64.gz").exists() {
+        eprintln!("no guests in {}: run tests/guests/fetch", options.guests.display());
+        return Ok(None);
+    }
+    let traffic = Traffic::new(&options.guests, card, &names, peer, folder)?;
+    Guest::traffic(card, traffic, folder).map(Some)
 }
 
 /// Runs everything on all that are there, as often as is wanted. They take turns, so that a change
@@ -264,6 +282,15 @@ fn measure(options: &Options, folder: &Path) -> Result<Results> {
         let Some(guest) = boot(options, program, folder)? else { continue };
         for number in 1..=options.runs {
             for entrant in entrants.iter().filter(|e| e.emulator != Emulator::Native) {
+                run(number, &entrant.emulator, &guest);
+            }
+        }
+    }
+    let peer = Peer::new()?;
+    for card in ["virtio", "e1000"] {
+        let Some(guest) = carrier(options, card, &peer, folder)? else { continue };
+        for number in 1..=options.runs {
+            for entrant in entrants.iter().filter(|e| e.emulator.has_cards()) {
                 run(number, &entrant.emulator, &guest);
             }
         }

@@ -1,5 +1,5 @@
-//! What is run: the guest's programs and the boots of kernels, in the groups over which means are
-//! taken.
+//! What is run: the guest's programs, the boots of kernels, and Linux at its network and disk, in
+//! the groups over which means are taken.
 
 use std::fmt;
 
@@ -14,11 +14,14 @@ pub enum Group {
     System,
     /// A Debian kernel up to its initramfs.
     Boot,
+    /// Linux that gets, sends, reads and writes.
+    Traffic,
 }
 
 impl Group {
     /// All, in the order of the table.
-    pub const ALL: [Self; 4] = [Self::Integer, Self::Float, Self::System, Self::Boot];
+    pub const ALL: [Self; 5] =
+        [Self::Integer, Self::Float, Self::System, Self::Boot, Self::Traffic];
 }
 
 impl fmt::Display for Group {
@@ -28,36 +31,59 @@ impl fmt::Display for Group {
             Self::Float => "float",
             Self::System => "system",
             Self::Boot => "boot",
+            Self::Traffic => "traffic",
         })
     }
 }
 
-/// A program of `guest/`, or the boot of a kernel.
+/// What does the work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Work {
+    /// A program of `guest/` that needs no privilege, so that it runs natively, too.
+    Unprivileged,
+    /// A program of `guest/` that needs it.
+    Privileged,
+    /// The kernel at this place below the guests' folder.
+    Boot(&'static str),
+    /// Linux with a network card of this model, and a virtio disk.
+    Traffic(&'static str),
+}
+
+/// One thing that is measured.
 pub struct Program {
     /// Its name, as the guest has it.
     pub name: &'static str,
     /// What kind of work it is.
     pub group: Group,
-    /// Whether it needs no privilege, so that it runs natively.
-    pub is_native: bool,
-    /// For a boot, where below the guests' folder the kernel is.
-    pub kernel: Option<&'static str>,
+    /// What does it.
+    pub work: Work,
+}
+
+impl Program {
+    /// Whether it is one of `guest/`.
+    pub fn is_ours(&self) -> bool {
+        matches!(self.work, Work::Unprivileged | Work::Privileged)
+    }
 }
 
 const fn native(name: &'static str, group: Group) -> Program {
-    Program { name, group, is_native: true, kernel: None }
+    Program { name, group, work: Work::Unprivileged }
 }
 
 const fn privileged(name: &'static str) -> Program {
-    Program { name, group: Group::System, is_native: false, kernel: None }
+    Program { name, group: Group::System, work: Work::Privileged }
 }
 
 const fn boot(name: &'static str, kernel: &'static str) -> Program {
-    Program { name, group: Group::Boot, is_native: false, kernel: Some(kernel) }
+    Program { name, group: Group::Boot, work: Work::Boot(kernel) }
+}
+
+const fn traffic(name: &'static str, card: &'static str) -> Program {
+    Program { name, group: Group::Traffic, work: Work::Traffic(card) }
 }
 
 /// All, in the guest's order.
-pub const PROGRAMS: [Program; 23] = [
+pub const PROGRAMS: [Program; 32] = [
     native("mix", Group::Integer),
     native("memcpy", Group::Integer),
     native("crc", Group::Integer),
@@ -81,6 +107,15 @@ pub const PROGRAMS: [Program; 23] = [
     privileged("switch"),
     boot("cloud", "cloud/vmlinuz"),
     boot("generic", "amd64/vmlinuz"),
+    traffic("virtio-get", "virtio"),
+    traffic("virtio-put", "virtio"),
+    traffic("virtio-forwarded", "virtio"),
+    traffic("disk-read", "virtio"),
+    traffic("disk-write", "virtio"),
+    traffic("disk-sync", "virtio"),
+    traffic("e1000-get", "e1000"),
+    traffic("e1000-put", "e1000"),
+    traffic("e1000-forwarded", "e1000"),
 ];
 
 /// The programs that a list of names of programs and groups chooses; all if there is no list.
@@ -112,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_guest_has_every_program() {
-        for program in PROGRAMS.iter().filter(|p| p.kernel.is_none()) {
+        for program in PROGRAMS.iter().filter(|p| p.is_ours()) {
             assert!(guest_has(program.name), "{}", program.name);
         }
         assert!(!guest_has("cloud"));

@@ -216,6 +216,12 @@ impl Console {
         Ok(self.ending())
     }
 
+    /// Kills the process (SIGKILL, where there are signals).
+    #[must_use]
+    pub fn kill(mut self) -> Ending {
+        self.stop()
+    }
+
     fn stop(&mut self) -> Ending {
         let _ = self.child.kill();
         self.ending()

@@ -35,19 +35,33 @@ fn archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     all
 }
 
-/// The initramfs of the cloud kernel, with the drivers called `modules` (in the order in which they
+/// An archive of `files`, each a program, to stand behind another initramfs: what is in both comes
+/// from here.
+#[must_use]
+pub fn overlay(files: &[(&str, &str)]) -> Vec<u8> {
+    let bytes = |(name, text): &(&str, &str)| ((*name).to_owned(), text.as_bytes().to_vec());
+    archive(&files.iter().map(bytes).collect::<Vec<_>>())
+}
+
+/// The initramfs of a kernel (`cloud`, `amd64`), with the drivers called `modules` (in the order in which they
 /// need each other), a script `/drivers` that loads them, and `files`.
 ///
 /// # Panics
 /// If the guests are not complete.
 #[must_use]
-pub fn initramfs(guests: &Path, modules: &[&str], files: &[(&str, &str)]) -> Vec<u8> {
+pub fn initramfs(
+    guests: &Path,
+    kernel: &str,
+    modules: &[&str],
+    files: &[(&str, &str)],
+) -> Vec<u8> {
+    let drivers = guests.join(kernel).join("lib/modules");
     let mut initramfs = fs::read(guests.join("initrd-amd64.gz")).expect("the guests are complete");
     let mut all = Vec::new();
     for module in modules {
         let name = format!("{module}.ko");
         // What is not there is part of the kernel.
-        if let Some(path) = find(&guests.join("cloud/lib/modules"), &name) {
+        if let Some(path) = find(&drivers, &name) {
             all.push((name, fs::read(path).expect("it can be read")));
         }
     }

@@ -54,7 +54,7 @@ fn arguments(folder: &Folder, net: &str, append: &str) -> Option<Vec<String>> {
     let guests = guests()?;
     let file = folder.path("initramfs");
     let files = [("lease", LEASE_SCRIPT), ("up", UP)];
-    fs::write(&file, initramfs(&guests, &MODULES, &files)).expect("there is room");
+    fs::write(&file, initramfs(&guests, "cloud", &MODULES, &files)).expect("there is room");
     let kernel = guests.join("cloud/vmlinuz").display().to_string();
     let append = format!("console=ttyS0 quiet {append}");
     let all = ["run", "--no-reboot", "--kernel", &kernel, "--initrd", &file, "--append", &append];

@@ -35,7 +35,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
             "testsuites",
         ],
     ),
-    ("benches", &[]),
+    ("benches", &["tests"]),
     (
         "tests",
         &[

@@ -1,0 +1,186 @@
+//! Linux that moves data: through a network card and user-mode networking to and from a server of
+//! ours on the loopback interface, and to and from a virtio disk. Each emulator has its own user-mode
+//! network, its own models of the cards, and the same image.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU16, Ordering},
+    sync::Arc,
+    thread,
+};
+
+use trine_tests::initramfs::initramfs;
+
+use crate::image::Result;
+
+/// What the guest gets from the server.
+const GET_BYTES: u64 = 1 << 30;
+/// What goes over a forwarded port into the guest.
+const FORWARDED_BYTES: u64 = 256 << 20;
+/// The disk.
+const DISK_BYTES: u64 = 512 << 20;
+/// What the guest runs.
+const SCRIPT: &str = include_str!("../guest/traffic.sh");
+
+/// Drivers of the generic kernel, in the order in which they need each other.
+const MODULES: [&str; 10] = [
+    "virtio",
+    "virtio_ring",
+    "virtio_pci_legacy_dev",
+    "virtio_pci_modern_dev",
+    "virtio_pci",
+    "virtio_blk",
+    "failover",
+    "net_failover",
+    "virtio_net",
+    "e1000",
+];
+
+/// The server: what a guest asks of it by HTTP (`/get`, `/feed`), and a sink for what it sends.
+pub struct Peer {
+    http: u16,
+    sink: u16,
+    /// The port that leads into the guest.
+    forwarded: Arc<AtomicU16>,
+}
+
+impl Peer {
+    /// One that listens.
+    pub fn new() -> Result<Self> {
+        let forwarded = Arc::<AtomicU16>::default();
+        let port = forwarded.clone();
+        let http = listen(move |stream| serve(stream, port.load(Ordering::Relaxed)))?;
+        let sink = listen(drain)?;
+        Ok(Self { http, sink, forwarded })
+    }
+}
+
+/// Has `serve` answer whoever comes; the port.
+fn listen(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Result<u16> {
+    let failed = |e: std::io::Error| format!("cannot listen: {e}");
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+    let port = listener.local_addr().map_err(failed)?.port();
+    thread::spawn(move || listener.incoming().flatten().for_each(serve));
+    Ok(port)
+}
+
+fn serve(mut stream: TcpStream, forwarded: u16) {
+    let (mut request, mut byte) = (Vec::new(), [0]);
+    while !request.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
+        request.push(byte[0]);
+    }
+    // Whoever goes away early is measured as failed by the guest itself.
+    if request.starts_with(b"GET /feed ") {
+        let into = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, forwarded)));
+        let fed = into.and_then(|mut guest| send(&mut guest, FORWARDED_BYTES));
+        let status = if fed.is_ok() { "200 OK" } else { "500 Not fed" };
+        let _ = stream.write_all(format!("HTTP/1.0 {status}\r\n\r\n").as_bytes());
+    } else {
+        let header = format!("HTTP/1.0 200 OK\r\nContent-Length: {GET_BYTES}\r\n\r\n");
+        let _ = stream.write_all(header.as_bytes()).and_then(|()| send(&mut stream, GET_BYTES));
+    }
+}
+
+fn send(stream: &mut TcpStream, mut left: u64) -> std::io::Result<()> {
+    let chunk: Vec<u8> = (0..1 << 18).map(|n: u32| (n * 7) as u8).collect();
+    while left > 0 {
+        let len = left.min(chunk.len() as u64);
+        stream.write_all(&chunk[..len as usize])?;
+        left -= len;
+    }
+    Ok(())
+}
+
+/// Takes all, then says how many bytes that was.
+fn drain(mut stream: TcpStream) {
+    let bytes = std::io::copy(&mut stream, &mut std::io::sink()).unwrap_or(0);
+    let _ = stream.write_all(format!("{bytes}\n").as_bytes());
+}
+
+/// What the guest is booted with and connected to.
+pub struct Traffic {
+    kernel: PathBuf,
+    initrd: PathBuf,
+    append: String,
+    disk: PathBuf,
+    card: String,
+    forwarded: u16,
+}
+
+impl Traffic {
+    /// A guest that does what is called `names`, with its files in `folder`.
+    pub fn new(
+        guests: &Path,
+        card: &str,
+        names: &[&str],
+        peer: &Peer,
+        folder: &Path,
+    ) -> Result<Self> {
+        let write = |name: &str, bytes: &[u8]| {
+            let path = folder.join(format!("{card}-{name}"));
+            fs::write(&path, bytes).map_err(|e| format!("{}: {e}", path.display())).map(|()| path)
+        };
+        let initramfs = initramfs(guests, "amd64", &MODULES, &[("traffic", SCRIPT)]);
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|l| l.local_addr());
+        let forwarded = free.map_err(|e| format!("no free port: {e}"))?.port();
+        peer.forwarded.store(forwarded, Ordering::Relaxed);
+        let contents: Vec<u8> =
+            (0..DISK_BYTES / 4).flat_map(|n| (n as u32).wrapping_mul(0x9e37_79b9).to_le_bytes()).collect();
+        let append = format!(
+            "console=ttyS0 quiet http={} sink={} forwarded={FORWARDED_BYTES} do={} run=sh,/traffic",
+            peer.http,
+            peer.sink,
+            names.join(",")
+        );
+        Ok(Self {
+            kernel: guests.join("amd64/vmlinuz"),
+            initrd: write("initramfs", &initramfs)?,
+            append,
+            disk: write("disk.img", &contents)?,
+            card: card.to_owned(),
+            forwarded,
+        })
+    }
+
+    /// What Trine is told.
+    pub fn of_trine(&self) -> Vec<String> {
+        let Self { kernel, initrd, append, disk, card, forwarded } = self;
+        let net = format!("user,model={card},hostfwd=tcp:127.0.0.1:{forwarded}-:80");
+        let words = [
+            "--kernel",
+            &kernel.display().to_string(),
+            "--initrd",
+            &initrd.display().to_string(),
+            "--append",
+            append,
+            "--net",
+            &net,
+            "--disk",
+            &format!("{},if=virtio,format=raw", disk.display()),
+        ];
+        words.map(str::to_owned).to_vec()
+    }
+
+    /// What QEMU is told.
+    pub fn of_qemu(&self) -> Vec<String> {
+        let Self { kernel, initrd, append, disk, card, forwarded } = self;
+        let model = if card == "virtio" { "virtio-net-pci" } else { card };
+        let net = format!("user,model={model},hostfwd=tcp:127.0.0.1:{forwarded}-:80");
+        let words = [
+            "-kernel",
+            &kernel.display().to_string(),
+            "-initrd",
+            &initrd.display().to_string(),
+            "-append",
+            append,
+            "-nic",
+            &net,
+            "-drive",
+            &format!("file={},if=virtio,format=raw,cache=writeback", disk.display()),
+        ];
+        words.map(str::to_owned).to_vec()
+    }
+}
