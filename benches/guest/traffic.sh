@@ -1,5 +1,6 @@
 # What the guest of `traffic.rs` does, with a mark before and behind each piece of work. Its kernel's
-# command line says which pieces (do=A,B) and where the server is (http=PORT, sink=PORT).
+# command line says which pieces (do=A,B), where the server is (http=PORT) and how
+# many MiB it fetches from here (served=N).
 word() {
   sed -n "s/.*\b$1=\([^ ]*\).*/\1/p" /proc/cmdline
 }
@@ -15,14 +16,11 @@ server=10.0.2.2
 get() {
   wget -q -O /dev/null "http://$server:$(word http)/get" && echo got
 }
-put() {
-  dd if=/dev/zero bs=64k count=4096 2>/dev/null | nc "$server" "$(word sink)"
-}
-forwarded() {
-  nc -l -p 80 </dev/null | wc -c &
-  until grep -q ':0050 00000000:0000 0A' /proc/net/tcp /proc/net/tcp6; do sleep 0.01; done
-  wget -q -O /dev/null "http://$server:$(word http)/feed"
-  wait
+serve() {
+  mkdir -p /www
+  dd if=/dev/zero of=/www/served bs=1M count="$(word served)" 2>/dev/null
+  httpd -p 80 -h /www
+  wget -q -O - "http://$server:$(word http)/fetch"
 }
 disk_read() {
   dd if=/dev/vda of=/dev/null bs=1M iflag=direct 2>&1 | sed -n 's/+.*in//p'

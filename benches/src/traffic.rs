@@ -4,11 +4,13 @@
 
 use std::{
     fs,
-    io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    io::{self, Read, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU16, Ordering},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
     thread,
 };
 
@@ -18,8 +20,9 @@ use crate::image::Result;
 
 /// What the guest gets from the server.
 const GET_BYTES: u64 = 1 << 30;
-/// What goes over a forwarded port into the guest.
-const FORWARDED_BYTES: u64 = 256 << 20;
+/// The file that the guest serves, and how often it is fetched.
+const SERVED_BYTES: u64 = 64 << 20;
+const SERVED_TIMES: u64 = 8;
 /// The disk.
 const DISK_BYTES: u64 = 512 << 20;
 /// What the guest runs.
@@ -39,10 +42,10 @@ const MODULES: [&str; 10] = [
     "e1000",
 ];
 
-/// The server: what a guest asks of it by HTTP (`/get`, `/feed`), and a sink for what it sends.
+/// The server: what a guest gets from it by HTTP (`/get`), and how it is made to fetch what the
+/// guest serves (`/fetch`).
 pub struct Peer {
     http: u16,
-    sink: u16,
     /// The port that leads into the guest.
     forwarded: Arc<AtomicU16>,
 }
@@ -50,41 +53,41 @@ pub struct Peer {
 impl Peer {
     /// One that listens.
     pub fn new() -> Result<Self> {
+        let failed = |e: io::Error| format!("cannot listen: {e}");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+        let http = listener.local_addr().map_err(failed)?.port();
         let forwarded = Arc::<AtomicU16>::default();
         let port = forwarded.clone();
-        let http = listen(move |stream| serve(stream, port.load(Ordering::Relaxed)))?;
-        let sink = listen(drain)?;
-        Ok(Self { http, sink, forwarded })
+        let serve = move |stream| serve(stream, port.load(Ordering::Relaxed));
+        thread::spawn(move || listener.incoming().flatten().for_each(serve));
+        Ok(Self { http, forwarded })
     }
 }
 
-/// Has `serve` answer whoever comes; the port.
-fn listen(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Result<u16> {
-    let failed = |e: std::io::Error| format!("cannot listen: {e}");
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
-    let port = listener.local_addr().map_err(failed)?.port();
-    thread::spawn(move || listener.incoming().flatten().for_each(serve));
-    Ok(port)
-}
-
+/// A client that goes away early is measured as failed by the guest itself.
 fn serve(mut stream: TcpStream, forwarded: u16) {
     let (mut request, mut byte) = (Vec::new(), [0]);
     while !request.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
         request.push(byte[0]);
     }
-    // Whoever goes away early is measured as failed by the guest itself.
-    if request.starts_with(b"GET /feed ") {
-        let into = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, forwarded)));
-        let fed = into.and_then(|mut guest| send(&mut guest, FORWARDED_BYTES));
-        let status = if fed.is_ok() { "200 OK" } else { "500 Not fed" };
-        let _ = stream.write_all(format!("HTTP/1.0 {status}\r\n\r\n").as_bytes());
+    if request.starts_with(b"GET /fetch ") {
+        let bytes = (0..SERVED_TIMES).map(|_| fetch(forwarded).unwrap_or(0)).sum::<u64>();
+        let _ = stream.write_all(format!("HTTP/1.0 200 OK\r\n\r\n{bytes}\n").as_bytes());
     } else {
         let header = format!("HTTP/1.0 200 OK\r\nContent-Length: {GET_BYTES}\r\n\r\n");
         let _ = stream.write_all(header.as_bytes()).and_then(|()| send(&mut stream, GET_BYTES));
     }
 }
 
-fn send(stream: &mut TcpStream, mut left: u64) -> std::io::Result<()> {
+/// Gets the guest's file; how many bytes came, without the header's.
+fn fetch(forwarded: u16) -> io::Result<u64> {
+    let mut guest = TcpStream::connect((Ipv4Addr::LOCALHOST, forwarded))?;
+    guest.write_all(b"GET /served HTTP/1.0\r\n\r\n")?;
+    let all = io::copy(&mut guest, &mut io::sink())?;
+    Ok(all.min(SERVED_BYTES))
+}
+
+fn send(stream: &mut TcpStream, mut left: u64) -> io::Result<()> {
     let chunk: Vec<u8> = (0..1 << 18).map(|n: u32| (n * 7) as u8).collect();
     while left > 0 {
         let len = left.min(chunk.len() as u64);
@@ -92,12 +95,6 @@ fn send(stream: &mut TcpStream, mut left: u64) -> std::io::Result<()> {
         left -= len;
     }
     Ok(())
-}
-
-/// Takes all, then says how many bytes that was.
-fn drain(mut stream: TcpStream) {
-    let bytes = std::io::copy(&mut stream, &mut std::io::sink()).unwrap_or(0);
-    let _ = stream.write_all(format!("{bytes}\n").as_bytes());
 }
 
 /// What the guest is booted with and connected to.
@@ -127,12 +124,13 @@ impl Traffic {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|l| l.local_addr());
         let forwarded = free.map_err(|e| format!("no free port: {e}"))?.port();
         peer.forwarded.store(forwarded, Ordering::Relaxed);
-        let contents: Vec<u8> =
-            (0..DISK_BYTES / 4).flat_map(|n| (n as u32).wrapping_mul(0x9e37_79b9).to_le_bytes()).collect();
+        let contents: Vec<u8> = (0..DISK_BYTES / 4)
+            .flat_map(|n| (n as u32).wrapping_mul(0x9e37_79b9).to_le_bytes())
+            .collect();
         let append = format!(
-            "console=ttyS0 quiet http={} sink={} forwarded={FORWARDED_BYTES} do={} run=sh,/traffic",
+            "console=ttyS0 quiet http={} served={} do={} run=sh,/traffic",
             peer.http,
-            peer.sink,
+            SERVED_BYTES >> 20,
             names.join(",")
         );
         Ok(Self {

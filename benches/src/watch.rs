@@ -179,7 +179,9 @@ fn watch(child: &mut Child, last: &str) -> Result<Vec<Measurement>> {
         match (&words[..], open.take()) {
             ([name, "begin"], _) => open = Some(((*name).to_owned(), line)),
             ([name, "end", numbers @ ..], Some((begun, from))) if *name == begun => {
-                measurements.push(measurement(begun, &from, &line, numbers));
+                let measurement = measurement(begun, &from, &line, numbers);
+                eprintln!("  {}: {:.2} s", measurement.name, measurement.wall.as_secs_f64());
+                measurements.push(measurement);
             }
             (_, Some((begun, from))) if is_last => {
                 measurements.push(measurement(begun, &from, &line, &[]));

@@ -49,12 +49,7 @@ pub fn overlay(files: &[(&str, &str)]) -> Vec<u8> {
 /// # Panics
 /// If the guests are not complete.
 #[must_use]
-pub fn initramfs(
-    guests: &Path,
-    kernel: &str,
-    modules: &[&str],
-    files: &[(&str, &str)],
-) -> Vec<u8> {
+pub fn initramfs(guests: &Path, kernel: &str, modules: &[&str], files: &[(&str, &str)]) -> Vec<u8> {
     let drivers = guests.join(kernel).join("lib/modules");
     let mut initramfs = fs::read(guests.join("initrd-amd64.gz")).expect("the guests are complete");
     let mut all = Vec::new();

@@ -152,7 +152,8 @@ fn a_counted_run_is_the_same_with_disks() {
         fs::write(&virtio, contents(4 << 20, 3)).expect("there is room");
         fs::write(&cd, contents(1 << 20, 4)).expect("there is room");
         let initramfs_file = folder.path("initramfs");
-        fs::write(&initramfs_file, initramfs(&guests, "cloud", &MODULES, &[])).expect("there is room");
+        fs::write(&initramfs_file, initramfs(&guests, "cloud", &MODULES, &[]))
+            .expect("there is room");
         let kernel = guests.join("cloud/vmlinuz").display().to_string();
         let virtio_option = format!("{virtio},if=virtio");
         let cd_option = format!("{cd},if=cdrom");
