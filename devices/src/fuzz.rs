@@ -170,13 +170,23 @@ fn wake(chip: &mut dyn Device, bench: &mut Bench, latest: VmTime) {
 
 #[test]
 fn random_accesses_neither_panic_nor_lose_state() {
-    let mut random = Random::new(0x5eed_7e57);
+    disturb_each_chip(0x5eed_7e57, STEPS);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn a_million_random_accesses_to_each_chip() {
+    disturb_each_chip(0x5eed_1000, 1_000_000);
+}
+
+fn disturb_each_chip(seed: u64, steps: u32) {
+    let mut random = Random::new(seed);
     let mut bench = Bench::new();
     let others = Backplane::default();
     let count = chips(&others).len();
     for index in 0..count {
         let mut chip = chips(&bench.backplane).swap_remove(index);
-        for step in 0..STEPS {
+        for step in 0..steps {
             let latest = bench.now.after_ns(step_ns(&mut random));
             wake(&mut *chip, &mut bench, latest);
             bench.now = bench.now.max(latest);

@@ -332,6 +332,18 @@ fn reset_and_load() {
 
 #[test]
 fn random_treatment() {
+    for seed in 1..5 {
+        treat(seed, 20_000);
+    }
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn a_million_random_accesses() {
+    treat(0x4e7, 1_000_000);
+}
+
+fn treat(seed: u64, steps: u32) {
     let other = |hpet: &mut Hpet, cx: &mut Cx<'_>, random: &mut Random| {
         let n = random.below(3);
         let value = match random.below(3) {
@@ -341,7 +353,5 @@ fn random_treatment() {
         let offset = [CONFIG, config(n), comparator(n)][random.below(3) as usize];
         hpet.mmio_write(cx, offset, &value.to_le_bytes());
     };
-    for seed in 1..5 {
-        stress(Subject { fresh: hpet, window: 0x400, pins: 0, vcpus: 1, other }, seed, 20_000);
-    }
+    stress(Subject { fresh: hpet, window: 0x400, pins: 0, vcpus: 1, other }, seed, steps);
 }

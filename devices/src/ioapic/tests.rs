@@ -312,13 +312,23 @@ fn impossible_states_are_refused() {
 #[test]
 fn random_treatment() {
     for seed in 1..5 {
-        let fresh = |bench: &Bench| IoApic::new(bench.backplane.clone());
-        let other = |ioapic: &mut IoApic, cx: &mut Cx<'_>, random: &mut crate::stress::Random| {
-            ioapic.end_of_interrupt(cx, random.next() as u8);
-            let register = random.below(0x42) as u32;
-            ioapic.mmio_write(cx, IOREGSEL, &register.to_le_bytes());
-            ioapic.mmio_write(cx, IOWIN, &(random.next() as u32).to_le_bytes());
-        };
-        stress(Subject { fresh, window: 0x1000, pins: PINS, vcpus: 1, other }, seed, 20_000);
+        treat(seed, 20_000);
     }
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn a_million_random_accesses() {
+    treat(0x10a, 1_000_000);
+}
+
+fn treat(seed: u64, steps: u32) {
+    let fresh = |bench: &Bench| IoApic::new(bench.backplane.clone());
+    let other = |ioapic: &mut IoApic, cx: &mut Cx<'_>, random: &mut crate::stress::Random| {
+        ioapic.end_of_interrupt(cx, random.next() as u8);
+        let register = random.below(0x42) as u32;
+        ioapic.mmio_write(cx, IOREGSEL, &register.to_le_bytes());
+        ioapic.mmio_write(cx, IOWIN, &(random.next() as u32).to_le_bytes());
+    };
+    stress(Subject { fresh, window: 0x1000, pins: PINS, vcpus: 1, other }, seed, steps);
 }

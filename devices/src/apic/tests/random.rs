@@ -56,11 +56,20 @@ pub(super) fn other(apics: &mut LocalApics, cx: &mut Cx<'_>, random: &mut Random
 #[test]
 fn random_treatment() {
     for (seed, hz) in [(1, 1_000_000_000), (2, 999_999_937), (3, 100_000_000), (4, 3)] {
-        let fresh = |bench: &Bench| LocalApics::new(bench.backplane.clone(), VCPUS, hz);
-        let pins = VCPUS as u16 * 2;
-        let subject = Subject { fresh, window: WINDOW, pins, vcpus: VCPUS, other };
-        stress(subject, seed, 20_000);
+        treat(seed, hz, 20_000);
     }
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn a_million_random_accesses() {
+    treat(0xa1c, 1_000_000_000, 1_000_000);
+}
+
+fn treat(seed: u64, hz: u64, steps: u32) {
+    let fresh = |bench: &Bench| LocalApics::new(bench.backplane.clone(), VCPUS, hz);
+    let pins = VCPUS as u16 * 2;
+    stress(Subject { fresh, window: WINDOW, pins, vcpus: VCPUS, other }, seed, steps);
 }
 
 #[test]

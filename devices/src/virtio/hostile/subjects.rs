@@ -111,7 +111,7 @@ fn a_hostile_driver_of_balloons() {
 
 #[test]
 #[ignore = "takes minutes"]
-fn very_hostile_drivers() {
+fn a_million_steps_of_hostile_drivers() {
     blk(MANY_STEPS);
     rng(MANY_STEPS);
     console(MANY_STEPS);
