@@ -35,6 +35,32 @@ fn archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     all
 }
 
+/// What [`drivers`] packs.
+fn drivers_and_script(folder: &Path, modules: &[&str]) -> Vec<(String, Vec<u8>)> {
+    let mut all = Vec::new();
+    for module in modules {
+        let name = format!("{module}.ko");
+        // What is not there is part of the kernel.
+        if let Some(path) = find(folder, &name) {
+            all.push((name, fs::read(path).expect("it can be read")));
+        }
+    }
+    let load = |m: &&str| format!("[ ! -e /{m}.ko ] || insmod /{m}.ko\n");
+    let load: String = modules.iter().map(load).collect();
+    all.push(("drivers".to_owned(), load.into_bytes()));
+    all
+}
+
+/// An initramfs to be loaded behind another: the drivers called `modules` (in the order in which they
+/// need each other) that are anywhere below `folder`, and a script `/drivers` that loads them.
+///
+/// # Panics
+/// If one cannot be read.
+#[must_use]
+pub fn drivers(folder: &Path, modules: &[&str]) -> Vec<u8> {
+    archive(&drivers_and_script(folder, modules))
+}
+
 /// The initramfs of the cloud kernel, with the drivers called `modules` (in the order in which they
 /// need each other), a script `/drivers` that loads them, and `files`.
 ///
@@ -43,17 +69,7 @@ fn archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
 #[must_use]
 pub fn initramfs(guests: &Path, modules: &[&str], files: &[(&str, &str)]) -> Vec<u8> {
     let mut initramfs = fs::read(guests.join("initrd-amd64.gz")).expect("the guests are complete");
-    let mut all = Vec::new();
-    for module in modules {
-        let name = format!("{module}.ko");
-        // What is not there is part of the kernel.
-        if let Some(path) = find(&guests.join("cloud/lib/modules"), &name) {
-            all.push((name, fs::read(path).expect("it can be read")));
-        }
-    }
-    let load = |m: &&str| format!("[ ! -e /{m}.ko ] || insmod /{m}.ko\n");
-    let load: String = modules.iter().map(load).collect();
-    all.push(("drivers".to_owned(), load.into_bytes()));
+    let mut all = drivers_and_script(&guests.join("cloud/lib/modules"), modules);
     all.extend(files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())));
     // An archive that is not compressed begins at a multiple of 4.
     initramfs.resize(initramfs.len().next_multiple_of(4), 0);
