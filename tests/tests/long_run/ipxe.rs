@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use trine_tests::{console::guest_file, folder::Folder};
+use trine_tests::{console::guest_file, folder::Folder, seat::Seat};
 
-use super::{Firmware, start, start_by, turn};
+use super::{Firmware, start_by, turn};
 
 const SCRIPT: &str = "#!ipxe
 kernel linux console=ttyS0 quiet initrd=initrd.gz
@@ -23,7 +23,7 @@ fn served() -> Option<Folder> {
 }
 
 /// Waits until iPXE has booted Linux.
-fn boots_linux(mut seat: trine_tests::seat::Seat) {
+fn boots_linux(mut seat: Seat) {
     seat.wait_for("net0: 10.0.2.15/255.255.255.0");
     seat.wait_for_print("READY x86_64");
     seat.console.type_text("poweroff -f\n");
@@ -39,12 +39,12 @@ fn ipxe_boots_linux_by_tftp() {
         let folder = folder.at().display();
         format!("user,restrict=on,model={card},tftp={folder},bootfile=boot.ipxe")
     };
+    let Some(iso) = guest_file("ipxe/usr/lib/ipxe/ipxe.iso") else { return };
+    let iso = format!("{iso},if=cdrom");
     for card in ["virtio", "e1000"] {
         let rom = format!("ipxe-qemu/usr/lib/ipxe/qemu/pxe-{card}.rom");
         let Some(rom) = guest_file(&rom) else { return };
         let with_rom = format!("{},rom={rom}", net(card));
-        let Some(iso) = guest_file("ipxe/usr/lib/ipxe/ipxe.iso") else { return };
-        let iso = format!("{iso},if=cdrom");
         for firmware in Firmware::ALL {
             let arguments = ["--memory", "512M", "--net", &with_rom];
             let name = format!("ipxe-rom-{card}");
@@ -58,12 +58,39 @@ fn ipxe_boots_linux_by_tftp() {
     }
 }
 
+/// What the first iPXE does to start a second one, and what that one is to do.
+const FIRST: &str = "#!ipxe
+kernel ipxe.lkrn
+initrd second.ipxe
+boot
+";
+const SECOND: &str = "#!ipxe
+echo Second iPXE
+dhcp
+chain tftp://${next-server}/boot.ipxe
+";
+
 #[test]
-#[ignore = "long: about a minute"]
+#[ignore = "long: about two minutes"]
 fn ipxe_is_a_kernel_too() {
     let _turn = turn();
-    let Some(folder) = served() else { return };
-    let Some(kernel) = guest_file("ipxe/boot/ipxe.lkrn") else { return };
-    let net = format!("user,restrict=on,tftp={},bootfile=boot.ipxe", folder.at().display());
-    boots_linux(start("ipxe-kernel", &["--memory", "512M", "--kernel", &kernel, "--net", &net]));
+    let (Some(folder), Some(kernel), Some(rom)) = (
+        served(),
+        guest_file("ipxe/boot/ipxe.lkrn"),
+        guest_file("ipxe-qemu/usr/lib/ipxe/qemu/pxe-virtio.rom"),
+    ) else {
+        return;
+    };
+    fs::copy(kernel, folder.path("ipxe.lkrn")).expect("there is room");
+    for (name, script) in [("first.ipxe", FIRST), ("second.ipxe", SECOND)] {
+        fs::write(folder.path(name), script).expect("there is room");
+    }
+    let tftp = folder.at().display();
+    let net = format!("user,restrict=on,rom={rom},tftp={tftp},bootfile=first.ipxe");
+    for firmware in Firmware::ALL {
+        let arguments = ["--memory", "512M", "--net", &net];
+        let Some(seat) = start_by(firmware, "ipxe-kernel", &arguments) else { return };
+        seat.wait_for("Second iPXE");
+        boots_linux(seat);
+    }
 }
