@@ -83,7 +83,7 @@ fn finds_all(port: Port) {
         format!("{image},if={interface},format=raw")
     });
     let net = format!(
-        "user,restrict=on,model={},rom={rom},tftp={},bootfile=pxelinux.0,bootindex=0",
+        "user,model={},rom={rom},tftp={},bootfile=pxelinux.0,bootindex=0",
         port.card,
         served.at().display()
     );
