@@ -51,10 +51,16 @@ fn virtio_functions(b: &Backplane) -> Seated {
     Seated::new(vec![
         Box::new(VirtioPci::new("virtio-blk", virtio_disk(), b.line(10), b.clone())),
         Box::new(VirtioPci::new("virtio-rng", rng, b.line(11), b.clone())),
-        Box::new(VirtioPci::new("virtio-net", net, b.line(13), b.clone())),
+        with_rom(VirtioPci::new("virtio-net", net, b.line(13), b.clone())),
         Box::new(VirtioPci::new("virtio-console", console, b.line(14), b.clone())),
         Box::new(VirtioPci::new("virtio-balloon", balloon, b.line(15), b.clone())),
     ])
+}
+
+/// The same with an expansion ROM.
+fn with_rom(mut function: impl PciFunction) -> Box<dyn PciFunction> {
+    function.config_mut().add_rom(&[0x55; 0x1800]);
+    Box::new(function)
 }
 
 /// A disk that takes a while.
@@ -80,7 +86,7 @@ fn chips(b: &Backplane) -> Vec<Box<dyn Device>> {
         Box::new(Piix3Isa::new()),
         Box::new(Ahci::new(b.line(16), drives)),
         Box::new(vga()),
-        Box::new(E1000::new("e1000", [2; 6], Box::new(Unplugged), b.line(20), b.clone())),
+        with_rom(E1000::new("e1000", [2; 6], Box::new(Unplugged), b.line(20), b.clone())),
     ];
     let mut pci = Seated::new(functions);
     let acpi = AcpiPm::new(b.line(21), b.clone(), true);

@@ -172,6 +172,38 @@ impl PciBus {
         })
     }
 
+    /// The guest reads `data` at `offset` of the region that BAR `bar` of the function in `slot`
+    /// maps; see [`PciFunction::bar_read`]. Expansion ROMs answer here.
+    pub fn region_read(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (slot, bar): (Slot, u8),
+        offset: u64,
+        data: &mut [u8],
+    ) {
+        match self.functions.get_mut(&slot) {
+            Some(function) if bar == ConfigSpace::ROM => function.config().read_rom(offset, data),
+            Some(function) => function.bar_read(cx, bar, offset, data),
+            None => {}
+        }
+    }
+
+    /// The guest writes `data` at `offset` of the region that BAR `bar` of the function in `slot`
+    /// maps. An expansion ROM takes no notice.
+    pub fn region_write(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (slot, bar): (Slot, u8),
+        offset: u64,
+        data: &[u8],
+    ) {
+        if bar != ConfigSpace::ROM
+            && let Some(function) = self.functions.get_mut(&slot)
+        {
+            function.bar_write(cx, bar, offset, data);
+        }
+    }
+
     /// Reads configuration bytes of `slot`, within a doubleword.
     fn config_read(&mut self, cx: &mut Cx<'_>, slot: Slot, offset: u8, data: &mut [u8]) {
         if let Some(function) = self.functions.get_mut(&slot) {

@@ -47,7 +47,7 @@ pub(crate) struct Disks {
     pub(crate) cards: Vec<Card>,
     /// Those whose media can be changed.
     pub(crate) changeable: Vec<Drive>,
-    /// Those with a place in the boot order, and where a firmware finds them.
+    /// What has a place in the boot order, network cards among it, and where a firmware finds it.
     boot_order: Vec<(u32, String)>,
 }
 
@@ -99,7 +99,7 @@ pub enum DiskError {
         file: PathBuf,
     },
     /// Two have the same place in the boot order.
-    #[error("two disks have bootindex={0}")]
+    #[error("bootindex={0} is given twice")]
     BootIndex(u32),
     /// The board has no slot for its controller.
     #[error("{}: all PCI slots are taken", .0.display())]
@@ -153,11 +153,7 @@ impl Disks {
         all.open_ide(&host)?;
         all.open_ahci(&host)?;
         all.open_virtio(&host, cpus.clamp(1, QUEUES_MAX) as u16)?;
-        all.boot_order.sort();
-        match all.boot_order.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            Some(pair) => Err(DiskError::BootIndex(pair[0].0)),
-            None => Ok(all),
-        }
+        Ok(all)
     }
 
     fn open_floppies(&mut self, host: &Host<'_>) -> Result<(), DiskError> {
@@ -170,7 +166,7 @@ impl Disks {
             let free = self.floppies.iter().position(Option::is_none);
             let n = free.ok_or_else(|| full(self.floppies.len(), spec))?;
             self.floppies[n] = Some(host.open(spec, Chip::Floppy)?);
-            self.boots_from(spec, || format!("/pci@i0cf8/isa@1/fdc@03f0/floppy@{n}"));
+            self.boots_from(spec.boot_index, || format!("/pci@i0cf8/isa@1/fdc@03f0/floppy@{n}"));
         }
         Ok(())
     }
@@ -190,7 +186,9 @@ impl Disks {
                 Interface::Cdrom => AtaDrive::cd(Some(disk)),
                 _ => AtaDrive::disk(disk),
             });
-            self.boots_from(spec, || format!("/pci@i0cf8/ide@1,1/drive@{cable}/disk@{n}"));
+            self.boots_from(spec.boot_index, || {
+                format!("/pci@i0cf8/ide@1,1/drive@{cable}/disk@{n}")
+            });
             if interface == Interface::Cdrom {
                 let name = format!("cd{}", self.changeable.len() - self.floppies.len());
                 let (bay, clock) = (2 * cable + n, host.clock);
@@ -208,7 +206,7 @@ impl Disks {
                 return Err(full(Ahci::PORTS_MAX, spec));
             }
             let (device, port) = (Chip::slot_of_card(slot).device(), ports.len());
-            self.boots_from(spec, || {
+            self.boots_from(spec.boot_index, || {
                 format!("/pci@i0cf8/pci8086,2922@{device:x}/drive@{port:x}/disk@0")
             });
             ports.push(Some(AtaDrive::disk(host.open(spec, Chip::Card(slot))?)));
@@ -227,7 +225,7 @@ impl Disks {
             }
             let disk = host.open(spec, Chip::Card(slot))?;
             let device = Chip::slot_of_card(slot).device();
-            self.boots_from(spec, || format!("/pci@i0cf8/scsi@{device:x}/disk@0,0"));
+            self.boots_from(spec.boot_index, || format!("/pci@i0cf8/scsi@{device:x}/disk@0,0"));
             let name = name("virtio-blk", slot);
             self.cards.push(Box::new(move |backplane, intx| {
                 let blk = VirtioBlk::new(disk, queues);
@@ -237,33 +235,40 @@ impl Disks {
         Ok(())
     }
 
-    /// If a disk has a place in the boot order, it is at `path`, in Open Firmware's names as QEMU has
-    /// them.
-    fn boots_from(&mut self, spec: &DiskSpec, path: impl FnOnce() -> String) {
-        self.boot_order.extend(spec.boot_index.map(|index| (index, path())));
+    /// If something has a place in the boot order, it is at `path`, in Open Firmware's names as QEMU
+    /// has them.
+    fn boots_from(&mut self, index: Option<u32>, path: impl FnOnce() -> String) {
+        self.boot_order.extend(index.map(|index| (index, path())));
     }
 
     /// The file `bootorder` of fw_cfg: a path in each line (SeaBIOS, docs/Runtime_config.md).
-    pub(crate) fn boot_order(&self) -> Option<Vec<u8>> {
+    ///
+    /// # Errors
+    /// If two have the same place.
+    pub(crate) fn boot_order(&mut self) -> Result<Option<Vec<u8>>, DiskError> {
+        self.boot_order.sort();
+        if let Some(pair) = self.boot_order.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return Err(DiskError::BootIndex(pair[0].0));
+        }
         let paths: Vec<&str> = self.boot_order.iter().map(|(_, path)| &**path).collect();
-        (!paths.is_empty()).then(|| [paths.join("\n").as_bytes(), &[0]].concat())
+        Ok((!paths.is_empty()).then(|| [paths.join("\n").as_bytes(), &[0]].concat()))
     }
 }
 
 /// The address of the first network card: QEMU's. The others count on from it.
 const FIRST_MAC: [u8; 6] = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
 
-/// Opens the networks of `config`, and puts their cards into the slots behind `cards`.
+/// Opens the networks of `config`, and puts their cards into the slots behind those of `disks`.
 ///
 /// # Errors
 /// [`NetError`], for the user.
 pub(crate) fn add_networks(
-    cards: &mut Vec<Card>,
+    disks: &mut Disks,
     config: &Config,
     doorbell: &Doorbell,
 ) -> Result<(), NetError> {
     for (n, spec) in (0_u8..).zip(&config.nets) {
-        let slot = cards.len() as u8;
+        let slot = disks.cards.len() as u8;
         if slot >= CARDS {
             return Err(NetError::NoSlot);
         }
@@ -284,9 +289,25 @@ pub(crate) fn add_networks(
                 Box::new(E1000::new(name, mac, link, intx, backplane.clone()))
             }),
         };
-        cards.push(card);
+        disks.cards.push(match &spec.rom {
+            Some(file) => with_rom(card, net::rom::read(file)?),
+            None => card,
+        });
+        let device = Chip::slot_of_card(slot).device();
+        disks.boots_from(spec.boot_index, || {
+            format!("/pci@i0cf8/ethernet@{device:x}/ethernet-phy@0")
+        });
     }
     Ok(())
+}
+
+/// The same card with an expansion ROM.
+fn with_rom(card: Card, rom: Vec<u8>) -> Card {
+    Box::new(move |backplane, intx| {
+        let mut function = card(backplane, intx);
+        net::rom::add(function.config_mut(), rom);
+        function
+    })
 }
 
 /// What chips of a model are called.
@@ -338,7 +359,8 @@ mod tests {
             "if=floppy,bootindex=3",
             "if=ahci,bootindex=2",
         ]);
-        let order = disks.expect("room for all").boot_order().expect("an order");
+        let order = disks.expect("room for all").boot_order();
+        let order = order.expect("no place twice").expect("an order");
         let paths = [
             "/pci@i0cf8/ide@1,1/drive@1/disk@0",
             "/pci@i0cf8/scsi@6/disk@0,0",
@@ -348,8 +370,9 @@ mod tests {
             "/pci@i0cf8/scsi@4/disk@0,0",
         ];
         assert_eq!(String::from_utf8_lossy(&order), paths.join("\n") + "\0");
-        assert_eq!(open(&["if=ide"]).expect("one disk").boot_order(), None);
-        let twice = open(&["if=ide,bootindex=1", "if=virtio,bootindex=1"]);
+        let order = |options| open(options).expect("room for all").boot_order();
+        assert!(matches!(order(&["if=ide"]), Ok(None)));
+        let twice = order(&["if=ide,bootindex=1", "if=virtio,bootindex=1"]);
         assert!(matches!(twice, Err(DiskError::BootIndex(1))));
     }
 }

@@ -329,7 +329,7 @@ impl Machine {
         check_count(config.clock, engine.as_ref())?;
         let (capture, doorbell) = (Capture::default(), Doorbell::default());
         let mut disks = Disks::open(&config.disks, config.cpus, config.clock, &doorbell)?;
-        add_networks(&mut disks.cards, &config, &doorbell)?;
+        add_networks(&mut disks, &config, &doorbell)?;
         let video = FrameBuffer::new(ram.clone(), memory.video(), pc::VIDEO_MEMORY as usize);
         let parts = pc::Parts {
             cpus: config.cpus,
@@ -342,7 +342,7 @@ impl Machine {
             test_device: config.test_device,
             video: Box::new(video),
             vga_rom: config.vga_rom,
-            boot_order: disks.boot_order(),
+            boot_order: disks.boot_order()?,
             floppies: disks.floppies,
             drives: disks.drives,
             cards: disks.cards,

@@ -3,6 +3,7 @@
 //! - a [`NetSpec`] is what `--net` says;
 //! - [`open`] makes a [`Link`] of it, over which a card sends and receives frames;
 //! - `user` is a network that needs no privilege, `tap` one that the host already has;
+//! - `rom` is a card's own firmware, which boots from the network;
 //! - `exchange` is where a card and the thread behind it leave frames for each other, `pcap` writes
 //!   down what goes by.
 //!
@@ -10,6 +11,7 @@
 
 mod exchange;
 mod pcap;
+pub(crate) mod rom;
 pub mod spec;
 #[cfg(target_os = "linux")]
 mod tap;
@@ -63,6 +65,14 @@ pub enum NetError {
         file: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// There is no such expansion ROM.
+    #[error("rom={}: {reason}", file.display())]
+    Rom {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// What happens outside does not happen again.
     #[error(

@@ -32,3 +32,8 @@ pub(crate) fn switch(key: &str, value: Option<&str>) -> Result<bool, String> {
         Some(other) => Err(format!("{key}={other} is neither on nor off")),
     }
 }
+
+/// A place in the boot order.
+pub(crate) fn boot_index(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("bootindex={text} is not a number from 0 on"))
+}

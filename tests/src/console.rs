@@ -326,3 +326,14 @@ pub fn guests() -> Option<Arc<Path>> {
     println!("skipped: no guests in {}: run tests/guests/fetch", folder.display());
     None
 }
+
+/// A file of the guests; `None`, after saying so, where it was not fetched.
+#[must_use]
+pub fn guest_file(name: &str) -> Option<String> {
+    let path = guests()?.join(name);
+    if !path.exists() {
+        println!("skipped: there is no {}: run tests/guests/fetch --all", path.display());
+        return None;
+    }
+    Some(path.display().to_string())
+}

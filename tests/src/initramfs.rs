@@ -43,26 +43,41 @@ pub fn overlay(files: &[(&str, &str)]) -> Vec<u8> {
     archive(&files.iter().map(bytes).collect::<Vec<_>>())
 }
 
-/// The initramfs of a kernel (`cloud`, `amd64`), with the drivers called `modules` (in the order in which they
-/// need each other), a script `/drivers` that loads them, and `files`.
-///
-/// # Panics
-/// If the guests are not complete.
-#[must_use]
-pub fn initramfs(guests: &Path, kernel: &str, modules: &[&str], files: &[(&str, &str)]) -> Vec<u8> {
-    let drivers = guests.join(kernel).join("lib/modules");
-    let mut initramfs = fs::read(guests.join("initrd-amd64.gz")).expect("the guests are complete");
+/// What [`drivers`] packs.
+fn drivers_and_script(folder: &Path, modules: &[&str]) -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
     for module in modules {
         let name = format!("{module}.ko");
         // What is not there is part of the kernel.
-        if let Some(path) = find(&drivers, &name) {
+        if let Some(path) = find(folder, &name) {
             all.push((name, fs::read(path).expect("it can be read")));
         }
     }
     let load = |m: &&str| format!("[ ! -e /{m}.ko ] || insmod /{m}.ko\n");
     let load: String = modules.iter().map(load).collect();
     all.push(("drivers".to_owned(), load.into_bytes()));
+    all
+}
+
+/// An initramfs to be loaded behind another: the drivers called `modules` (in the order in which they
+/// need each other) that are anywhere below `folder`, and a script `/drivers` that loads them.
+///
+/// # Panics
+/// If one cannot be read.
+#[must_use]
+pub fn drivers(folder: &Path, modules: &[&str]) -> Vec<u8> {
+    archive(&drivers_and_script(folder, modules))
+}
+
+/// The initramfs of a kernel (`cloud` or `amd64`), with the drivers called `modules` (in the order in
+/// which they need each other), a script `/drivers` that loads them, and `files`.
+///
+/// # Panics
+/// If the guests are not complete.
+#[must_use]
+pub fn initramfs(guests: &Path, kernel: &str, modules: &[&str], files: &[(&str, &str)]) -> Vec<u8> {
+    let mut initramfs = fs::read(guests.join("initrd-amd64.gz")).expect("the guests are complete");
+    let mut all = drivers_and_script(&guests.join(kernel).join("lib/modules"), modules);
     all.extend(files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())));
     // An archive that is not compressed begins at a multiple of 4.
     initramfs.resize(initramfs.len().next_multiple_of(4), 0);

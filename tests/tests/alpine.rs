@@ -1,6 +1,6 @@
 //! Alpine Linux from its own disk image, and what is left of its files when its machine is killed.
 //!
-//! `tests/guests/fetch all` brings the image; without it the tests say that they skip. They take
+//! `tests/guests/fetch --all` brings the image; without it the tests say that they skip. They take
 //! minutes, so one has to ask for them:
 //!
 //! ```sh
@@ -9,14 +9,12 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    path::PathBuf,
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
 use trine_tests::{
-    console::{Console, Ending, guests, run},
+    console::{Console, Ending, guest_file, run},
     folder::Folder,
     initramfs::overlay,
 };
@@ -40,13 +38,8 @@ struct Alpine {
 
 impl Alpine {
     fn new(test: &str) -> Option<Self> {
-        let folder = guests()?.join("alpine");
-        let file = |name: &str| folder.join(name).display().to_string();
-        if !PathBuf::from(file("disk.qcow2")).is_file() {
-            println!("skipped: no Alpine in {}: run tests/guests/fetch all", folder.display());
-            return None;
-        }
-        let (kernel, initrd, image) = (file("kernel"), file("initrd"), file("disk.qcow2"));
+        let file = |name: &str| guest_file(&format!("alpine/{name}"));
+        let (kernel, initrd, image) = (file("kernel")?, file("initrd")?, file("disk.qcow2")?);
         let folder = Folder::new(test);
         let disk = folder.path("disk.qcow2");
         let made = run(&["image", "create", "-f", "qcow2", "-b", &image, "-F", "qcow2", &disk]);

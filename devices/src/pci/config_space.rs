@@ -1,5 +1,7 @@
 //! The 256 bytes of configuration space of a conventional PCI function.
 
+use std::sync::Arc;
+
 use super::Space;
 use crate::{LoadError, Saved};
 
@@ -38,6 +40,8 @@ const BAR_PREFETCHABLE: u32 = 1 << 3;
 const ROM_ENABLE: u32 = 1 << 0;
 /// Expansion ROM: the bits that can be an address.
 const ROM_ADDRESS: u32 = 0xffff_f800;
+/// The least bytes of its region.
+const ROM_MIN: usize = 2048;
 
 /// Who a function says it is (PCI 3.0, section 6.2.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -103,8 +107,8 @@ pub struct ConfigSpace {
     /// Bits that a written 1 clears.
     clearable: Vec<u8>,
     bars: [Option<Bar>; 6],
-    /// Bytes of the expansion ROM.
-    rom_size: Option<u32>,
+    /// What is in the expansion ROM.
+    rom: Option<Arc<[u8]>>,
     windows: Vec<PortWindow>,
     /// Where the next capability goes.
     free: usize,
@@ -115,6 +119,8 @@ pub struct ConfigSpace {
 impl ConfigSpace {
     /// The number by which the expansion ROM goes where BARs are numbered.
     pub const ROM: u8 = 6;
+    /// The most bytes that an expansion ROM can have.
+    pub const ROM_MAX: usize = 16 << 20;
     /// The number by which the first [`PortWindow`] goes there, and how many there can be.
     pub const WINDOWS: u8 = 7;
     /// See [`ConfigSpace::WINDOWS`].
@@ -129,7 +135,7 @@ impl ConfigSpace {
             writable: vec![0; SIZE],
             clearable: vec![0; SIZE],
             bars: [None; 6],
-            rom_size: None,
+            rom: None,
             windows: Vec::new(),
             free: FREE,
             link: CAPABILITIES,
@@ -207,17 +213,36 @@ impl ConfigSpace {
         self.bars[index] = Some(bar);
     }
 
-    /// Gives the function an expansion ROM of `size` bytes, a power of two: a region that goes as
-    /// BAR number [`ConfigSpace::ROM`].
+    /// Gives the function an expansion ROM with `contents`, in a region that goes as BAR number
+    /// [`ConfigSpace::ROM`]. The region is a power of two; what is left of it reads FFh. Its bus
+    /// answers there, the function sees nothing of it.
     ///
     /// # Panics
-    /// If it has one, or the size is not possible: the device is built wrongly.
-    pub fn add_rom(&mut self, size: u32) {
-        assert!(self.rom_size.is_none(), "the function has an expansion ROM");
-        let is_possible = size.is_power_of_two() && (2048..=16 << 20).contains(&size);
-        assert!(is_possible, "an expansion ROM cannot have {size} bytes");
-        self.set_writable(ROM, &(!(size - 1) | ROM_ENABLE).to_le_bytes());
-        self.rom_size = Some(size);
+    /// If it has one, or the contents are larger than [`ConfigSpace::ROM_MAX`]: the device is built
+    /// wrongly.
+    pub fn add_rom(&mut self, contents: &[u8]) {
+        assert!(self.rom.is_none(), "the function has an expansion ROM");
+        let len = contents.len();
+        assert!(len <= Self::ROM_MAX, "an expansion ROM cannot have {len} bytes");
+        let size = len.next_power_of_two().max(ROM_MIN);
+        let mut rom = contents.to_vec();
+        rom.resize(size, 0xff);
+        self.set_writable(ROM, &(!(size as u32 - 1) | ROM_ENABLE).to_le_bytes());
+        self.rom = Some(rom.into());
+    }
+
+    /// Reads the expansion ROM from `offset` on; beyond its end nothing is read.
+    pub fn read_rom(&self, offset: u64, data: &mut [u8]) {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let rest = self.rom.as_deref().and_then(|rom| rom.get(start..)).unwrap_or_default();
+        for (byte, rom) in data.iter_mut().zip(rest) {
+            *byte = *rom;
+        }
+    }
+
+    /// Bytes of the expansion ROM's region, if there is one.
+    fn rom_size(&self) -> Option<u32> {
+        Some(self.rom.as_ref()?.len() as u32)
     }
 
     /// Gives the function a [`PortWindow`]. Its switches are to be made writable by the caller.
@@ -347,7 +372,7 @@ impl ConfigSpace {
             return Some(Bar::Io { size: window.size.into() });
         }
         if index == usize::from(Self::ROM) {
-            return self.rom_size.map(|size| Bar::Memory32 { size, prefetchable: false });
+            return self.rom_size().map(|size| Bar::Memory32 { size, prefetchable: false });
         }
         *self.bars.get(index)?
     }
@@ -383,7 +408,7 @@ impl ConfigSpace {
         let register = self.doubleword(ROM);
         let base = u64::from(register & ROM_ADDRESS);
         let is_open = register & ROM_ENABLE != 0 && self.word(COMMAND) & COMMAND_MEMORY != 0;
-        let size = self.rom_size.filter(|_| is_open && base != 0)?;
+        let size = self.rom_size().filter(|_| is_open && base != 0)?;
         Some((Space::Memory, base, u64::from(size)))
     }
 

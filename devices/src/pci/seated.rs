@@ -41,13 +41,12 @@ impl Seated {
         self.bus().functions.values_mut()
     }
 
-    /// The function, its BAR and the offset there that `offset` in the window means.
-    fn target(&mut self, offset: u64) -> Option<(&mut (dyn PciFunction + 'static), u8, u64)> {
+    /// The function's slot, its BAR and the offset there that `offset` in the window means.
+    fn target(&mut self, offset: u64) -> Option<((Slot, u8), u64)> {
         let slot = Slot::of_devfn((offset >> 24) as u8);
-        let function = self.bus().function_mut(slot)?;
         let bar = (offset >> 20 & 15) as u8;
-        function.config().bar(usize::from(bar))?;
-        Some((function, bar, offset & 0xf_ffff))
+        self.bus().function(slot)?.config().bar(usize::from(bar))?;
+        Some(((slot, bar), offset & 0xf_ffff))
     }
 }
 
@@ -100,14 +99,14 @@ impl Device for Seated {
 
 impl Mmio for Seated {
     fn mmio_read(&mut self, cx: &mut Cx<'_>, offset: u64, data: &mut [u8]) {
-        if let Some((function, bar, offset)) = self.target(offset) {
-            function.bar_read(cx, bar, offset, data);
+        if let Some((region, offset)) = self.target(offset) {
+            self.bus().region_read(cx, region, offset, data);
         }
     }
 
     fn mmio_write(&mut self, cx: &mut Cx<'_>, offset: u64, data: &[u8]) {
-        if let Some((function, bar, offset)) = self.target(offset) {
-            function.bar_write(cx, bar, offset, data);
+        if let Some((region, offset)) = self.target(offset) {
+            self.bus().region_write(cx, region, offset, data);
         }
     }
 }

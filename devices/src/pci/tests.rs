@@ -156,7 +156,7 @@ fn an_expansion_rom_is_sized_opened_and_decoded() {
     let mut config = ConfigSpace::new(Identity::default());
     config.write(0x30, &[0xff; 4]);
     assert_eq!(config.byte(0x31), 0, "there is none");
-    config.add_rom(64 << 10);
+    config.add_rom(&[7; (32 << 10) + 1]);
     let rom = usize::from(ConfigSpace::ROM);
     config.write(0x30, &[0xff; 4]);
     assert_eq!([0x30, 0x31, 0x32, 0x33].map(|at| config.byte(at)), [0x01, 0x00, 0xff, 0xff]);
@@ -167,6 +167,13 @@ fn an_expansion_rom_is_sized_opened_and_decoded() {
     assert_eq!(config.mapped(rom), Some((Space::Memory, 0xfebe_0000, 64 << 10)));
     config.write(4, &[0x00]);
     assert_eq!(config.mapped(rom), None, "memory is not decoded");
+    let mut data = [0; 2];
+    config.read_rom(32 << 10, &mut data);
+    assert_eq!(data, [7, 0xff], "the rest of the region");
+    config.read_rom((64 << 10) - 1, &mut data);
+    assert_eq!(data, [0xff, 0xff]);
+    config.read_rom(u64::MAX, &mut data);
+    assert_eq!(data, [0xff, 0xff], "nothing is there");
 }
 
 #[test]

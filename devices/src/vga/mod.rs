@@ -73,7 +73,6 @@ struct State {
 /// memory, BAR 2 the registers in memory, and there is an expansion ROM if the board has one for it.
 pub struct Vga {
     memory: Box<dyn VideoMemory>,
-    rom: Vec<u8>,
     edid: [u8; edid::SIZE],
     screen: Screen,
     config: ConfigSpace,
@@ -114,14 +113,11 @@ impl Vga {
         config.add_bar(usize::from(BAR_MEMORY), bar);
         let bar = Bar::Memory32 { size: REGISTERS_SIZE, prefetchable: false };
         config.add_bar(usize::from(BAR_REGISTERS), bar);
-        let mut rom = rom.to_vec();
         if !rom.is_empty() {
-            rom.resize(rom.len().next_power_of_two().max(2048), 0xff);
-            config.add_rom(rom.len() as u32);
+            config.add_rom(rom);
         }
         Self {
             memory,
-            rom,
             edid: edid::block(width, height),
             screen: Screen::default(),
             config,
@@ -346,13 +342,6 @@ impl PciFunction for Vga {
             BAR_REGISTERS => {
                 for (at, byte) in (offset..).zip(data) {
                     *byte = self.read_register(cx.now, at);
-                }
-            }
-            ConfigSpace::ROM => {
-                let start = usize::try_from(offset).unwrap_or(usize::MAX);
-                let rom = self.rom.get(start..).unwrap_or_default();
-                for (byte, rom) in data.iter_mut().zip(rom) {
-                    *byte = *rom;
                 }
             }
             _ => {}

@@ -265,7 +265,8 @@ impl<T: DeviceType> VirtioPci<T> {
         let offset = self.config.doubleword(at + 8);
         let len = self.config.doubleword(at + 12);
         let is_aligned = matches!(len, 1 | 2 | 4) && offset.is_multiple_of(len);
-        let is_inside = match self.config.bar(usize::from(bar))? {
+        let is_bar = bar < ConfigSpace::ROM;
+        let is_inside = match self.config.bar(usize::from(bar)).filter(|_| is_bar)? {
             Bar::Memory32 { size, .. } => offset < size,
             _ => false,
         };

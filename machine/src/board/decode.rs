@@ -1,6 +1,6 @@
 //! Which chip answers at a port or an address, and how it is reached.
 
-use trine_devices::{Cx, DebugExit, PciBus, PciFunction, PostCode, Slot, Space};
+use trine_devices::{Cx, DebugExit, PciBus, PostCode, Slot, Space};
 use trine_guest::Gpa;
 
 use super::{Board, State};
@@ -10,15 +10,16 @@ use crate::pc::{self, Chip};
 #[derive(Clone, Copy)]
 pub(super) struct Place {
     pub(super) chip: Chip,
-    /// The BAR in whose region it is; else it is one of the chip's own registers or its window.
-    bar: Option<(Slot, u8)>,
+    /// The function and the BAR in whose region it is; else it is one of the chip's own registers or
+    /// its window.
+    region: Option<(Slot, u8)>,
     /// The register, or the bytes from the start of the window or region.
     offset: u64,
 }
 
 impl Place {
     fn register(chip: Chip, register: u16) -> Self {
-        Self { chip, bar: None, offset: u64::from(register) }
+        Self { chip, region: None, offset: u64::from(register) }
     }
 }
 
@@ -59,7 +60,7 @@ impl State {
     pub(super) fn window(&self, vcpu: u32, at: Gpa) -> Option<(Place, u64)> {
         let inside = |chip: Chip, start: u64, len: u64| {
             let offset = at.0.wrapping_sub(start);
-            (offset < len).then(|| (Place { chip, bar: None, offset }, len - offset))
+            (offset < len).then(|| (Place { chip, region: None, offset }, len - offset))
         };
         for window in pc::WINDOWS {
             if window.chip == Chip::TestDevice && self.chips.test_device.is_none() {
@@ -78,57 +79,41 @@ impl State {
     fn region(&self, space: Space, address: u64) -> Option<(Place, u64)> {
         self.regions.iter().find_map(|region| {
             let offset = address.wrapping_sub(region.at);
-            let place = Place { chip: region.chip, bar: Some((region.slot, region.bar)), offset };
+            let place =
+                Place { chip: region.chip, region: Some((region.slot, region.bar)), offset };
             (region.space == space && offset < region.len).then(|| (place, region.len - offset))
         })
     }
 
-    /// The function that sits at `slot`.
-    fn function(&mut self, slot: Slot) -> Option<&mut (dyn PciFunction + 'static)> {
-        self.chips.pci.function_mut(slot)
-    }
-
     pub(super) fn port_in(&mut self, cx: &mut Cx<'_>, place: Place, data: &mut [u8]) {
-        if let Some((slot, bar)) = place.bar {
-            self.read_region(cx, slot, bar, place.offset, data);
+        if let Some(region) = place.region {
+            self.chips.pci.region_read(cx, region, place.offset, data);
         } else if let Some(ports) = self.chips.device(place.chip).and_then(|d| d.as_ports()) {
             ports.port_in(cx, place.offset as u16, data);
         }
     }
 
     pub(super) fn port_out(&mut self, cx: &mut Cx<'_>, place: Place, data: &[u8]) {
-        if let Some((slot, bar)) = place.bar {
-            self.write_region(cx, slot, bar, place.offset, data);
+        if let Some(region) = place.region {
+            self.chips.pci.region_write(cx, region, place.offset, data);
         } else if let Some(ports) = self.chips.device(place.chip).and_then(|d| d.as_ports()) {
             ports.port_out(cx, place.offset as u16, data);
         }
     }
 
     pub(super) fn mmio_read(&mut self, cx: &mut Cx<'_>, place: Place, data: &mut [u8]) {
-        if let Some((slot, bar)) = place.bar {
-            self.read_region(cx, slot, bar, place.offset, data);
+        if let Some(region) = place.region {
+            self.chips.pci.region_read(cx, region, place.offset, data);
         } else if let Some(mmio) = self.chips.device(place.chip).and_then(|d| d.as_mmio()) {
             mmio.mmio_read(cx, place.offset, data);
         }
     }
 
     pub(super) fn mmio_write(&mut self, cx: &mut Cx<'_>, place: Place, data: &[u8]) {
-        if let Some((slot, bar)) = place.bar {
-            self.write_region(cx, slot, bar, place.offset, data);
+        if let Some(region) = place.region {
+            self.chips.pci.region_write(cx, region, place.offset, data);
         } else if let Some(mmio) = self.chips.device(place.chip).and_then(|d| d.as_mmio()) {
             mmio.mmio_write(cx, place.offset, data);
-        }
-    }
-
-    fn read_region(&mut self, cx: &mut Cx<'_>, slot: Slot, bar: u8, offset: u64, data: &mut [u8]) {
-        if let Some(function) = self.function(slot) {
-            function.bar_read(cx, bar, offset, data);
-        }
-    }
-
-    fn write_region(&mut self, cx: &mut Cx<'_>, slot: Slot, bar: u8, offset: u64, data: &[u8]) {
-        if let Some(function) = self.function(slot) {
-            function.bar_write(cx, bar, offset, data);
         }
     }
 }

@@ -34,8 +34,8 @@ pub struct GuestArgs {
     #[arg(long, value_enum, default_value_t = Board::Pc)]
     pub machine: Board,
     /// A kernel: a bzImage, an ELF file with a PVH entry, or a Multiboot (1 or 2) image, which may be
-    /// compressed by gzip. Without one, a BIOS boots from the disks; without any, the demonstration
-    /// guest runs.
+    /// compressed by gzip. Without one, a BIOS boots from the disks or by a network card's ROM;
+    /// without any, the demonstration guest runs.
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
     /// The kernel's initial RAM file system, or a Multiboot module with its arguments behind a space.
@@ -72,7 +72,8 @@ pub struct GuestArgs {
     pub disk: Vec<DiskSpec>,
     /// A network card and what it is connected to: user (a network of its own, with a way out
     /// through the host's sockets), tap (an interface of a Linux host) or none; and options. Of all:
-    /// model=virtio|e1000, mac=ADDRESS, pcap=FILE (what goes by is written there). Of user:
+    /// model=virtio|e1000, mac=ADDRESS, pcap=FILE (what goes by is written there), rom=FILE (an
+    /// expansion ROM that boots from the network, as iPXE's), bootindex=N. Of user:
     /// hostfwd=tcp|udp:HOST:PORT-GUEST:PORT (either address may be left out; repeatable),
     /// restrict=on (no way out), net=10.0.2.0/24, host=, dns= and dhcpstart= (who has which address
     /// there), hostname=, domainname=, dnssearch= (repeatable), tftp=FOLDER, bootfile=NAME,
@@ -180,10 +181,8 @@ impl GuestArgs {
             return read("--firmware", image, ROM_MAX, "any ROM can be").map(Guest::Firmware);
         }
         let Some(kernel) = &self.kernel else {
-            return Ok(match self.disk.is_empty() {
-                true => Guest::Demonstration,
-                false => Guest::Bios,
-            });
+            let boots = !self.disk.is_empty() || self.net.iter().any(|net| net.rom.is_some());
+            return Ok(if boots { Guest::Bios } else { Guest::Demonstration });
         };
         Ok(Guest::Linux {
             kernel: self.unpacked(read("--kernel", kernel, self.memory.0, RAM)?)?,

@@ -5,7 +5,7 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
-use crate::options::{one_of, parts, switch};
+use crate::options::{boot_index, one_of, parts, switch};
 
 /// The longest serial number, as ATA's IDENTIFY DEVICE and virtio's `VIRTIO_BLK_ID_BYTES` have it.
 const SERIAL_MAX: usize = 20;
@@ -193,10 +193,6 @@ fn serial(text: &str) -> Result<String, String> {
     is_good.then(|| text.to_owned()).ok_or_else(|| {
         format!("the serial '{text}' is not 1 to {SERIAL_MAX} printable ASCII characters")
     })
-}
-
-fn boot_index(text: &str) -> Result<u32, String> {
-    text.parse().map_err(|_| format!("bootindex={text} is not a number from 0 on"))
 }
 
 fn unknown(key: &str) -> String {

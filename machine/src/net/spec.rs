@@ -9,7 +9,7 @@ use std::{fmt, path::PathBuf, str::FromStr};
 
 pub use user::{Addresses, Forward, Protocol, UserSpec};
 
-use crate::options::{one_of, parts};
+use crate::options::{boot_index, one_of, parts};
 
 /// The longest name of a network interface (IFNAMSIZ without its zero).
 const INTERFACE_NAME_MAX: usize = 15;
@@ -25,6 +25,10 @@ pub struct NetSpec {
     pub mac: Option<[u8; 6]>,
     /// Where all frames are written to.
     pub pcap: Option<PathBuf>,
+    /// What is in its expansion ROM: a firmware that boots from the network.
+    pub rom: Option<PathBuf>,
+    /// Its place in the boot order.
+    pub boot_index: Option<u32>,
 }
 
 /// What a cable leads to.
@@ -69,7 +73,8 @@ impl NetSpec {
     /// A virtio card with nothing said about it.
     #[must_use]
     pub fn new(kind: NetKind) -> Self {
-        Self { kind, model: NetModel::default(), mac: None, pcap: None }
+        let model = NetModel::default();
+        Self { kind, model, mac: None, pcap: None, rom: None, boot_index: None }
     }
 
     /// Takes one option behind the kind.
@@ -87,6 +92,8 @@ impl NetSpec {
             }
             ("mac", _) => given().and_then(mac).map(|v| self.mac = Some(v)),
             ("pcap", _) => given().map(|v| self.pcap = Some(v.into())),
+            ("rom", _) => given().map(|v| self.rom = Some(v.into())),
+            ("bootindex", _) => given().and_then(boot_index).map(|v| self.boot_index = Some(v)),
             ("ifname", NetKind::Tap { interface }) => {
                 given().and_then(interface_name).map(|v| *interface = Some(v))
             }
@@ -151,7 +158,9 @@ fn interface_name(text: &str) -> Result<String, String> {
 }
 
 fn unknown(key: &str, known: &str) -> String {
-    format!("'{key}' is none of {known}, model, mac and pcap; a comma in a value is doubled")
+    format!(
+        "'{key}' is none of {known}, model, mac, pcap, rom and bootindex; a comma in a value is doubled"
+    )
 }
 
 #[cfg(test)]
@@ -180,8 +189,11 @@ mod tests {
             model: NetModel::E1000,
             mac: Some([0x52, 0x54, 0, 1, 2, 0xab]),
             pcap: Some("a,b.pcap".into()),
+            rom: Some("pxe.rom".into()),
+            boot_index: Some(2),
         };
-        let text = "tap,ifname=tap0,model=e1000,mac=52:54:0:1:2:aB,pcap=a,,b.pcap";
+        let text = "tap,ifname=tap0,model=e1000,mac=52:54:0:1:2:aB,pcap=a,,b.pcap,rom=pxe.rom,\
+                    bootindex=2";
         assert_eq!(parse(text), Ok(want));
         for (name, model) in NetModel::NAMES {
             assert_eq!(model.to_string(), *name);
@@ -249,6 +261,8 @@ mod tests {
             ("user,mac=52:54:00:12:34:567", "is not like"),
             ("user,model=ne2k", "none of virtio, e1000"),
             ("user,pcap=", "takes a value"),
+            ("user,rom=", "takes a value"),
+            ("user,bootindex=first", "not a number"),
             ("user,restrict=maybe", "neither on nor off"),
             ("user,net=10.0.2.0/31", "between 8 and 29"),
             ("user,net=224.0.0.0/24", "no network"),

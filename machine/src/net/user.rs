@@ -4,7 +4,7 @@
 //!
 //! - `gateway` takes frames apart; `lan` puts those for the guest together, `reassembly` joins
 //!   fragments;
-//! - `dhcp` and `tftp` are the gateway's own servers;
+//! - `dhcp` and `tftp` are the gateway's own servers, `ipv6` says that there is none;
 //! - `tcp` and `datagrams` (UDP, DNS, pings) are what goes to the outside, and what comes from there
 //!   to forwarded ports; `outside` knows what may be reached, `resolvers` the host's DNS servers.
 //!
@@ -19,6 +19,7 @@
 mod datagrams;
 mod dhcp;
 mod gateway;
+mod ipv6;
 mod lan;
 mod outside;
 mod reassembly;

@@ -144,6 +144,7 @@ impl Gateway {
                 }
                 self.packet(now, from, bytes, offload.checksum.is_none());
             }
+            EthernetProtocol::Ipv6 => self.lan.ipv6(&frame[ETHERNET..]),
             _ => {}
         }
     }

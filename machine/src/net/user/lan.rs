@@ -18,6 +18,7 @@ use smoltcp::{
 };
 use trine_devices::{Frame, Offload};
 
+use super::ipv6;
 use crate::net::spec::Addresses;
 
 /// Bytes of an Ethernet header.
@@ -125,6 +126,14 @@ impl Lan {
                 target_hardware_addr: asker,
                 target_protocol_addr: asker_ip,
             });
+        }
+    }
+
+    /// The guest sends an IPv6 packet.
+    pub(super) fn ipv6(&mut self, packet: &[u8]) {
+        let gateway = Self::own_address(self.addresses.gateway);
+        if let Some(bytes) = ipv6::answer(packet, gateway) {
+            self.push(Frame { bytes, offload: Offload::default() });
         }
     }
 
