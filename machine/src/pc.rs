@@ -8,10 +8,10 @@
 use std::any::Any;
 
 use trine_devices::{
-    AcpiPm, AtaDrive, Backplane, Cx, DebugConsole, DebugExit, Device, Disk, FwCfg, Hpet, I440fx,
-    I8042, I8237, I8254, I8259, I82077, IoApic, Line, LocalApics, LowMemory, Mc146818, PcTestdev,
-    PciBus, PciFunction, Piix3Ide, Piix3Isa, Piix4Pm, Port92, PostCode, ResetControl, SerialPeer,
-    Slot, TESTDEV_WINDOW, Uart16550, Vga, VideoMemory,
+    AcpiPm, AtaDrive, Backplane, CfiFlash, Cx, DebugConsole, DebugExit, Device, Disk, FlashCells,
+    FwCfg, Hpet, I440fx, I8042, I8237, I8254, I8259, I82077, IoApic, Line, LocalApics, Mc146818,
+    PcTestdev, PciBus, PciFunction, Piix3Ide, Piix3Isa, Piix4Pm, Port92, PostCode, ResetControl,
+    SerialPeer, Slot, TESTDEV_WINDOW, Uart16550, Vga, VideoMemory,
 };
 use trine_guest::Gpa;
 
@@ -23,7 +23,7 @@ mod text_mode;
 
 pub use description::{description, power_management};
 pub use memory::{
-    HIGH_RAM_AT, LOW_RAM_MAX, MEMORY_MAX, MEMORY_MIN, Memory, VIDEO_HOLE, VIDEO_MEMORY,
+    HIGH_RAM_AT, LOW_RAM_MAX, MEMORY_MAX, MEMORY_MIN, Memory, Shown, VIDEO_HOLE, VIDEO_MEMORY,
     split_memory,
 };
 use text_mode::{TEXT_SCREEN, set_text_mode};
@@ -104,6 +104,7 @@ chips![
     Vga,
     Dma,
     Floppy,
+    Flash,
     Port92,
     ResetControl,
     PostCode,
@@ -458,6 +459,8 @@ pub struct Parts {
     pub memory: Memory,
     /// Is there the test device of kvm-unit-tests?
     pub test_device: bool,
+    /// What is in the flash memory, if there is one.
+    pub flash: Option<Box<dyn FlashCells>>,
     /// The display adapter's memory.
     pub video: Box<dyn VideoMemory>,
     /// The display adapter's expansion ROM; none if it is empty.
@@ -490,6 +493,7 @@ pub struct Chips {
     pub dma: I8237,
     pub floppy: I82077,
     floppy_types: [u8; 2],
+    pub flash: Option<CfiFlash>,
     pub port92: Port92,
     pub reset_control: ResetControl,
     pub post_code: PostCode,
@@ -546,6 +550,7 @@ impl Chips {
                 FLOPPY_PACE,
             ),
             floppy_types,
+            flash: parts.flash.map(|cells| CfiFlash::new(cells, FLASH_BLOCK)),
             port92: Port92::new(line(Wire::A20Port92), backplane.clone()),
             reset_control: ResetControl::new(backplane.clone()),
             post_code: PostCode::new(),
@@ -576,6 +581,7 @@ impl Chips {
             Chip::Card(n) => self.pci.function_mut(Slot::new(FIRST_CARD + n, 0)?)?,
             Chip::Dma => &mut self.dma,
             Chip::Floppy => &mut self.floppy,
+            Chip::Flash => return self.flash.as_mut().map(|chip| chip as &mut dyn Device),
             Chip::Port92 => &mut self.port92,
             Chip::ResetControl => &mut self.reset_control,
             Chip::PostCode => &mut self.post_code,
@@ -588,17 +594,15 @@ impl Chips {
         })
     }
 
-    /// What the host bridge does with accesses below 1 MiB.
+    /// What the host bridge, the display adapter and flash memory make of the memory map.
     #[must_use]
-    pub fn low_memory(&self) -> Option<LowMemory> {
-        Some(I440fx::low_memory(self.pci.function(HOST_BRIDGE)?.config()))
-    }
-
-    /// Where the display adapter's memory is to be seen.
-    #[must_use]
-    pub fn frame_buffer(&self) -> Option<Gpa> {
-        let (_, at, _) = self.pci.function(VGA)?.config().mapped(0)?;
-        Some(Gpa(at))
+    pub fn shown(&self) -> Option<Shown> {
+        let frame_buffer = self.pci.function(VGA).and_then(|vga| vga.config().mapped(0));
+        Some(Shown {
+            low: I440fx::low_memory(self.pci.function(HOST_BRIDGE)?.config()),
+            frame_buffer: frame_buffer.map(|(_, at, _)| Gpa(at)),
+            flash: self.flash.as_ref().is_some_and(CfiFlash::shows_array),
+        })
     }
 
     /// ACPI's fixed hardware.
@@ -685,14 +689,20 @@ impl Chips {
     /// battery. What else there was, firmware and the guest's drivers set up again.
     pub const AWAKE: [Chip; 2] = [Chip::Pm, Chip::Rtc];
 
-    /// What the board itself tells a firmware: the sizes of memory and the floppy drives, in CMOS.
+    /// What the board itself tells a firmware: the sizes of memory and the floppy drives, in CMOS. And
+    /// what OVMF, which runs on emulators alone, does not do: turn on the IDE controller's channels.
     pub fn strap(&mut self, memory: u64) {
+        if let Some(ide) = self.pci.function_mut(IDE) {
+            Piix3Ide::turn_on(ide.config_mut());
+        }
         let (low, high) = split_memory(memory);
         self.rtc.set_memory_sizes(low, high);
         self.rtc.set_floppy_types(self.floppy_types);
     }
 }
 
+/// Bytes of a block of flash memory, as OVMF is built for.
+const FLASH_BLOCK: usize = 4096;
 /// Floppy drives are so many times as fast as real ones, of which reading a disk takes 36 seconds.
 const FLOPPY_PACE: u64 = 20;
 

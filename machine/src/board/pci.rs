@@ -13,6 +13,8 @@ use crate::{
 /// The chips, by bit, that have been touched if configuration space may have changed: the bus, and
 /// the functions that a reset or a load changes.
 pub(super) const CONFIG: u64 = 1 << Chip::Pci.index();
+/// The same if the memory map may have.
+pub(super) const MAP: u64 = CONFIG | 1 << Chip::Flash.index();
 
 /// A region of a BAR that is mapped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,15 +28,15 @@ pub(super) struct PciRegion {
 }
 
 impl Board {
-    /// Has the memory map follow the host bridge and the display adapter, whose registers may have
-    /// changed, and tells all vCPUs if it did.
+    /// Has the memory map follow the host bridge, the display adapter and the flash memory, which may
+    /// have changed, and tells all vCPUs if it did.
     pub(super) fn follow_memory_map(&self, state: &mut State) {
-        let now = state.chips.low_memory().map(|low| (low, state.chips.frame_buffer()));
+        let now = state.chips.shown();
         if now == state.memory_map {
             return;
         }
         state.memory_map = now;
-        match now.map(|(low, frame_buffer)| self.ram.remap(&self.memory.map(&low, frame_buffer))) {
+        match now.map(|shown| self.ram.remap(&self.memory.map(&shown))) {
             // The one whose access this is looks when it is through.
             Some(Ok(true)) => self.cpus.iter().for_each(CpuWires::tell_of_map),
             Some(Err(e)) => log::error!("the memory map stays as it is: {e}"),
@@ -47,7 +49,7 @@ impl State {
     /// The memory that takes a store to `at` although it is not seen there: a firmware copies itself
     /// into the memory below its ROM.
     pub(super) fn shadow(&self, at: Gpa) -> Option<Spot> {
-        let segment = self.memory_map.as_ref()?.0.segment(at)?;
+        let segment = self.memory_map.as_ref()?.low.segment(at)?;
         let is_shadow = segment.reads == Side::Pci && segment.writes == Side::Dram;
         let run = segment.start.0 + segment.len - at.0;
         // Below 4 GiB, the offset of memory is its address.
@@ -168,6 +170,7 @@ pub(super) mod tests {
             debug_exit: None,
             post_port: None,
             memory,
+            flash: None,
             video: Box::new(PlainMemory::new(256 << 10)),
             vga_rom: Vec::new(),
             test_device: false,
