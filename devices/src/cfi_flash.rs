@@ -60,7 +60,9 @@ pub trait FlashCells: Send {
     /// Copies cells out, from `at` on; all of them are there.
     fn load(&self, at: usize, data: &mut [u8]);
     /// Replaces cells from `at` on; all of them are there. What was stored outlives the machine.
-    fn store(&mut self, at: usize, data: &[u8]);
+    /// False if that cannot be had: the cells are as they were.
+    #[must_use]
+    fn store(&mut self, at: usize, data: &[u8]) -> bool;
 }
 
 /// Cells in a vector, which do not outlive anything: for tests, and for firmware without variables.
@@ -71,8 +73,9 @@ impl FlashCells for Vec<u8> {
     fn load(&self, at: usize, data: &mut [u8]) {
         data.copy_from_slice(&self[at..at + data.len()]);
     }
-    fn store(&mut self, at: usize, data: &[u8]) {
+    fn store(&mut self, at: usize, data: &[u8]) -> bool {
         self[at..at + data.len()].copy_from_slice(data);
+        true
     }
 }
 
@@ -170,11 +173,6 @@ impl CfiFlash {
     #[must_use]
     pub fn shows_array(&self) -> bool {
         self.state.shown == Shown::Array
-    }
-
-    /// The cells, for the board.
-    pub fn cells_mut(&mut self) -> &mut dyn FlashCells {
-        &mut *self.cells
     }
 
     fn read(&self, at: usize) -> u8 {
@@ -297,7 +295,9 @@ impl CfiFlash {
             for (cell, byte) in cells.iter_mut().zip(data) {
                 *cell &= byte;
             }
-            self.cells.store(at, &cells);
+            if !self.cells.store(at, &cells) {
+                self.state.status |= PROGRAM_FAILED;
+            }
         }
     }
 
@@ -305,9 +305,9 @@ impl CfiFlash {
         self.state.status |= READY;
         if self.cells.is_read_only() {
             self.state.status |= ERASE_FAILED | LOCKED;
-        } else if block < self.cells.len() / self.block_len {
-            self.cells.store(block * self.block_len, &vec![u8::MAX; self.block_len]);
-        } else {
+        } else if block >= self.cells.len() / self.block_len
+            || !self.cells.store(block * self.block_len, &vec![u8::MAX; self.block_len])
+        {
             self.state.status |= ERASE_FAILED;
         }
     }

@@ -7,6 +7,7 @@
 
 mod apics;
 mod decode;
+mod firmware;
 mod pci;
 mod saved;
 mod seat;
@@ -22,16 +23,16 @@ use std::{
 };
 
 use trine_devices::{
-    Ack, Backplane, Cx, DeliveryMode, Destination, LowMemory, Message, Power, Signal, TriggerMode,
-    message_msi,
+    Ack, Backplane, Cx, DeliveryMode, Destination, Message, Power, Signal, TriggerMode, message_msi,
 };
 use trine_engine::{Access, Bus, HostApics, MsrFault, Pins};
+use trine_firmware::Description;
 use trine_guest::{Gpa, Ram, VmTime};
 use trine_x86::msr;
 
 use self::{
     decode::Place,
-    pci::{CONFIG as PCI_CONFIG, PciRegion},
+    pci::{CONFIG as PCI_CONFIG, MAP, PciRegion},
 };
 use crate::{
     Clock, ClockKind,
@@ -63,9 +64,10 @@ struct State {
     pirq_routes: [Option<u8>; 4],
     /// What the BARs map.
     regions: Vec<PciRegion>,
-    /// What the host bridge does with accesses below 1 MiB, and where the frame buffer is, as the
-    /// memory map shows it.
-    memory_map: Option<(LowMemory, Option<Gpa>)>,
+    /// What the memory map shows.
+    memory_map: Option<pc::Shown>,
+    /// What a firmware's tables say of the board, if it is told that.
+    told: Option<Description>,
     /// The level of each net.
     nets: [bool; NETS.len()],
     /// When each chip wants to be woken.
@@ -127,6 +129,7 @@ impl Board {
             pirq_routes: [None; 4],
             regions: Vec::new(),
             memory_map: None,
+            told: None,
             nets: [false; NETS.len()],
             due: [None; Chip::COUNT],
             touched: 0,
@@ -454,6 +457,8 @@ impl Board {
             if state.follow_pci() {
                 self.update_nets(state, cx, |net| net.irq.is_some());
             }
+        }
+        if state.touched & MAP != 0 {
             self.follow_memory_map(state);
         }
         while let Some(signal) = state.backplane.take() {
@@ -632,7 +637,7 @@ impl Bus for Board {
         self.access(by, |state, cx| {
             let (mut at, mut rest) = (at, data);
             while !rest.is_empty() {
-                let Some((place, left)) = state.window(by.vcpu, at) else {
+                let Some((place, left)) = state.window(self, by.vcpu, at) else {
                     state.note_unclaimed("a read at", at.0, rest.len());
                     return;
                 };
@@ -657,7 +662,7 @@ impl Bus for Board {
                     rest = later;
                     continue;
                 }
-                let Some((place, left)) = state.window(by.vcpu, at) else {
+                let Some((place, left)) = state.window(self, by.vcpu, at) else {
                     state.note_unclaimed("a write at", at.0, rest.len());
                     return;
                 };

@@ -177,7 +177,7 @@ fn words_of(guest: &GuestArgs) -> String {
             Some(append) => format!("{} with \u{201c}{append}\u{201d}", name(kernel)),
             None => name(kernel),
         },
-        (_, Some(image)) => format!("the ROM image {}", name(image)),
+        (_, Some(firmware)) => format!("the firmware {}", name(&firmware.file)),
         _ => "the built-in demonstration guest".into(),
     }
 }
@@ -186,13 +186,15 @@ fn words_of(guest: &GuestArgs) -> String {
 fn run(kind: EngineKind, args: &CompareArgs) -> Result<EngineRun, String> {
     let engine = kind.name();
     let listener = Listener::new(&args.milestone);
+    let config = args.guest.config()?;
     let config = Config {
+        guest: config.guest.of_many(),
         serial: Some(Box::new(listener.clone())),
         no_reboot: true,
         count_events: true,
         disks: args.guest.disks_of_many(),
         nets: args.guest.nets_of(engine),
-        ..args.guest.config()?
+        ..config
     };
     let mut machine = match Machine::new(config, |ram| create_engine(kind, ram)) {
         Err(MachineError::Engine(

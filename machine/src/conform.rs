@@ -419,7 +419,7 @@ impl pc::Pc for RealPc {
                     modules: initrd.iter().cloned().map(Module::from).collect(),
                     append: append.clone(),
                 },
-                Image::Firmware(image) => Guest::Firmware(image.clone()),
+                Image::Firmware(image) => Guest::Firmware(image.clone().into()),
                 Image::Sector(sector) => Guest::Raw(Boot {
                     segments: vec![(Gpa(0x7c00), sector.clone())],
                     entry: Entry::Real { cs: 0, ip: 0x7c00 },

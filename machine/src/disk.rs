@@ -12,7 +12,7 @@
 mod chain;
 mod image;
 mod image_disk;
-mod lock;
+pub(crate) mod lock;
 pub mod qcow2;
 mod spec;
 #[cfg(test)]

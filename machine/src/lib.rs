@@ -28,6 +28,8 @@ mod cpu_wires;
 pub mod ctl;
 pub mod disk;
 mod engines;
+pub mod firmware;
+mod flash;
 mod frame_buffer;
 mod hop;
 pub mod lockstep;

@@ -11,8 +11,7 @@ use thiserror::Error;
 use trine_devices::{Power, SerialPeer};
 use trine_engine::{Engine, EngineError, EventCount, TripleFault};
 use trine_firmware::{
-    BIOS_LEN, Boot, BootError, Entry, EntryMode, Module, bios, demo, firmware_files, linux,
-    measure, rom, waking_vector,
+    BIOS_LEN, Boot, BootError, Entry, EntryMode, Module, bios, demo, linux, measure, waking_vector,
 };
 use trine_guest::{Gpa, Ram, RamError, RamImage, VmTime};
 use trine_x86::{Activity, CpuModel, CpuState, Feature};
@@ -22,6 +21,8 @@ use crate::{
     cards::{DiskError, Disks, Doorbell, Drive, add_networks},
     control::{Cause, Reached},
     disk::DiskSpec,
+    firmware::{Firmware, FirmwareError},
+    flash::Flash,
     frame_buffer::FrameBuffer,
     net::{NetError, NetSpec},
     pc,
@@ -129,8 +130,8 @@ pub enum Guest {
     },
     /// Whatever the BIOS of our own finds on the machine's disks or network.
     Bios,
-    /// A ROM image that runs from the reset vector.
-    Firmware(Vec<u8>),
+    /// A firmware that runs from the reset vector.
+    Firmware(Firmware),
     /// Bytes placed in RAM and a CPU state, as given.
     Raw(Boot),
 }
@@ -140,7 +141,7 @@ impl Guest {
     fn rom_len(&self) -> Option<u64> {
         match self {
             Self::Bios => Some(BIOS_LEN),
-            Self::Firmware(image) => Some(image.len() as u64),
+            Self::Firmware(firmware) => Some(firmware.rom.len() as u64),
             _ => None,
         }
     }
@@ -261,6 +262,9 @@ pub enum MachineError {
     /// The engine fails.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// There is no such firmware.
+    #[error("--firmware {0}")]
+    Firmware(#[from] FirmwareError),
     /// There are no such disks.
     #[error("--disk {0}")]
     Disk(#[from] DiskError),
@@ -301,6 +305,7 @@ pub struct Machine {
     pub(crate) turns: Turns,
     /// What RAM held when its dirty marks were last taken, which is nobody else's to do.
     pub(crate) image: RamImage,
+    pub(crate) flash: Option<Arc<Flash>>,
     resets: u64,
     pub(crate) wall: Duration,
     pub(crate) history: History,
@@ -319,8 +324,9 @@ impl Machine {
     ) -> Result<Self, MachineError> {
         check(&config)?;
         let mut memory = pc::Memory::new(config.memory);
+        let flash = config.guest.open_flash()?;
         if let Some(len) = config.guest.rom_len() {
-            memory = memory.with_rom(len)?;
+            memory = memory.with_flash(flash.as_ref().map_or(0, |f| f.bytes.len() as u64), len)?;
         }
         // The board maps it.
         let ram = Arc::new(Ram::with_arena(memory.arena(), &[])?);
@@ -330,6 +336,7 @@ impl Machine {
         let (capture, doorbell) = (Capture::default(), Doorbell::default());
         let mut disks = Disks::open(&config.disks, config.cpus, config.clock, &doorbell)?;
         add_networks(&mut disks, &config, &doorbell)?;
+        let flash = flash.map(|contents| Flash::new(ram.clone(), memory.flash_offset(), contents));
         let video = FrameBuffer::new(ram.clone(), memory.video(), pc::VIDEO_MEMORY as usize);
         let parts = pc::Parts {
             cpus: config.cpus,
@@ -340,6 +347,7 @@ impl Machine {
             post_port: config.post_port,
             memory,
             test_device: config.test_device,
+            flash: flash.as_ref().map(Flash::cells),
             video: Box::new(video),
             vga_rom: config.vga_rom,
             boot_order: disks.boot_order()?,
@@ -377,6 +385,7 @@ impl Machine {
             capture,
             turns: Turns::default(),
             image,
+            flash,
             resets: 0,
             wall: Duration::ZERO,
             history: History::default(),
@@ -511,14 +520,18 @@ impl Machine {
         }))
     }
 
-    /// RESET for the whole machine: its memory is cleared and its guest loaded again.
+    /// RESET for the whole machine: its memory, but not flash, is cleared and its guest loaded again.
     ///
     /// # Errors
     /// If the engine fails.
     pub fn reset(&mut self) -> Result<(), MachineError> {
         self.resets += 1;
         self.engine.collect_dirty()?;
+        let flash = self.flash.as_ref().map(|flash| (flash, flash.bytes()));
         self.image.go_to(&RamImage::new(&self.ram), &self.ram);
+        if let Some((flash, bytes)) = flash {
+            flash.restore(&bytes);
+        }
         self.start()
     }
 
@@ -772,12 +785,9 @@ fn boot(
             linux(&kernel, &modules, &append, &description, mode)?
         }
         Guest::Bios => bios(&description)?,
-        Guest::Firmware(image) => {
-            let files = firmware_files(&description)?;
-            board.describe(|chips| {
-                files.into_iter().all(|(name, bytes)| chips.fw_cfg.set_file(name, bytes))
-            });
-            rom(image)?
+        Guest::Firmware(firmware) => {
+            board.tell_firmware(description)?;
+            firmware.boot()?
         }
         Guest::Raw(boot) => boot,
     })

@@ -228,6 +228,9 @@ impl Machine {
         self.engine.collect_dirty()?;
         self.board.load(&parts.board)?;
         self.image.go_to(&snapshot.ram, &self.ram);
+        if let Some(Err(e)) = self.flash.as_ref().map(|flash| flash.follow()) {
+            return Err(MachineError::Host(format!("the firmware's variables: {e}")));
+        }
         for ((id, cpu), saved) in (0_u32..).zip(&mut self.cpus).zip(&parts.cpus) {
             // Who holds decoded code sees by its page's version what has changed, as after a DMA.
             cpu.vcpu.set_state(&saved.state)?;

@@ -202,6 +202,14 @@ fn a_socket_serves_the_serial_port() {
     assert!(!path.exists());
 }
 
+/// mov eax, address; mov dx, 0xcf8; out dx, eax; mov eax, value; mov dl, 0xfc; out dx, eax
+fn configure(address: u32, value: u32) -> Vec<u8> {
+    let ([a, b, c, d], [e, f, g, h]) = (address.to_le_bytes(), value.to_le_bytes());
+    let select = [0x66, 0xb8, a, b, c, d, 0xba, 0xf8, 0x0c, 0x66, 0xef];
+    let write = [0x66, 0xb8, e, f, g, h, 0xb2, 0xfc, 0x66, 0xef];
+    [&select[..], &write].concat()
+}
+
 /// A ROM of 64 KiB that says R at port E9h, tries to write to itself, says what is there then, and
 /// switches the machine off.
 fn rom() -> Vec<u8> {
@@ -210,8 +218,11 @@ fn rom() -> Vec<u8> {
         &[0xb0, b'R', 0xe6, 0xe9][..],         // mov al, 'R'; out 0xe9, al
         &[0x2e, 0x80, 0x36, 0x00, 0x01, 0xff], // xor byte [cs:0x100], 0xff
         &[0x2e, 0xa0, 0x00, 0x01, 0xe6, 0xe9], // mov al, [cs:0x100]; out 0xe9, al
+        // PMBASE (40h) of function 1:3.0, and PMREGMISC (80h), which enables what is there.
+        &configure(0x8000_0b40, 0x601),
+        &configure(0x8000_0b80, 0x001),
         &[0xba, 0x04, 0x06, 0xb8, 0x00, 0x34, 0xef], // mov dx, 0x604; mov ax, 0x3400; out dx, ax
-        &[0xfa, 0xf4],                         // cli; hlt
+        &[0xfa, 0xf4],                               // cli; hlt
     ]
     .concat();
     rom[..code.len()].copy_from_slice(&code);

@@ -11,7 +11,7 @@ pub fn machine(rom: Vec<u8>, engine: EngineKind, clock: ClockKind) -> Machine {
     let config = Config {
         memory: 2 << 20,
         clock,
-        guest: Guest::Firmware(rom),
+        guest: Guest::Firmware(rom.into()),
         debug_exit: Some(0xf4),
         no_reboot: true,
         ..Config::default()

@@ -2,9 +2,9 @@
 //! Intel 82371SB datasheet, section 2.7).
 //!
 //! Regions of memory come from a table of physical region descriptors. Neither a region nor the
-//! table may cross a boundary of 64 KiB: a region that does ends the transfer with an error before
-//! any of it is moved, a table goes on at the start of its 64 KiB. A table without an end does no
-//! harm, for a drive moves so much and no more.
+//! table should cross a boundary of 64 KiB: a table goes on at the start of its 64 KiB, but a region
+//! just goes on, as EDK II has them anywhere, and later chips take that. A table without an end does
+//! no harm, for a drive moves so much and no more.
 
 use serde::{Deserialize, Serialize};
 use trine_guest::Gpa;
@@ -27,7 +27,7 @@ const CAPABLE: u8 = 3 << 5;
 
 /// Descriptor: the table ends here.
 const END_OF_TABLE: u32 = 1 << 31;
-/// Regions do not cross multiples of it.
+/// The table does not cross multiples of it, and no region is larger.
 const BOUNDARY: u32 = 1 << 16;
 
 /// The registers, by their offset.
@@ -138,7 +138,7 @@ impl BusMaster {
         };
         self.region = Region { at, left, is_last: counts & END_OF_TABLE != 0 };
         self.next = self.next & !(BOUNDARY - 1) | self.next.wrapping_add(8) & (BOUNDARY - 1);
-        (at & (BOUNDARY - 1)) + left <= BOUNDARY
+        true
     }
 
     /// Moves as much as region and drive allow; `None` if that is not memory.

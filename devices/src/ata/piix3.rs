@@ -84,12 +84,17 @@ impl Piix3Ide {
         Self { config, channels: drives.map(Channel::new), masters: Default::default(), irqs }
     }
 
-    /// Turns both channels on and lets them decode ports and master the bus, as a firmware does with
-    /// this configuration space of one.
-    pub fn enable(config: &mut ConfigSpace) {
+    /// Turns both channels on, but not the function.
+    pub fn turn_on(config: &mut ConfigSpace) {
         for channel in [0, 2] {
             config.write(IDETIM + channel + 1, &[IDETIM_DECODE]);
         }
+    }
+
+    /// Turns both channels on and lets them decode ports and master the bus, as a firmware does with
+    /// this configuration space of one.
+    pub fn enable(config: &mut ConfigSpace) {
+        Self::turn_on(config);
         config.write(0x04, &[COMMAND_IO | 1 << 2]);
     }
 

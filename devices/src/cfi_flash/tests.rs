@@ -16,6 +16,8 @@ const LEN: usize = 0x8_4000;
 struct Cells {
     bytes: Arc<Mutex<Vec<u8>>>,
     is_read_only: bool,
+    /// Nothing more can be stored.
+    is_worn: bool,
 }
 
 impl FlashCells for Cells {
@@ -28,9 +30,9 @@ impl FlashCells for Cells {
     fn load(&self, at: usize, data: &mut [u8]) {
         self.bytes.lock().unwrap().load(at, data);
     }
-    fn store(&mut self, at: usize, data: &[u8]) {
+    fn store(&mut self, at: usize, data: &[u8]) -> bool {
         assert!(!self.is_read_only);
-        self.bytes.lock().unwrap().store(at, data);
+        !self.is_worn && self.bytes.lock().unwrap().store(at, data)
     }
 }
 
@@ -43,7 +45,8 @@ struct Rig {
 impl Rig {
     /// A chip as large as OVMF's variables, full of zeros.
     fn new(is_read_only: bool) -> Self {
-        let cells = Cells { bytes: Arc::new(Mutex::new(vec![0; LEN])), is_read_only };
+        let cells =
+            Cells { bytes: Arc::new(Mutex::new(vec![0; LEN])), is_read_only, is_worn: false };
         let flash = CfiFlash::new(Box::new(cells.clone()), BLOCK);
         Self { bench: Bench::new(), flash, cells }
     }

@@ -57,7 +57,7 @@ impl State {
     }
 
     /// What answers vCPU `vcpu` at `at`, and the bytes from there to its end.
-    pub(super) fn window(&self, vcpu: u32, at: Gpa) -> Option<(Place, u64)> {
+    pub(super) fn window(&self, board: &Board, vcpu: u32, at: Gpa) -> Option<(Place, u64)> {
         let inside = |chip: Chip, start: u64, len: u64| {
             let offset = at.0.wrapping_sub(start);
             (offset < len).then(|| (Place { chip, region: None, offset }, len - offset))
@@ -69,6 +69,10 @@ impl State {
             if let found @ Some(_) = inside(window.chip, window.at.0, window.len) {
                 return found;
             }
+        }
+        let flash = board.memory.flash().and_then(|(start, len)| inside(Chip::Flash, start.0, len));
+        if flash.is_some() {
+            return flash;
         }
         let base = self.chips.apics.apic_base(vcpu) & !0xfff;
         let apic = inside(Chip::LocalApics, base, trine_devices::APIC_WINDOW);

@@ -13,6 +13,8 @@ use crate::{
 /// The chips, by bit, that have been touched if configuration space may have changed: the bus, and
 /// the functions that a reset or a load changes.
 pub(super) const CONFIG: u64 = 1 << Chip::Pci.index();
+/// The same if the memory map may have.
+pub(super) const MAP: u64 = CONFIG | 1 << Chip::Flash.index();
 
 /// A region of a BAR that is mapped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,15 +28,15 @@ pub(super) struct PciRegion {
 }
 
 impl Board {
-    /// Has the memory map follow the host bridge and the display adapter, whose registers may have
-    /// changed, and tells all vCPUs if it did.
+    /// Has the memory map follow the host bridge, the display adapter and the flash memory, which may
+    /// have changed, and tells all vCPUs if it did.
     pub(super) fn follow_memory_map(&self, state: &mut State) {
-        let now = state.chips.low_memory().map(|low| (low, state.chips.frame_buffer()));
+        let now = state.chips.shown();
         if now == state.memory_map {
             return;
         }
         state.memory_map = now;
-        match now.map(|(low, frame_buffer)| self.ram.remap(&self.memory.map(&low, frame_buffer))) {
+        match now.map(|shown| self.ram.remap(&self.memory.map(&shown))) {
             // The one whose access this is looks when it is through.
             Some(Ok(true)) => self.cpus.iter().for_each(CpuWires::tell_of_map),
             Some(Err(e)) => log::error!("the memory map stays as it is: {e}"),
@@ -47,7 +49,7 @@ impl State {
     /// The memory that takes a store to `at` although it is not seen there: a firmware copies itself
     /// into the memory below its ROM.
     pub(super) fn shadow(&self, at: Gpa) -> Option<Spot> {
-        let segment = self.memory_map.as_ref()?.0.segment(at)?;
+        let segment = self.memory_map.as_ref()?.low.segment(at)?;
         let is_shadow = segment.reads == Side::Pci && segment.writes == Side::Dram;
         let run = segment.start.0 + segment.len - at.0;
         // Below 4 GiB, the offset of memory is its address.
@@ -61,6 +63,7 @@ impl State {
             Some(PciRegion { space, at, len, slot, bar, chip: Chip::at(slot)? })
         });
         self.regions = mapped.collect();
+        self.follow_power_ports();
         let routes = self.chips.pirq_routes();
         std::mem::replace(&mut self.pirq_routes, routes) != routes
     }
@@ -74,7 +77,7 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use trine_devices::{
@@ -155,7 +158,7 @@ mod tests {
     }
 
     /// A board with a card in slots 2 and 3.
-    fn board() -> Board {
+    pub(in crate::board) fn board() -> Board {
         let nobody = || Box::new(crate::serial::Nobody);
         let memory = pc::Memory::new(1 << 20);
         let ram = Arc::new(Ram::with_arena(memory.arena(), &[]).expect("a MiB and more"));
@@ -167,6 +170,7 @@ mod tests {
             debug_exit: None,
             post_port: None,
             memory,
+            flash: None,
             video: Box::new(PlainMemory::new(256 << 10)),
             vga_rom: Vec::new(),
             test_device: false,
@@ -182,9 +186,9 @@ mod tests {
         board
     }
 
-    const BY: Access = Access { vcpu: 0, retired: 0 };
+    pub(in crate::board) const BY: Access = Access { vcpu: 0, retired: 0 };
 
-    fn configure(board: &Board, device: u32, register: u32, value: u32) {
+    pub(in crate::board) fn configure(board: &Board, device: u32, register: u32, value: u32) {
         let address = 1 << 31 | device << 11 | register;
         board.port_out(BY, 0xcf8, &address.to_le_bytes());
         board.port_out(BY, 0xcfc, &value.to_le_bytes());
@@ -246,6 +250,9 @@ mod tests {
         assert_eq!([3, 4].map(|n| read(n, 4) & 7), [3, 3]);
         assert_eq!((input(&board, 0xc01a), load(&board, 0xc004_2003)), (2, [0x43; 2]));
         assert_eq!(read(1, 0x60), 0x0b0b_0a0a);
+        // Function 3: power management, ports 600h and 700h, IRQ 9.
+        assert_eq!([0x340, 0x390, 0x33c].map(|n| read(1, n)), [0x601, 0x701, 0x109]);
+        assert_eq!((input(&board, 0x600), input(&board, 0x700)), (0, 0));
     }
 
     #[test]

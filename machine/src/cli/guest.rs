@@ -14,7 +14,7 @@ use trine_firmware::Module;
 use trine_x86::CpuModel;
 
 use super::{Board, Size, port};
-use crate::{ClockKind, Config, Guest, disk::DiskSpec, net::NetSpec};
+use crate::{ClockKind, Config, Guest, disk::DiskSpec, firmware::FirmwareSpec, net::NetSpec};
 
 /// What the guest is, and the machine it runs on.
 #[derive(Args, Clone, Debug)]
@@ -58,9 +58,12 @@ pub struct GuestArgs {
     /// Add the test device of kvm-unit-tests (as QEMU's pc-testdev).
     #[arg(long)]
     pub test_device: bool,
-    /// A ROM image that runs from the reset vector in place of a kernel, 64K to 16M.
-    #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
-    pub firmware: Option<PathBuf>,
+    /// A firmware that runs from the reset vector in place of a kernel, 64K to 16M: a ROM (SeaBIOS), or
+    /// one that keeps variables (OVMF). They are in the file itself, or in one of their own:
+    /// OVMF_CODE.fd,vars=FILE, where FILE begins as a copy of OVMF_VARS.fd. Either is written to; with
+    /// snapshot, what the guest writes vanishes. A comma in a file's name is written twice.
+    #[arg(long, value_name = "FILE[,vars=FILE]", conflicts_with = "kernel")]
+    pub firmware: Option<FirmwareSpec>,
     /// The display adapter's expansion ROM: a video BIOS, for a firmware that has none.
     #[arg(long, value_name = "FILE", requires = "firmware")]
     pub vga_rom: Option<PathBuf>,
@@ -97,8 +100,6 @@ pub enum KernelIrqchip {
 
 /// What is larger than `--kernel` and `--initrd` may be.
 const RAM: &str = "the guest's memory, see --memory";
-/// The largest file that `--firmware` looks at; which sizes will do, the machine says.
-const ROM_MAX: u64 = 16 << 20;
 /// The largest file that `--vga-rom` takes: an option ROM says its length in 255 units of 512 bytes.
 const VGA_ROM_MAX: u64 = 255 * 512;
 
@@ -177,8 +178,8 @@ impl GuestArgs {
     /// # Errors
     /// One line that says which file is wrong.
     pub fn guest(&self) -> Result<Guest, String> {
-        if let Some(image) = &self.firmware {
-            return read("--firmware", image, ROM_MAX, "any ROM can be").map(Guest::Firmware);
+        if let Some(spec) = &self.firmware {
+            return spec.read().map(Guest::Firmware).map_err(|e| format!("--firmware {e}"));
         }
         let Some(kernel) = &self.kernel else {
             let boots = !self.disk.is_empty() || self.net.iter().any(|net| net.rom.is_some());

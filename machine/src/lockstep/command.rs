@@ -110,7 +110,7 @@ pub fn lockstep(
         .map_err(|e| format!("--debug-console cannot be opened: {e}"))?;
     let heard = Arc::new(AtomicBool::new(true));
     let hear = |peer| Box::new(Heard { peer, heard: heard.clone() }) as Box<dyn SerialPeer>;
-    let guest = run.guest.guest()?;
+    let guest = run.guest.guest()?.of_many();
     let nobody = || Box::new(Nobody) as Box<dyn SerialPeer>;
     let mut first = config(run, guest.clone(), [line.peer(), debug.peer()].map(hear))?;
     let mut second = config(run, guest, [nobody(), nobody()])?;

@@ -39,20 +39,33 @@ pub fn split_memory(memory: u64) -> (u64, u64) {
 /// Bytes of video memory.
 pub const VIDEO_MEMORY: u64 = 16 << 20;
 
-/// What is in the arena: all of DRAM, in the order of its addresses, behind it the ROM, and then the
-/// video memory.
+/// What chips make of memory, as far as its map depends on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shown {
+    /// What the host bridge does with accesses below 1 MiB.
+    pub low: LowMemory,
+    /// Where the display adapter's memory is to be seen.
+    pub frame_buffer: Option<Gpa>,
+    /// The flash memory shows its cells, and not its status.
+    pub flash: bool,
+}
+
+/// What is in the arena: all of DRAM, in the order of its addresses, behind it flash memory and ROM,
+/// and then the video memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Memory {
     dram: u64,
-    /// Where the ROM appears below 1 MiB and below 4 GiB.
+    /// Where flash memory and ROM, as one, appear below 1 MiB and below 4 GiB.
     rom: Option<[(Gpa, u64); 2]>,
+    /// Bytes of the former.
+    flash: u64,
 }
 
 impl Memory {
     /// So many bytes of DRAM, at least [`MEMORY_MIN`], without a ROM.
     #[must_use]
     pub fn new(dram: u64) -> Self {
-        Self { dram, rom: None }
+        Self { dram, rom: None, flash: 0 }
     }
 
     /// The same with a ROM of `len` bytes.
@@ -60,7 +73,29 @@ impl Memory {
     /// # Errors
     /// If there cannot be a ROM of that size.
     pub fn with_rom(self, len: u64) -> Result<Self, BootError> {
-        Ok(Self { rom: Some(rom_windows(len)?), ..self })
+        self.with_flash(0, len)
+    }
+
+    /// The same with `flash` bytes of flash memory, and behind it a ROM of `rom` bytes.
+    ///
+    /// # Errors
+    /// If there cannot be that much of the two.
+    pub fn with_flash(self, flash: u64, rom: u64) -> Result<Self, BootError> {
+        let windows = rom_windows(flash.saturating_add(rom))?;
+        Ok(Self { rom: Some(windows), flash, ..self })
+    }
+
+    /// Where the guest sees the flash memory, and how much of it.
+    #[must_use]
+    pub fn flash(&self) -> Option<(Gpa, u64)> {
+        let [_, (start, _)] = self.rom?;
+        (self.flash > 0).then_some((start, self.flash))
+    }
+
+    /// Where in the arena the flash memory is.
+    #[must_use]
+    pub fn flash_offset(&self) -> u64 {
+        self.dram
     }
 
     /// Bytes of DRAM.
@@ -81,11 +116,12 @@ impl Memory {
         self.dram + self.rom.map_or(0, |[_, (_, len)]| len)
     }
 
-    /// The map while the host bridge treats low memory so and the video memory is seen at
-    /// `frame_buffer`. Below 1 MiB, regions are the bridge's segments, so that those of which nothing
-    /// has changed stay as they are.
+    /// The map while chips show memory so. Below 1 MiB, regions are the bridge's segments, so that
+    /// those of which nothing has changed stay as they are. While flash shows its status, accesses are
+    /// the chip's; its copy below 1 MiB, which no firmware programs by, stays.
     #[must_use]
-    pub fn map(&self, low: &LowMemory, frame_buffer: Option<Gpa>) -> Vec<(Region, u64)> {
+    pub fn map(&self, shown: &Shown) -> Vec<(Region, u64)> {
+        let Shown { low, frame_buffer, flash } = shown;
         let (below, above) = split_memory(self.dram);
         // Below 4 GiB, DRAM's address is its offset.
         let dram = |start: u64, end: u64, kind: RegionKind| {
@@ -107,9 +143,14 @@ impl Memory {
         map.push(dram(MIB, below, RegionKind::Ram));
         map.push((Region { start: HIGH_RAM_AT, len: above, kind: RegionKind::Ram }, below));
         if let Some([_, (start, len)]) = self.rom {
-            map.push((Region { start, len, kind: RegionKind::Rom }, self.dram));
+            let (kind, fixed) = (RegionKind::Rom, start.offset(self.flash));
+            if *flash {
+                map.push((Region { start, len: self.flash, kind }, self.dram));
+            }
+            let rom = Region { start: fixed, len: len - self.flash, kind };
+            map.push((rom, self.dram + self.flash));
         }
-        if let Some(start) = frame_buffer.filter(|at| PCI_HOLE.contains(&at.0)) {
+        if let Some(start) = frame_buffer.filter(|at: &Gpa| PCI_HOLE.contains(&at.0)) {
             let len = VIDEO_MEMORY.min(PCI_HOLE.end - start.0);
             map.push((Region { start, len, kind: RegionKind::Ram }, self.video()));
         }
@@ -136,17 +177,17 @@ mod tests {
 
     use super::*;
 
-    /// The host bridge with these PAM registers and SMRAM control.
-    fn bridge(pam: [u8; 7], smram: u8) -> LowMemory {
+    /// With these PAM registers and SMRAM control of the host bridge, and no frame buffer.
+    fn shown(pam: [u8; 7], smram: u8) -> Shown {
         let mut bridge = I440fx::new();
         bridge.config_mut().write(I440fx::PAM, &pam);
         bridge.config_mut().write(I440fx::SMRAM, &[smram]);
-        I440fx::low_memory(bridge.config())
+        Shown { low: I440fx::low_memory(bridge.config()), frame_buffer: None, flash: true }
     }
 
     /// RAM with that map; each page of the arena holds its number.
-    fn ram(memory: &Memory, low: &LowMemory) -> Ram {
-        let ram = Ram::with_arena(memory.arena(), &memory.map(low, None)).expect("a map");
+    fn ram(memory: &Memory, shown: &Shown) -> Ram {
+        let ram = Ram::with_arena(memory.arena(), &memory.map(shown)).expect("a map");
         for page in 0..memory.arena() >> 12 {
             ram.store(page << 12, page as u32);
         }
@@ -163,7 +204,7 @@ mod tests {
         assert_eq!(split_memory(512 << 20), (512 << 20, 0));
         assert_eq!(split_memory(5 << 30), (3 << 30, 2 << 30));
         let memory = Memory::new(5 << 30);
-        let map = memory.map(&bridge([0; 7], 2), None);
+        let map = memory.map(&shown([0; 7], 2));
         assert_eq!(map.len(), 3);
         assert_eq!((map[1].0.start.0, map[1].0.len), (MIB, (3 << 30) - MIB));
         assert_eq!((map[2].0.start, map[2].0.len, map[2].1), (HIGH_RAM_AT, 2 << 30, 3 << 30));
@@ -173,7 +214,7 @@ mod tests {
     #[test]
     fn after_a_reset_the_rom_is_seen_twice() {
         let memory = Memory::new(2 << 20).with_rom(256 << 10).expect("a ROM");
-        let ram = ram(&memory, &bridge([0; 7], 2));
+        let ram = ram(&memory, &shown([0; 7], 2));
         let rom = |n: u64| Some(((2 << 8) + n, false));
         assert_eq!(page(&ram, 0x9_f000), Some((0x9f, true)));
         for hole in [0xa_0000, 0xb_f000, 0xc_0000, 0xd_f000, 2 << 20, 0xfffb_f000] {
@@ -188,24 +229,45 @@ mod tests {
     #[test]
     fn video_memory_is_seen_where_pci_has_room() {
         let memory = Memory::new(2 << 20).with_rom(64 << 10).expect("a ROM");
-        let low = bridge([0; 7], 2);
-        let shown = |at: u64| {
-            let map = memory.map(&low, Some(Gpa(at)));
+        let seen = |at: u64| {
+            let map = memory.map(&Shown { frame_buffer: Some(Gpa(at)), ..shown([0; 7], 2) });
             let ram = Ram::with_arena(memory.arena(), &map).expect("a map");
             ram.spot(Gpa(at)).map(|spot| (spot.offset, spot.run))
         };
         let video = (2 << 20) + (64 << 10);
-        assert_eq!(shown(0xe000_0000), Some((video, VIDEO_MEMORY)));
-        assert_eq!(shown(0xfe00_0000), Some((video, 0xc0_0000)));
+        assert_eq!(seen(0xe000_0000), Some((video, VIDEO_MEMORY)));
+        assert_eq!(seen(0xfe00_0000), Some((video, 0xc0_0000)));
         // In the midst of memory, and where the APICs are.
-        assert_eq!(shown(0x10_0000), Some((0x10_0000, 1 << 20)));
-        assert_eq!(shown(0xff00_0000), None);
+        assert_eq!(seen(0x10_0000), Some((0x10_0000, 1 << 20)));
+        assert_eq!(seen(0xff00_0000), None);
+    }
+
+    #[test]
+    fn flash_lies_below_the_rom_and_hides_while_it_shows_its_status() {
+        let memory = Memory::new(2 << 20).with_flash(64 << 10, 192 << 10).expect("both");
+        assert_eq!(memory.flash(), Some((Gpa(0xfffc_0000), 64 << 10)));
+        let cell = |n: u64| Some(((2 << 8) + n, false));
+        let array = shown([0; 7], 2);
+        for (shown, first) in [(array, cell(0)), (Shown { flash: false, ..array }, None)] {
+            let ram = ram(&memory, &shown);
+            assert_eq!(
+                (page(&ram, 0xfffc_0000), page(&ram, 0xfffc_f000)),
+                (first, first.and(cell(15)))
+            );
+            assert_eq!((page(&ram, 0xfffd_0000), page(&ram, 0xffff_f000)), (cell(16), cell(63)));
+            assert_eq!((page(&ram, 0xe_0000), page(&ram, 0xf_f000)), (cell(32), cell(63)));
+        }
+        // Flash alone.
+        let memory = Memory::new(2 << 20).with_flash(128 << 10, 0).expect("flash");
+        let ram = ram(&memory, &Shown { flash: false, ..array });
+        assert_eq!((page(&ram, 0xffff_f000), page(&ram, 0xf_f000)), (None, cell(31)));
+        assert!(Memory::new(2 << 20).with_flash(u64::MAX, 64 << 10).is_err());
     }
 
     #[test]
     fn a_rom_may_end_within_a_segment() {
         let memory = Memory::new(1 << 20).with_rom(72 << 10).expect("a ROM");
-        let ram = ram(&memory, &bridge([0; 7], 2));
+        let ram = ram(&memory, &shown([0; 7], 2));
         assert_eq!((page(&ram, 0xe_d000), page(&ram, 0xe_e000)), (None, Some((0x100, false))));
         assert_eq!(page(&ram, 0xf_f000), Some((0x111, false)));
     }
@@ -214,7 +276,7 @@ mod tests {
     fn segments_show_memory_one_by_one() {
         let memory = Memory::new(2 << 20).with_rom(128 << 10).expect("a ROM");
         // C0000h is for reads alone, C4000h for writes alone, F0000h for both; SMRAM is open.
-        let ram = ram(&memory, &bridge([0x30, 0x21, 0, 0, 0, 0, 0], 0x42));
+        let ram = ram(&memory, &shown([0x30, 0x21, 0, 0, 0, 0, 0], 0x42));
         assert_eq!(page(&ram, 0xc_3000), Some((0xc3, false)));
         assert_eq!((page(&ram, 0xc_4000), page(&ram, 0xc_8000)), (None, None));
         assert_eq!(page(&ram, 0xe_f000), Some(((2 << 8) + 15, false)));
@@ -232,7 +294,7 @@ mod tests {
             let memory = Memory::new(1 << 20).with_rom(rom).expect("a ROM");
             for pam in 0..=0xff {
                 for smram in [0x02, 0x42, 0x52] {
-                    ram(&memory, &bridge([pam; 7], smram));
+                    ram(&memory, &shown([pam; 7], smram));
                 }
             }
         }
