@@ -43,7 +43,7 @@ const APMC_EN: u32 = 1 << 25;
 const SCI: u8 = 9;
 
 /// The two windows, by their numbers.
-const POWER: u8 = ConfigSpace::WINDOWS;
+const POWER: u8 = Piix4Pm::POWER;
 const SMBUS: u8 = ConfigSpace::WINDOWS + 1;
 const POWER_PORTS: usize = 64;
 const SMBUS_PORTS: usize = 16;
@@ -147,6 +147,9 @@ pub struct Piix4Pm {
 }
 
 impl Piix4Pm {
+    /// The number of the window with the ports of power management.
+    pub const POWER: u8 = ConfigSpace::WINDOWS;
+
     /// The function after power-on: its ports are nowhere. `acpi` has the SCI's wire.
     #[must_use]
     pub fn new(acpi: AcpiPm) -> Self {

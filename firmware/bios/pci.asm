@@ -3,7 +3,8 @@
 ;
 ; A function is called BBDDDDDFFF in BX: bus, device, function. There are no bridges to further
 ; buses. Sources: PCI Local Bus Specification 3.0, chapters 3.2.2.3 and 6; Intel 82371SB datasheet,
-; section 2.2 (PIRQ route control), 2.3 (IDE timing).
+; section 2.2 (PIRQ route control), 2.3 (IDE timing); Intel 82371AB datasheet, section 7.1 (power
+; management).
 
 PCI_COMMAND     equ 0x04
 PCI_CLASS       equ 0x08
@@ -20,6 +21,10 @@ PCI_MASTER      equ 0x04
 PCI_PORTS       equ 0xc000          ; where addresses begin that are given away
 PCI_MEMORY      equ 0xc000_0000
 PCI_MEMORY_END  equ 0xfec0_0000
+
+; The ports of power management, where the ACPI tables have them, and of the SMBus.
+PM_PORTS        equ 0x600
+SMBUS_PORTS     equ 0x700
 
 ; The interrupts: PIRQA# and B# on one, C# and D# on the other; the SCI is a level as well.
 PIRQ_IRQ_1      equ 10
@@ -132,7 +137,29 @@ pci_setup:
     je .ide
     cmp eax, 0x7111_8086
     je .ide
+    cmp eax, 0x7113_8086            ; PIIX4's power management
+    je .power
     jmp .resources
+.power:
+    mov di, 0x40
+    mov eax, PM_PORTS
+    call pci_write
+    mov di, 0x80
+    mov al, 0x01                    ; those are decoded
+    call pci_write_byte
+    mov di, 0x90
+    mov eax, SMBUS_PORTS
+    call pci_write
+    mov di, 0xd2
+    mov al, 0x09                    ; and those; its interrupt is IRQ 9
+    call pci_write_byte
+    mov di, PCI_COMMAND
+    call pci_read_word
+    or al, 0x01
+    call pci_write_word
+    mov di, PCI_LINE
+    mov al, SCI_IRQ
+    jmp pci_write_byte
 .bridge:
     mov di, 0x60
     mov eax, PIRQ_IRQ_1 * 0x0101 | PIRQ_IRQ_2 * 0x0101_0000

@@ -7,6 +7,7 @@
 
 mod apics;
 mod decode;
+mod firmware;
 mod pci;
 mod saved;
 mod seat;
@@ -27,6 +28,7 @@ use trine_devices::{
     message_msi,
 };
 use trine_engine::{Access, Bus, HostApics, MsrFault, Pins};
+use trine_firmware::Description;
 use trine_guest::{Gpa, Ram, VmTime};
 use trine_x86::msr;
 
@@ -67,6 +69,8 @@ struct State {
     /// What the host bridge does with accesses below 1 MiB, and where the frame buffer is, as the
     /// memory map shows it.
     memory_map: Option<(LowMemory, Option<Gpa>)>,
+    /// What a firmware's tables say of the board, if it is told that.
+    told: Option<Description>,
     /// The level of each net.
     nets: [bool; NETS.len()],
     /// When each chip wants to be woken.
@@ -128,6 +132,7 @@ impl Board {
             pirq_routes: [None; 4],
             regions: Vec::new(),
             memory_map: None,
+            told: None,
             nets: [false; NETS.len()],
             due: [None; Chip::COUNT],
             touched: 0,

@@ -11,8 +11,8 @@ use thiserror::Error;
 use trine_devices::{Power, SerialPeer};
 use trine_engine::{Engine, EngineError, EventCount, TripleFault};
 use trine_firmware::{
-    BIOS_LEN, Boot, BootError, Entry, EntryMode, Module, bios, demo, firmware_files, linux,
-    measure, rom, waking_vector,
+    BIOS_LEN, Boot, BootError, Entry, EntryMode, Module, bios, demo, linux, measure, rom,
+    waking_vector,
 };
 use trine_guest::{Gpa, Ram, RamError, RamImage, VmTime};
 use trine_x86::{Activity, CpuModel, CpuState, Feature};
@@ -787,10 +787,7 @@ fn boot(
         }
         Guest::Bios => bios(&description)?,
         Guest::Firmware(image) => {
-            let files = firmware_files(&description)?;
-            board.describe(|chips| {
-                files.into_iter().all(|(name, bytes)| chips.fw_cfg.set_file(name, bytes))
-            });
+            board.tell_firmware(description)?;
             rom(image)?
         }
         Guest::Raw(boot) => boot,

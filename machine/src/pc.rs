@@ -1,16 +1,17 @@
 //! The `pc` board as a schematic: every address, port, wire and interrupt number, once.
 //!
 //! It is a PC of the kind that every x86 operating system knows: ISA chips behind a 440FX and a
-//! PIIX3, an I/O APIC, an HPET, and ACPI's fixed hardware. Sources: Intel 82441FX and 82371SB
-//! (PIIX3) datasheets; MultiProcessor Specification 1.4, chapter 3; ACPI 6.3, chapter 4.
+//! PIIX3, an I/O APIC, an HPET, and a PIIX4's power management. Sources: Intel 82441FX, 82371SB
+//! (PIIX3) and 82371AB (PIIX4) datasheets; MultiProcessor Specification 1.4, chapter 3; ACPI 6.3,
+//! chapter 4.
 
 use std::any::Any;
 
 use trine_devices::{
     AcpiPm, AtaDrive, Backplane, Cx, DebugConsole, DebugExit, Device, Disk, FwCfg, Hpet, I440fx,
     I8042, I8237, I8254, I8259, I82077, IoApic, Line, LocalApics, LowMemory, Mc146818, PcTestdev,
-    PciBus, PciFunction, Piix3Ide, Piix3Isa, Port92, PostCode, ResetControl, SerialPeer, Slot,
-    TESTDEV_WINDOW, Uart16550, Vga, VideoMemory,
+    PciBus, PciFunction, Piix3Ide, Piix3Isa, Piix4Pm, Port92, PostCode, ResetControl, SerialPeer,
+    Slot, TESTDEV_WINDOW, Uart16550, Vga, VideoMemory,
 };
 use trine_guest::Gpa;
 
@@ -20,7 +21,7 @@ mod description;
 mod memory;
 mod text_mode;
 
-pub use description::description;
+pub use description::{description, power_management};
 pub use memory::{
     HIGH_RAM_AT, LOW_RAM_MAX, MEMORY_MAX, MEMORY_MIN, Memory, VIDEO_HOLE, VIDEO_MEMORY,
     split_memory,
@@ -139,6 +140,7 @@ impl Chip {
             HOST_BRIDGE => Some(Self::HostBridge),
             ISA_BRIDGE => Some(Self::IsaBridge),
             IDE => Some(Self::Ide),
+            PM => Some(Self::Pm),
             VGA => Some(Self::Vga),
             _ if slot.function() == 0 => slot.device().checked_sub(FIRST_CARD).map(Self::Card),
             _ => None,
@@ -163,14 +165,12 @@ const fn row(first: u16, last: u16, chip: Chip, register: u16) -> PortRow {
     PortRow { first, last, chip, register }
 }
 
-/// PM1 event block.
-const PM1_EVENT: u16 = 0x600;
-/// PM1 control block.
-const PM1_CONTROL: u16 = 0x604;
-/// PM timer.
-const PM_TIMER: u16 = 0x608;
-/// General-purpose event block 0.
-const GPE0: u16 = 0x620;
+/// Where a guest without firmware finds the ports of power management, and our own BIOS puts them.
+const PM_PORTS: u16 = 0x600;
+/// The same of the SMBus.
+const SMBUS_PORTS: u16 = 0x700;
+/// General-purpose event block 0, where no firmware puts anything.
+const GPE0: u16 = 0xafe0;
 /// SMI command port.
 const SMI_COMMAND: u16 = 0xb2;
 /// Reset control register.
@@ -210,12 +210,9 @@ pub const PORTS: &[PortRow] = &[
     row(ELCR, ELCR + 1, Chip::Pic, I8259::ELCR_MASTER),
     row(0x510, 0x511, Chip::FwCfg, FwCfg::SELECTOR),
     row(0x514, 0x51b, Chip::FwCfg, FwCfg::DMA),
-    row(PM1_EVENT, PM1_EVENT + 3, Chip::Pm, AcpiPm::PM1_EVENT),
-    row(PM1_CONTROL, PM1_CONTROL + 1, Chip::Pm, AcpiPm::PM1_CONTROL),
-    row(PM_TIMER, PM_TIMER + 3, Chip::Pm, AcpiPm::PM_TIMER),
-    row(GPE0, GPE0 + 3, Chip::Pm, AcpiPm::GPE0),
     row(RESET_CONTROL, RESET_CONTROL, Chip::ResetControl, ResetControl::CONTROL),
     row(0xcfc, 0xcff, Chip::Pci, PciBus::CONFIG_DATA),
+    row(GPE0, GPE0 + 3, Chip::Pm, AcpiPm::GPE0),
 ];
 
 /// Port space of the test device. Where it is, it hides the debug console.
@@ -494,7 +491,6 @@ pub struct Chips {
     pub hpet: Hpet,
     pub com1: Uart16550,
     pub keyboard: I8042,
-    pub pm: AcpiPm,
     pub pci: PciBus,
     pub dma: I8237,
     pub floppy: I82077,
@@ -525,6 +521,8 @@ impl Chips {
         pci.add(ISA_BRIDGE, Box::new(Piix3Isa::new()));
         let irqs = [line(Wire::IdePrimary), line(Wire::IdeSecondary)];
         pci.add(IDE, Box::new(Piix3Ide::new(irqs, parts.drives)));
+        let acpi = AcpiPm::new(line(Wire::Sci), backplane.clone(), PM_TIMER_WIDE);
+        pci.add(PM, Box::new(Piix4Pm::new(acpi)));
         pci.add(VGA, Box::new(Vga::new(parts.video, &parts.vga_rom, MONITOR)));
         for (n, card) in (0..CARDS).zip(parts.cards) {
             let slot = Chip::slot_of_card(n);
@@ -544,7 +542,6 @@ impl Chips {
                 line(Wire::A20Keyboard),
                 backplane.clone(),
             ),
-            pm: AcpiPm::new(line(Wire::Sci), backplane.clone(), PM_TIMER_WIDE),
             pci,
             dma: I8237::new(),
             floppy: I82077::new(
@@ -575,7 +572,7 @@ impl Chips {
             Chip::Hpet => &mut self.hpet,
             Chip::Com1 => &mut self.com1,
             Chip::Keyboard => &mut self.keyboard,
-            Chip::Pm => &mut self.pm,
+            Chip::Pm => self.pci.function_mut(PM)?,
             Chip::Pci => &mut self.pci,
             Chip::HostBridge => self.pci.function_mut(HOST_BRIDGE)?,
             Chip::IsaBridge => self.pci.function_mut(ISA_BRIDGE)?,
@@ -607,6 +604,25 @@ impl Chips {
     pub fn frame_buffer(&self) -> Option<Gpa> {
         let (_, at, _) = self.pci.function(VGA)?.config().mapped(0)?;
         Some(Gpa(at))
+    }
+
+    /// ACPI's fixed hardware.
+    pub fn acpi_mut(&mut self) -> Option<&mut AcpiPm> {
+        Some(self.function_mut::<Piix4Pm>(PM)?.acpi_mut())
+    }
+
+    /// The first of the ports of power management; while they are nowhere, where our BIOS has them.
+    #[must_use]
+    pub fn power_ports(&self) -> u16 {
+        let function = self.pci.function(PM);
+        let mapped = function.and_then(|pm| pm.config().mapped(Piix4Pm::POWER.into()));
+        mapped.map_or(PM_PORTS, |(_, at, _)| at as u16)
+    }
+
+    /// The function at `slot`, if it is an `F`.
+    fn function_mut<F: PciFunction>(&mut self, slot: Slot) -> Option<&mut F> {
+        let function: &mut dyn Any = self.pci.function_mut(slot)?;
+        function.downcast_mut()
     }
 
     /// To which IRQ each of PCI's four lines leads.
@@ -655,8 +671,10 @@ impl Chips {
         if let Some(ide) = self.pci.function_mut(IDE) {
             Piix3Ide::enable(ide.config_mut());
         }
-        let vga: Option<&mut dyn Any> = self.pci.function_mut(VGA).map(|f| f as &mut dyn Any);
-        if let Some(vga) = vga.and_then(|vga| vga.downcast_mut()) {
+        if let Some(pm) = self.pci.function_mut(PM) {
+            Piix4Pm::set_up(pm.config_mut(), PM_PORTS, SMBUS_PORTS);
+        }
+        if let Some(vga) = self.function_mut(VGA) {
             set_text_mode(vga, cx);
         }
         if let Some(ports) = self.pit.as_ports() {
@@ -730,6 +748,8 @@ const HOST_BRIDGE: Slot = Slot::at(0, 0);
 const ISA_BRIDGE: Slot = Slot::at(1, 0);
 /// Where its IDE controller sits.
 const IDE: Slot = Slot::at(1, 1);
+/// Where the power management of a PIIX4 sits, which firmware looks for beside a PIIX3.
+const PM: Slot = Slot::at(1, 3);
 /// Where the display adapter sits.
 const VGA: Slot = Slot::at(2, 0);
 /// What its monitor likes best: dots and lines.

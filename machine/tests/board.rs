@@ -391,7 +391,7 @@ fn the_clocks_alarm_ends_sleep_at_the_waking_vector() {
 #[test]
 fn who_wakes_without_a_vector_resets() {
     let (mut machine, _) = lives(config(ClockKind::Instructions, 1), vec![vec![sleep()]]);
-    assert_eq!(machine.run(PATIENCE).expect("runs"), Ending::Reset("acpi-pm"));
+    assert_eq!(machine.run(PATIENCE).expect("runs"), Ending::Reset("piix4-pm"));
 }
 
 #[test]

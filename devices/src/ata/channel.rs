@@ -116,7 +116,8 @@ impl Channel {
     }
 
     /// A drive that is alone answers for the other: with its own registers, but a Status of 0.
-    /// Without drives the bus floats.
+    /// Without drives the bus floats, all but DD7, which the host pulls down (section 4.3): who waits
+    /// for an absent drive does not find it busy.
     fn peek(&mut self, register: u16) -> u8 {
         let previous = self.control & CONTROL_HOB != 0;
         let is_second = self.is_second;
@@ -124,7 +125,7 @@ impl Channel {
             return drive.read(register, previous);
         }
         match (self.drives().next(), register) {
-            (None, _) => 0xff,
+            (None, _) => 0xff & !STATUS_BUSY,
             (Some(_), taskfile::STATUS) => 0,
             (Some(other), taskfile::DEVICE) => {
                 let device = other.read(register, previous) & !DEVICE_1;

@@ -61,6 +61,7 @@ impl State {
             Some(PciRegion { space, at, len, slot, bar, chip: Chip::at(slot)? })
         });
         self.regions = mapped.collect();
+        self.follow_power_ports();
         let routes = self.chips.pirq_routes();
         std::mem::replace(&mut self.pirq_routes, routes) != routes
     }
@@ -74,7 +75,7 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use trine_devices::{
@@ -155,7 +156,7 @@ mod tests {
     }
 
     /// A board with a card in slots 2 and 3.
-    fn board() -> Board {
+    pub(in crate::board) fn board() -> Board {
         let nobody = || Box::new(crate::serial::Nobody);
         let memory = pc::Memory::new(1 << 20);
         let ram = Arc::new(Ram::with_arena(memory.arena(), &[]).expect("a MiB and more"));
@@ -182,9 +183,9 @@ mod tests {
         board
     }
 
-    const BY: Access = Access { vcpu: 0, retired: 0 };
+    pub(in crate::board) const BY: Access = Access { vcpu: 0, retired: 0 };
 
-    fn configure(board: &Board, device: u32, register: u32, value: u32) {
+    pub(in crate::board) fn configure(board: &Board, device: u32, register: u32, value: u32) {
         let address = 1 << 31 | device << 11 | register;
         board.port_out(BY, 0xcf8, &address.to_le_bytes());
         board.port_out(BY, 0xcfc, &value.to_le_bytes());
@@ -246,6 +247,9 @@ mod tests {
         assert_eq!([3, 4].map(|n| read(n, 4) & 7), [3, 3]);
         assert_eq!((input(&board, 0xc01a), load(&board, 0xc004_2003)), (2, [0x43; 2]));
         assert_eq!(read(1, 0x60), 0x0b0b_0a0a);
+        // Function 3: power management, ports 600h and 700h, IRQ 9.
+        assert_eq!([0x340, 0x390, 0x33c].map(|n| read(1, n)), [0x601, 0x701, 0x109]);
+        assert_eq!((input(&board, 0x600), input(&board, 0x700)), (0, 0));
     }
 
     #[test]

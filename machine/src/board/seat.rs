@@ -14,7 +14,9 @@ impl Board {
     pub(crate) fn press_power_button(&self) {
         self.with(self.clock.now(), 0, |state, cx| {
             state.touch(Chip::Pm);
-            state.chips.pm.press_power_button(cx);
+            if let Some(acpi) = state.chips.acpi_mut() {
+                acpi.press_power_button(cx);
+            }
         });
     }
 

@@ -38,7 +38,7 @@ pub fn description(
             event_timer_block_id: hpet_id(&mut chips.hpet),
             minimum_tick: 100,
         }),
-        power_management: Some(power_management()),
+        power_management: Some(power_management(chips.power_ports())),
         pci: Some(pci_root()),
         serial: vec![firmware::SerialPort { port: COM1, irq: COM1_IRQ }],
         i8042: true,
@@ -68,15 +68,17 @@ fn hpet_id(hpet: &mut Hpet) -> u32 {
     u32::from_le_bytes(id)
 }
 
-fn power_management() -> firmware::PowerManagement {
+/// What they say of power management with its ports at `ports`.
+#[must_use]
+pub fn power_management(ports: u16) -> firmware::PowerManagement {
     firmware::PowerManagement {
         sci_irq: SCI_IRQ,
         smi_command: SMI_COMMAND,
         acpi_enable: AcpiPm::ACPI_ENABLE,
         acpi_disable: AcpiPm::ACPI_DISABLE,
-        pm1a_event: PM1_EVENT,
-        pm1a_control: PM1_CONTROL,
-        pm_timer: PM_TIMER,
+        pm1a_event: ports + AcpiPm::PM1_EVENT,
+        pm1a_control: ports + AcpiPm::PM1_CONTROL,
+        pm_timer: ports + AcpiPm::PM_TIMER,
         pm_timer_extended: PM_TIMER_WIDE,
         gpe0: Some((GPE0, 4)),
         power_button: true,

@@ -36,7 +36,10 @@ fn a_probe_finds_the_drive_and_misses_the_absent_one() {
     assert_eq!(r.status(), 0x50, "the reset has chosen device 0");
     assert_eq!([1, 2, 3, 4, 5].map(|n| r.read(n)), [1, 1, 1, 0, 0]);
     r.base = Piix3Ide::SECONDARY;
-    assert_eq!(r.read(7), 0xff, "a channel without drives floats");
+    assert_eq!(r.read(7), 0x7f, "a channel without drives floats, and is not busy");
+    assert_eq!(r.status(), 0x7f);
+    r.out(2, 0x55);
+    assert_eq!(r.read(2), 0x7f, "nobody keeps what is written");
 }
 
 #[test]
