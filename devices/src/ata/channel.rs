@@ -125,7 +125,7 @@ impl Channel {
             return drive.read(register, previous);
         }
         match (self.drives().next(), register) {
-            (None, _) => 0xff & !STATUS_BUSY,
+            (None, _) => !STATUS_BUSY,
             (Some(_), taskfile::STATUS) => 0,
             (Some(other), taskfile::DEVICE) => {
                 let device = other.read(register, previous) & !DEVICE_1;
