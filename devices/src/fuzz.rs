@@ -34,10 +34,6 @@ impl SerialPeer for Nobody {
     fn transmit(&mut self, _byte: u8) {}
 }
 
-impl Reclaim for Nobody {
-    fn give_back(&mut self, _at: trine_guest::Gpa, _len: u64) {}
-}
-
 fn virtio_disk() -> VirtioBlk {
     VirtioBlk::new(Box::new(RamDisk::new(vec![0; 1 << 16], 100)), 2)
 }
@@ -47,13 +43,12 @@ fn virtio_functions(b: &Backplane) -> Seated {
     let net = VirtioNet::new([2; 6], Box::new(Unplugged));
     let ports = ["", "a"].map(|name| ConsolePort { name: name.into(), peer: Box::new(Nobody) });
     let console = VirtioConsole::new(ports.into());
-    let balloon = VirtioBalloon::new(Box::new(Nobody));
     Seated::new(vec![
         Box::new(VirtioPci::new("virtio-blk", virtio_disk(), b.line(10), b.clone())),
         Box::new(VirtioPci::new("virtio-rng", rng, b.line(11), b.clone())),
         with_rom(VirtioPci::new("virtio-net", net, b.line(13), b.clone())),
         Box::new(VirtioPci::new("virtio-console", console, b.line(14), b.clone())),
-        Box::new(VirtioPci::new("virtio-balloon", balloon, b.line(15), b.clone())),
+        Box::new(VirtioPci::new("virtio-balloon", VirtioBalloon::new(), b.line(15), b.clone())),
     ])
 }
 

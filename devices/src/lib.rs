@@ -49,6 +49,8 @@ mod uart16550;
 mod vga;
 mod virtio;
 
+use std::any::Any;
+
 use trine_guest::{Ram, VmTime};
 
 pub use acpi_pm::AcpiPm;
@@ -96,8 +98,8 @@ pub use uart16550::Uart16550;
 pub use vga::{Cell, PlainMemory, Text, VIDEO_PAGE, Vga, VideoMemory};
 pub use virtio::{
     Chain, ConsolePort, DeviceType, Driver, Entropy, MacAddress, QUEUES_MAX, Queue, QueueError,
-    Reclaim, RingFeatures, Segment, VirtioBalloon, VirtioBlk, VirtioConsole, VirtioMmio, VirtioNet,
-    VirtioPci, VirtioRng,
+    RingFeatures, Segment, VirtioBalloon, VirtioBlk, VirtioConsole, VirtioMmio, VirtioNet,
+    VirtioPci, VirtioRng, device_type,
 };
 
 /// What a device is lent while it is called.
@@ -111,7 +113,9 @@ pub struct Cx<'a> {
 }
 
 /// A chip.
-pub trait Device: Send {
+///
+/// A board that has to speak to one goes by way of [`Any`].
+pub trait Device: Any + Send {
     /// The chip's name, unique on a board, as the snapshot and `--stats` print it.
     fn name(&self) -> &'static str;
     /// The RESET pin: registers to their power-on values, outputs to their idle levels.

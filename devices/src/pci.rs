@@ -3,7 +3,7 @@
 //! Sources: PCI Local Bus Specification 3.0, section 3.2.2.3.2 (configuration mechanism #1) and
 //! chapter 6 (configuration space); PCI Express Base Specification 3.0, section 7.2.2 (ECAM).
 
-use std::{any::Any, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,9 +30,7 @@ const DEVICES: u8 = 32;
 
 /// A PCI function, as its bus sees it. What else a chip has, it has as a [`Device`]: its state, its
 /// clockwork, and ports and windows at fixed places.
-///
-/// A board that has to speak to one of its chips goes by way of [`Any`].
-pub trait PciFunction: Device + Any {
+pub trait PciFunction: Device {
     /// Its configuration space.
     fn config(&self) -> &ConfigSpace;
     /// Its configuration space, to write to.

@@ -348,6 +348,35 @@ impl Ram {
         code
     }
 
+    /// Gives the host what pages of the arena take of its memory, as far as it takes it back; they are
+    /// all zeros then, on every host. To all who look at marks this is a store.
+    ///
+    /// # Panics
+    /// If they are not whole pages in the arena.
+    pub fn discard(&self, offset: u64, len: u64) {
+        self.check(offset, len);
+        assert!((offset | len).is_multiple_of(PAGE_SIZE), "parts of pages cannot be given back");
+        let pages = (offset..offset + len).step_by(PAGE_SIZE as usize);
+        if len == 0 || self.is_released(offset, len) {
+            pages.for_each(|page| _ = self.touch(page, PAGE_SIZE));
+        } else {
+            pages.for_each(|page| _ = self.store_bytes(page, &[0; PAGE_SIZE as usize]));
+        }
+    }
+
+    /// Whether the host has taken these pages back and has zeros in their place, for all who map them.
+    #[cfg(target_os = "linux")]
+    fn is_released(&self, offset: u64, len: u64) -> bool {
+        use rustix::fs::{FallocateFlags, fallocate};
+        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        self.file.as_ref().is_some_and(|file| fallocate(file, hole, offset, len).is_ok())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn is_released(&self, _offset: u64, _len: u64) -> bool {
+        false
+    }
+
     /// Reads guest physical memory for the machine or a device.
     ///
     /// # Errors
@@ -657,6 +686,44 @@ mod tests {
         assert!(ram.store_bytes(0, &[1; 0x4000]) && ram.update(0x10fd, |v: u32| v + 1).1);
         assert_eq!(ram.code_version(0x1000), before + 3);
         assert_eq!((ram.code_version(0), ram.code_version(0x2000)), (0, 0));
+    }
+
+    #[test]
+    fn pages_that_are_given_back_are_zeros_and_count_as_stored_to() {
+        let ram = Ram::flat(0x8000).expect("eight pages");
+        ram.store_bytes(0, &[7; 0x8000]);
+        ram.mark_code(0x2fff, 1);
+        let version = ram.code_version(0x2000);
+        ram.take_dirty();
+        ram.discard(0x2000, 0x3000);
+        ram.discard(0x6000, 0);
+        assert_eq!(ram.take_dirty(), [0x2000, 0x3000, 0x4000]);
+        assert_eq!(ram.code_version(0x2000), version + 1);
+        let mut all = [1; 0x8000];
+        ram.load_bytes(0, &mut all);
+        for (at, byte) in all.iter().enumerate() {
+            assert_eq!(*byte, if (0x2000..0x5000).contains(&at) { 0 } else { 7 }, "{at:#x}");
+        }
+        ram.store(0x3000, 1_u8);
+        assert_eq!((ram.load::<u16>(0x3000), ram.take_dirty()), (1, vec![0x3000]));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_host_has_the_memory_of_pages_that_are_given_back() {
+        use std::os::unix::fs::MetadataExt;
+        let ram = Ram::flat(0x10_0000).expect("a MiB");
+        let blocks = || ram.file().expect("Linux has one").metadata().expect("it is open").blocks();
+        ram.store_bytes(0, &vec![7; 0x10_0000]);
+        let before = blocks();
+        ram.discard(0x4_0000, 0x8_0000);
+        assert_eq!(before - blocks(), 0x8_0000 / 512);
+    }
+
+    #[test]
+    #[should_panic(expected = "outside of guest RAM")]
+    fn what_is_not_there_cannot_be_given_back() {
+        Ram::flat(0x2000).expect("two pages").discard(0x1000, 0x2000);
     }
 
     #[test]

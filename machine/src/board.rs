@@ -11,6 +11,7 @@ mod firmware;
 mod pci;
 mod saved;
 mod seat;
+mod virtio;
 
 use std::{
     collections::VecDeque,
@@ -97,7 +98,7 @@ pub struct Board {
     state: Mutex<State>,
     cpus: Vec<CpuWires>,
     control: Control,
-    random: Random,
+    random: Arc<Random>,
     /// What the clock showed at guest time 0.
     wall_clock: Duration,
     tscs: Tscs,
@@ -117,7 +118,7 @@ pub struct Board {
 
 impl Board {
     /// A board after power-on, before its reset.
-    pub(crate) fn new(ram: Arc<Ram>, clock: Clock, random: Random, parts: pc::Parts) -> Self {
+    pub(crate) fn new(ram: Arc<Ram>, clock: Clock, random: Arc<Random>, parts: pc::Parts) -> Self {
         let backplane = Backplane::default();
         let (cpus, debug_exit, post_port) = (parts.cpus, parts.debug_exit, parts.post_port);
         let memory = parts.memory;

@@ -1,5 +1,5 @@
 //! The disks of a configuration on their controllers: in the floppy drives, on the IDE cables and in
-//! the PCI slots; and its network cards.
+//! the PCI slots; and its other cards.
 
 use std::{
     collections::BTreeSet,
@@ -8,13 +8,17 @@ use std::{
 };
 
 use thiserror::Error;
-use trine_devices::{Ahci, AtaDrive, Disk, E1000, VirtioBlk, VirtioNet, VirtioPci};
+use trine_devices::{
+    Ahci, AtaDrive, ConsolePort, DeviceType, Disk, E1000, SerialPeer, VirtioBalloon, VirtioBlk,
+    VirtioConsole, VirtioNet, VirtioPci, VirtioRng,
+};
 
 use crate::{
     Board, ClockKind, Config,
     disk::{self, DiskOpenError, DiskSpec, Interface, Wake},
     net::{self, NetError, NetModel},
     pc::{CARDS, Card, Chip},
+    random::Random,
 };
 
 /// Wakes chips of a board that is still to be built.
@@ -226,11 +230,7 @@ impl Disks {
             let disk = host.open(spec, Chip::Card(slot))?;
             let device = Chip::slot_of_card(slot).device();
             self.boots_from(spec.boot_index, || format!("/pci@i0cf8/scsi@{device:x}/disk@0,0"));
-            let name = name("virtio-blk", slot);
-            self.cards.push(Box::new(move |backplane, intx| {
-                let blk = VirtioBlk::new(disk, queues);
-                Box::new(VirtioPci::new(name, blk, intx, backplane.clone()))
-            }));
+            self.cards.push(virtio("virtio-blk", slot, VirtioBlk::new(disk, queues)));
         }
         Ok(())
     }
@@ -279,15 +279,14 @@ pub(crate) fn add_networks(
         let mut mac = FIRST_MAC;
         mac[5] = mac[5].wrapping_add(n);
         let mac = spec.mac.unwrap_or(mac);
-        let name = name(card_name(spec.model), slot);
         let card: Card = match spec.model {
-            NetModel::Virtio => Box::new(move |backplane, intx| {
-                let net = VirtioNet::new(mac, link);
-                Box::new(VirtioPci::new(name, net, intx, backplane.clone()))
-            }),
-            NetModel::E1000 => Box::new(move |backplane, intx| {
-                Box::new(E1000::new(name, mac, link, intx, backplane.clone()))
-            }),
+            NetModel::Virtio => virtio("virtio-net", slot, VirtioNet::new(mac, link)),
+            NetModel::E1000 => {
+                let name = name("e1000", slot);
+                Box::new(move |backplane, intx| {
+                    Box::new(E1000::new(name, mac, link, intx, backplane.clone()))
+                })
+            }
         };
         disks.cards.push(match &spec.rom {
             Some(file) => with_rom(card, net::rom::read(file)?),
@@ -310,12 +309,47 @@ fn with_rom(card: Card, rom: Vec<u8>) -> Card {
     })
 }
 
-/// What chips of a model are called.
-fn card_name(model: NetModel) -> &'static str {
-    match model {
-        NetModel::Virtio => "virtio-net",
-        NetModel::E1000 => "e1000",
+/// What [`add_paravirtual`] found no slot for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error("--{0}: all slots are taken")]
+pub struct NoSlot(&'static str);
+
+/// Puts the cards that have nothing of their own to say into the slots behind `cards`: those that
+/// bring random bits, a console and a balloon to a guest that knows it is one.
+///
+/// # Errors
+/// If a slot is missing.
+pub(crate) fn add_paravirtual(
+    cards: &mut Vec<Card>,
+    has_rng: bool,
+    console: Option<Box<dyn SerialPeer>>,
+    has_balloon: bool,
+    random: &Arc<Random>,
+) -> Result<(), NoSlot> {
+    let slot = |cards: &[Card], option| {
+        let slot = cards.len() as u8;
+        (slot < CARDS).then_some(slot).ok_or(NoSlot(option))
+    };
+    if has_rng {
+        let random = random.clone();
+        let rng = VirtioRng::new(Box::new(move |bytes| random.fill(bytes)));
+        cards.push(virtio("virtio-rng", slot(cards, "rng")?, rng));
     }
+    if let Some(peer) = console {
+        let port = ConsolePort { name: String::new(), peer };
+        let console = VirtioConsole::new(vec![port]);
+        cards.push(virtio("virtio-console", slot(cards, "console")?, console));
+    }
+    if has_balloon {
+        cards.push(virtio("virtio-balloon", slot(cards, "balloon")?, VirtioBalloon::new()));
+    }
+    Ok(())
+}
+
+/// A card with a virtio device, for slot `slot`.
+fn virtio<T: DeviceType>(kind: &str, slot: u8, device: T) -> Card {
+    let name = name(kind, slot);
+    Box::new(move |backplane, intx| Box::new(VirtioPci::new(name, device, intx, backplane.clone())))
 }
 
 /// A queue for each vCPU, but not more.

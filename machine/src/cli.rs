@@ -71,6 +71,9 @@ pub struct RunArgs {
     /// time).
     #[arg(long, value_name = "WHERE", default_value = "stdio")]
     pub serial: Serial,
+    /// Add a console (virtio-console, hvc0 in Linux), connected to where --serial could be.
+    #[arg(long, value_name = "WHERE")]
+    pub console: Option<Serial>,
     /// Where the guest's screen, keyboard and mouse are: none, terminal (Ctrl-A c turns to the serial
     /// port and back), or vnc:ADDR, where ADDR is HOST:PORT, :DISPLAY on this host alone, or
     /// unix:PATH. Behind it may stand password=FILE and share=allow-exclusive|force-shared|ignore, after
@@ -154,7 +157,7 @@ impl FromStr for Size {
     }
 }
 
-/// `--serial`.
+/// `--serial` and `--console`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Serial {
     /// Standard input and output.
@@ -199,6 +202,18 @@ impl RunArgs {
         self.guest.check()?;
         if matches!(self.debug_console, Serial::Unix(_) | Serial::Stdio) {
             return Err("--debug-console can be null or file:PATH".into());
+        }
+        if self.console == Some(Serial::Stdio) {
+            if self.serial == Serial::Stdio {
+                return Err("--serial and --console cannot both have stdio; add --serial null, \
+                            file:PATH or unix:PATH"
+                    .into());
+            }
+            if self.display == Display::Terminal {
+                return Err("--display terminal has stdio; --console can be null, file:PATH or \
+                            unix:PATH beside it"
+                    .into());
+            }
         }
         for switch in &self.switch {
             let name = switch.engine.name();
@@ -264,6 +279,11 @@ mod tests {
             }
         };
         assert_eq!(parse(&["--cpus", "2"]), Ok(()));
+        assert_eq!(parse(&["--console", "stdio", "--serial", "file:a"]), Ok(()));
+        let error = parse(&["--console", "stdio"]);
+        assert!(error.is_err_and(|e| e.contains("add --serial null")));
+        let error = parse(&["--console", "stdio", "--serial", "null", "--display", "terminal"]);
+        assert!(error.is_err_and(|e| e.contains("--display terminal has stdio")));
         assert_eq!(parse(&["--disk", "a.img,if=virtio"]), Ok(()));
         assert_eq!(parse(&["--net", "user,hostfwd=tcp::2222-:22", "--net", "none"]), Ok(()));
         for args in [["--machine", "microvm"], ["--gdb", "127.0.0.1:1234"]] {

@@ -1,4 +1,4 @@
-//! The host's side of the serial port: the terminal, a file or a socket.
+//! The host's side of a serial port or console: the terminal, a file or a socket.
 //!
 //! While a guest has the terminal, it is in raw mode, and Ctrl-A is the escape key, as QEMU users
 //! know it. The terminal is restored whatever happens: when the guard is dropped, on a panic, and
@@ -33,7 +33,7 @@ use signal_hook::{
 use trine_devices::SerialPeer;
 
 use crate::{
-    Output, Remote, Request, SerialInput, cli::Serial, machine::PANIC_ADVICE, serial::Nobody,
+    Output, Port, Remote, Request, SerialInput, cli::Serial, machine::PANIC_ADVICE, serial::Nobody,
     socket, terminal::Sides,
 };
 
@@ -236,7 +236,7 @@ pub fn clean_up_on_signals(sockets: Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
-/// Where the guest's serial port leads on the host.
+/// Where a port of the guest leads on the host.
 pub struct Line {
     output: Option<Output>,
     input: Input,
@@ -253,7 +253,7 @@ enum Input {
 type Client = Arc<Mutex<Option<UnixStream>>>;
 
 impl Line {
-    /// Opens what `--serial` names. Standard input is taken only by [`Line::start`].
+    /// Opens what `--serial` or `--console` names. Standard input is taken only by [`Line::start`].
     ///
     /// # Errors
     /// If the file or the socket cannot be made.
@@ -308,35 +308,51 @@ impl Line {
         self.socket.clone()
     }
 
-    /// Starts to read what comes in.
+    /// Starts to read what comes in, for `port` of the guest.
     ///
     /// # Errors
     /// If the host has no thread for it.
-    pub fn start(self, remote: Remote) -> io::Result<()> {
+    pub fn start(self, remote: Remote, port: Port) -> io::Result<()> {
+        let to = End { remote, port };
         let thread = thread::Builder::new().name("serial input".into());
         match self.input {
             Input::None => {}
             Input::Stdin { is_terminal: true } => {
-                thread.spawn(move || read_terminal(&remote))?;
+                thread.spawn(move || read_terminal(&to))?;
             }
             Input::Stdin { is_terminal: false } => {
-                thread.spawn(move || read_stream(io::stdin(), &remote))?;
+                thread.spawn(move || read_stream(io::stdin(), &to))?;
             }
             Input::Unix(listener, client) => {
-                thread.spawn(move || serve(&listener, &client, &remote))?;
+                thread.spawn(move || serve(&listener, &client, &to))?;
             }
         }
         Ok(())
     }
 }
 
+/// The machine's end.
+struct End {
+    remote: Remote,
+    port: Port,
+}
+
+impl End {
+    /// Waits until the machine has room for `input`.
+    fn send(&self, input: SerialInput<'_>) {
+        while !self.remote.input(self.port, input) {
+            thread::sleep(RETRY);
+        }
+    }
+}
+
 /// Passes a stream on as it is; its end means nothing to the machine.
-fn read_stream(mut stream: impl Read, remote: &Remote) {
+fn read_stream(mut stream: impl Read, to: &End) {
     let mut bytes = [0; 512];
     loop {
         match stream.read(&mut bytes) {
             Ok(0) => return,
-            Ok(len) => send(remote, SerialInput::Bytes(&bytes[..len])),
+            Ok(len) => to.send(SerialInput::Bytes(&bytes[..len])),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => {
                 log::debug!("serial input ends: {e}");
@@ -346,7 +362,7 @@ fn read_stream(mut stream: impl Read, remote: &Remote) {
     }
 }
 
-fn read_terminal(remote: &Remote) {
+fn read_terminal(to: &End) {
     let mut escape = Escape::default();
     let mut bytes = [0; 512];
     loop {
@@ -360,16 +376,19 @@ fn read_terminal(remote: &Remote) {
             }
         };
         for key in bytes[..len].iter().filter_map(|byte| escape.feed(*byte)) {
-            press(remote, key);
+            match key {
+                Key::Byte(byte) => to.send(SerialInput::Bytes(&[byte])),
+                Key::Break => to.send(SerialInput::Break),
+                key => press(&to.remote, key),
+            }
         }
     }
 }
 
-/// Does what a typed key means.
+/// Does what a typed key means that is not for the guest.
 pub(crate) fn press(remote: &Remote, key: Key) {
     match key {
-        Key::Byte(byte) => send(remote, SerialInput::Bytes(&[byte])),
-        Key::Break => send(remote, SerialInput::Break),
+        Key::Byte(_) | Key::Break => {}
         Key::Quit => remote.ask(Request::Quit),
         Key::Statistics => remote.ask(Request::Statistics),
         Key::PowerButton => remote.press_power_button(),
@@ -384,15 +403,8 @@ fn say(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// Waits until the machine has room for `input`.
-fn send(remote: &Remote, input: SerialInput<'_>) {
-    while !remote.serial_input(input) {
-        thread::sleep(RETRY);
-    }
-}
-
 /// Serves one client after the other.
-fn serve(listener: &UnixListener, client: &Client, remote: &Remote) {
+fn serve(listener: &UnixListener, client: &Client, to: &End) {
     let set = |to: Option<UnixStream>| {
         *client.lock().unwrap_or_else(PoisonError::into_inner) = to;
     };
@@ -401,11 +413,11 @@ fn serve(listener: &UnixListener, client: &Client, remote: &Remote) {
         match both {
             Ok((writer, reader)) => {
                 set(Some(writer));
-                read_stream(reader, remote);
+                read_stream(reader, to);
                 set(None);
             }
             Err(e) => {
-                log::debug!("a client of the serial port failed: {e}");
+                log::debug!("a client of a serial port or console failed: {e}");
                 thread::sleep(RETRY);
             }
         }
@@ -425,7 +437,7 @@ impl Write for ToClient {
         if let Some(mut stream) = stream
             && let Err(e) = stream.write_all(bytes)
         {
-            log::debug!("the client of the serial port is gone: {e}");
+            log::debug!("the client of a serial port or console is gone: {e}");
         }
         Ok(bytes.len())
     }

@@ -14,7 +14,22 @@ use std::{
 use trine_devices::Power;
 use trine_engine::{EngineError, TripleFault};
 
-use crate::{Board, cards::Drive, ctl::Controls, seat::Seat, serial::SerialInput};
+use crate::{
+    Board,
+    cards::Drive,
+    ctl::{Balloon, Controls},
+    seat::Seat,
+    serial::SerialInput,
+};
+
+/// A port of the guest at which bytes come in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Port {
+    /// The first serial port.
+    Serial,
+    /// The virtio console.
+    Console,
+}
 
 /// What somebody outside of the machine asks for while it runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -171,6 +186,19 @@ impl Remote {
         }
     }
 
+    /// Something comes in at `port`; a console has no break. False if too much waits there already;
+    /// nothing is taken then and the caller tries again later.
+    #[must_use]
+    pub fn input(&self, port: Port, input: SerialInput<'_>) -> bool {
+        match (port, input) {
+            (Port::Serial, input) => self.serial_input(input),
+            (Port::Console, SerialInput::Break) => true,
+            (Port::Console, SerialInput::Bytes(bytes)) => {
+                self.board.upgrade().is_none_or(|board| board.console_input(bytes))
+            }
+        }
+    }
+
     /// Something comes in at the serial port. False if too much waits there already; nothing is
     /// taken then and the caller tries again later.
     #[must_use]
@@ -222,6 +250,14 @@ impl Controls for Remote {
 
     fn press_power_button(&self) {
         Self::press_power_button(self);
+    }
+
+    fn balloon(&self) -> Option<Balloon> {
+        self.board.upgrade()?.balloon()
+    }
+
+    fn set_balloon(&self, bytes: u64) -> Result<(), String> {
+        self.board.upgrade().ok_or("the machine has ended")?.set_balloon(bytes)
     }
 
     fn drives(&self) -> Vec<String> {

@@ -25,7 +25,7 @@ mod server;
 use std::{path::Path, time::Duration};
 
 pub use client::{Outcome, send};
-pub use order::{Answer, Button, Order, Press, Screen, Status};
+pub use order::{Answer, Balloon, Button, Order, Press, Screen, Status};
 pub use server::CtlServer;
 
 use crate::Request;
@@ -41,6 +41,13 @@ pub trait Controls: Send + Sync {
     fn quit(&self);
     /// Somebody presses the power button.
     fn press_power_button(&self);
+    /// How the balloon is, if there is one.
+    fn balloon(&self) -> Option<Balloon>;
+    /// The guest is to put so many bytes of its memory into the balloon.
+    ///
+    /// # Errors
+    /// One line that says why it cannot.
+    fn set_balloon(&self, bytes: u64) -> Result<(), String>;
     /// The drives whose media can be changed, by name.
     fn drives(&self) -> Vec<String>;
     /// Puts an image into a drive in the place of what is in it, or nothing.

@@ -55,7 +55,7 @@ pub mod vnc;
 
 pub use board::Board;
 pub use clock::{Clock, ClockKind};
-pub use control::{Remote, Request};
+pub use control::{Port, Remote, Request};
 pub use engines::{EngineKind, create as create_engine, create_best as create_best_engine};
 pub use hop::{At, Schedule, Switch};
 pub use machine::{Config, Ending, Guest, Limits, Machine, MachineError};

@@ -18,7 +18,7 @@ use trine_x86::{Activity, CpuModel, CpuState, Feature};
 
 use crate::{
     Board, Capture, Clock, ClockKind, MachineStats, Remote, Request,
-    cards::{DiskError, Disks, Doorbell, Drive, add_networks},
+    cards::{DiskError, Disks, Doorbell, Drive, NoSlot, add_networks, add_paravirtual},
     control::{Cause, Reached},
     disk::DiskSpec,
     firmware::{Firmware, FirmwareError},
@@ -67,6 +67,12 @@ pub struct Config {
     pub vga_rom: Vec<u8>,
     /// The network cards.
     pub nets: Vec<NetSpec>,
+    /// Is there a source of random bits (virtio-rng)?
+    pub rng: bool,
+    /// What hears the virtio console, if there is one.
+    pub console: Option<Box<dyn SerialPeer>>,
+    /// Is there a memory balloon (virtio-balloon)?
+    pub balloon: bool,
     /// A reset of the machine ends the run.
     pub no_reboot: bool,
     /// What the clock shows at power-on, in seconds of Unix time.
@@ -74,7 +80,7 @@ pub struct Config {
     /// Counts events by the instructions that cause them, and time by what it is spent on, for
     /// [`MachineStats`]: each event then costs a little more.
     pub count_events: bool,
-    /// The seed of RDRAND by [`ClockKind::Instructions`].
+    /// The seed of all random bits by [`ClockKind::Instructions`].
     pub seed: u64,
 }
 
@@ -99,6 +105,9 @@ impl Default for Config {
             disks: Vec::new(),
             vga_rom: Vec::new(),
             nets: Vec::new(),
+            rng: false,
+            console: None,
+            balloon: false,
             no_reboot: false,
             unix_seconds: UNIX_2026,
             count_events: false,
@@ -271,6 +280,9 @@ pub enum MachineError {
     /// There is no such network.
     #[error("--net {0}")]
     Net(#[from] NetError),
+    /// A card has no slot.
+    #[error(transparent)]
+    Card(#[from] NoSlot),
     /// A snapshot does not fit the machine.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -336,6 +348,9 @@ impl Machine {
         let (capture, doorbell) = (Capture::default(), Doorbell::default());
         let mut disks = Disks::open(&config.disks, config.cpus, config.clock, &doorbell)?;
         add_networks(&mut disks, &config, &doorbell)?;
+        let random = Arc::new(Random::new(config.clock, config.seed));
+        let Config { rng, console, balloon, .. } = config;
+        add_paravirtual(&mut disks.cards, rng, console, balloon, &random)?;
         let flash = flash.map(|contents| Flash::new(ram.clone(), memory.flash_offset(), contents));
         let video = FrameBuffer::new(ram.clone(), memory.video(), pc::VIDEO_MEMORY as usize);
         let parts = pc::Parts {
@@ -355,7 +370,6 @@ impl Machine {
             drives: disks.drives,
             cards: disks.cards,
         };
-        let random = Random::new(config.clock, config.seed);
         let board = Arc::new(Board::new(ram.clone(), Clock::new(config.clock), random, parts));
         doorbell.connect(&board);
         if config.count_events {

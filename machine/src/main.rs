@@ -13,8 +13,8 @@ use clap::Parser;
 use trine_engine::{Engine, EngineError};
 use trine_guest::Ram;
 use trine_machine::{
-    ClockKind, Config, Ending, EngineKind, Limits, Machine, MachineError, Probe, Remote, Request,
-    Schedule,
+    ClockKind, Config, Ending, EngineKind, Limits, Machine, MachineError, Port, Probe, Remote,
+    Request, Schedule,
     cli::{Cli, Command, CtlArgs, Display, EngineChoice, RunArgs, Serial, unix_seconds},
     compare::compare,
     conform::conform,
@@ -184,12 +184,17 @@ fn run(args: &RunArgs) -> Result<u8, Failure> {
         sides.map_err(|e| format!("--display terminal: there is none at standard input: {e}"))?;
     let line = Line::open_beside(&args.serial, sides.as_ref())
         .map_err(|e| format!("--serial cannot be opened: {e}"))?;
+    let console = args.console.as_ref().map(Line::open).transpose();
+    let console = console.map_err(|e| format!("--console cannot be opened: {e}"))?;
     let debug = Line::open(&args.debug_console)
         .map_err(|e| format!("--debug-console cannot be opened: {e}"))?;
-    let outputs = [line.output(), debug.output()];
-    let mut sockets: Vec<Socket> = line.socket().map(Socket).into_iter().collect();
+    let lines = [Some(&line), console.as_ref(), Some(&debug)];
+    let outputs: Vec<_> = lines.iter().flatten().filter_map(|line| line.output()).collect();
+    let mut sockets: Vec<Socket> =
+        lines.iter().flatten().filter_map(|line| line.socket()).map(Socket).collect();
     let config = Config {
         serial: Some(line.peer()),
+        console: console.as_ref().map(Line::peer),
         debug_console: Some(debug.peer()),
         no_reboot: args.no_reboot,
         count_events: args.stats.is_some(),
@@ -201,13 +206,17 @@ fn run(args: &RunArgs) -> Result<u8, Failure> {
     let looks = Looks::start(args, &machine.remote(), &mut sockets)?;
     console::clean_up_on_signals(sockets.iter().map(|s| s.0.clone()).collect())
         .map_err(no_console)?;
-    let has_terminal = has_screen || args.serial == Serial::Stdio;
+    let has_terminal =
+        has_screen || [Some(&args.serial), args.console.as_ref()].contains(&Some(&Serial::Stdio));
     let terminal = if has_terminal { RawTerminal::enter().map_err(no_console)? } else { None };
     let front = looks.zip(sides).map(|(looks, sides)| looks.show(&sides, args, machine.remote()));
     let front = front.transpose().map_err(no_console)?;
-    line.start(machine.remote()).map_err(no_console)?;
+    line.start(machine.remote(), Port::Serial).map_err(no_console)?;
+    if let Some(console) = console {
+        console.start(machine.remote(), Port::Console).map_err(no_console)?;
+    }
     let ending = run_to_end(&mut machine, args);
-    for output in outputs.iter().flatten() {
+    for output in &outputs {
         output.flush();
     }
     drop((front, terminal));

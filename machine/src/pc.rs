@@ -120,7 +120,12 @@ impl Chip {
 
     /// All of them, there or not.
     pub fn all() -> impl Iterator<Item = Self> {
-        Self::SOLDERED.iter().copied().chain((0..CARDS).map(Self::Card))
+        Self::SOLDERED.iter().copied().chain(Self::cards())
+    }
+
+    /// The cards, there or not.
+    pub fn cards() -> impl Iterator<Item = Self> {
+        (0..CARDS).map(Self::Card)
     }
 
     /// Where card `n` sits.

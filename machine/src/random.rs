@@ -1,4 +1,4 @@
-//! Random bits for RDRAND and RDSEED.
+//! Random bits for RDRAND, RDSEED and the entropy device.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -39,6 +39,16 @@ impl Random {
         }
     }
 
+    /// Fills `bytes`.
+    pub(crate) fn fill(&self, bytes: &mut [u8]) {
+        if matches!(self, Self::Host) && getrandom::fill(bytes).is_ok() {
+            return;
+        }
+        for part in bytes.chunks_mut(8) {
+            part.copy_from_slice(&self.next().to_le_bytes()[..part.len()]);
+        }
+    }
+
     /// 64 bits.
     pub(crate) fn next(&self) -> u64 {
         const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -69,7 +79,10 @@ mod tests {
         // The first output of SplitMix64 from state 0.
         assert_eq!(one.next(), 0xe220_a839_7b1d_cdaf);
         assert_eq!(two.next(), 0xe220_a839_7b1d_cdaf);
-        assert_ne!(one.next(), 0xe220_a839_7b1d_cdaf);
+        let mut bytes = [0; 11];
+        two.fill(&mut bytes);
+        assert_eq!(bytes[..8], one.next().to_le_bytes()[..8], "the second output");
+        assert_eq!(bytes[8..], one.next().to_le_bytes()[..3], "and the third");
         let host = Random::new(ClockKind::Host, 0);
         assert_ne!(host.next(), host.next());
     }

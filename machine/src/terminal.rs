@@ -234,6 +234,7 @@ impl Person {
                 // Rather lose a key than no longer hear Ctrl-A.
                 let _ = self.remote.serial_input(SerialInput::Bytes(&[byte]));
             }
+            console::Key::Break => _ = self.remote.serial_input(SerialInput::Break),
             console::Key::Screen => self.sides.turn(!self.sides.shows_screen()),
             console::Key::Help | console::Key::Statistics | console::Key::Engine => {
                 self.sides.turn(false);

@@ -146,6 +146,12 @@ impl Console {
         (Self { child, keyboard, screen, log, printed: Vec::new(), seen: 0 }, terminal)
     }
 
+    /// The process.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Types, as it is.
     pub fn type_text(&mut self, text: &str) {
         // Whoever types at a machine that has ended learns it from the next wait.

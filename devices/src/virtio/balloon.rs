@@ -20,7 +20,7 @@ const STATS: usize = 2;
 /// The specification's number of the reporting queue.
 const REPORTING: usize = 4;
 /// The longest list of pages. Linux's has 256.
-const PAGES_MAX: u64 = 1 << 18;
+const PAGES_MAX: u64 = 1 << 12;
 /// Bytes of a statistic: tag and value.
 const STAT_LEN: u64 = 10;
 /// Statistics with a tag below this are kept.
@@ -29,13 +29,6 @@ const STATS_MAX: u16 = 16;
 // Where fields that the driver writes lie in device configuration space.
 const ACTUAL: usize = 4;
 const POISON_VAL: usize = 12;
-
-/// Where memory goes that the guest does not need.
-pub trait Reclaim: Send {
-    /// The guest has no use for these pages, all of them RAM, until it writes to them. They may
-    /// read as zeros from now on, or as before.
-    fn give_back(&mut self, at: Gpa, len: u64);
-}
 
 /// The state of a [`VirtioBalloon`].
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -56,17 +49,18 @@ pub struct State {
     wants_stats: bool,
 }
 
-/// A memory balloon.
+/// A memory balloon: pages that are put into it, and free ones that are reported, go to the host
+/// ([`Ram::discard`]) and are zeros from then on.
+#[derive(Default)]
 pub struct VirtioBalloon {
-    host: Box<dyn Reclaim>,
     state: State,
 }
 
 impl VirtioBalloon {
-    /// A balloon without a target, whose memory goes to `host`.
+    /// A balloon without a target.
     #[must_use]
-    pub fn new(host: Box<dyn Reclaim>) -> Self {
-        Self { host, state: State::default() }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// The guest is to put `pages` pages of 4 KiB into the balloon. The board wakes the chip
@@ -74,6 +68,12 @@ impl VirtioBalloon {
     pub fn set_target(&mut self, pages: u32) {
         self.state.is_changed |= self.state.target != pages;
         self.state.target = pages;
+    }
+
+    /// Pages that it is to put there.
+    #[must_use]
+    pub fn target(&self) -> u32 {
+        self.state.target
     }
 
     /// Pages that the guest says are in the balloon.
@@ -94,7 +94,7 @@ impl VirtioBalloon {
     }
 
     /// Takes the pages in a list of page numbers.
-    fn inflate(&mut self, driver: &mut Driver<'_>, chain: &Chain) {
+    fn inflate(driver: &mut Driver<'_>, chain: &Chain) {
         if chain.readable_len() > 4 * PAGES_MAX {
             return driver.fail("a list of pages is longer than a driver would make it");
         }
@@ -108,26 +108,11 @@ impl VirtioBalloon {
                 Some((start, len)) if *start + *len == at => *len += PAGE_SIZE,
                 _ => {
                     let before = run.replace((at, PAGE_SIZE));
-                    self.give_back(driver.ram, before);
+                    give_back(driver.ram, before);
                 }
             }
         }
-        self.give_back(driver.ram, run);
-    }
-
-    /// Gives the whole pages of `run` (start and length) to the host, as far as they are RAM.
-    fn give_back(&mut self, ram: &Ram, run: Option<(u64, u64)>) {
-        let Some((start, len)) = run else { return };
-        let Some(end) = start.checked_add(len) else { return };
-        let (mut at, end) = (start.next_multiple_of(PAGE_SIZE), end / PAGE_SIZE * PAGE_SIZE);
-        while at < end {
-            let spot = ram.spot(Gpa(at));
-            let len = spot.map_or(PAGE_SIZE, |spot| spot.run).min(end - at);
-            if spot.is_some_and(|spot| spot.writable) {
-                self.host.give_back(Gpa(at), len);
-            }
-            at += len;
-        }
+        give_back(driver.ram, run);
     }
 
     /// Pages are reported as buffers to be written.
@@ -137,9 +122,13 @@ impl VirtioBalloon {
         while driver.is_notified(queue)
             && let Some(chain) = driver.next(queue)
         {
+            let reported: u64 = chain.writable.iter().map(|segment| u64::from(segment.len)).sum();
+            if reported > driver.ram.len() {
+                return driver.fail("more free pages are reported than there are");
+            }
             if may_take {
                 for segment in &chain.writable {
-                    self.give_back(driver.ram, Some((segment.at.0, segment.len.into())));
+                    give_back(driver.ram, Some((segment.at.0, segment.len.into())));
                 }
             }
             driver.give_back(queue, chain.head, 0);
@@ -169,6 +158,22 @@ impl VirtioBalloon {
             self.state.wants_stats = false;
             driver.give_back(STATS, head, 0);
         }
+    }
+}
+
+/// Gives the whole pages of `run` (start and length) to the host, as far as they are RAM.
+fn give_back(ram: &Ram, run: Option<(u64, u64)>) {
+    let Some((start, len)) = run else { return };
+    let Some(end) = start.checked_add(len) else { return };
+    let end = end / PAGE_SIZE * PAGE_SIZE;
+    let Some(mut at) = start.checked_next_multiple_of(PAGE_SIZE) else { return };
+    while at < end {
+        let spot = ram.spot(Gpa(at));
+        let len = spot.map_or(PAGE_SIZE, |spot| spot.run).min(end - at);
+        if let Some(spot) = spot.filter(|spot| spot.writable) {
+            ram.discard(spot.offset, len);
+        }
+        at += len;
     }
 }
 
@@ -216,7 +221,7 @@ impl DeviceType for VirtioBalloon {
         while driver.is_notified(INFLATE)
             && let Some(chain) = driver.next(INFLATE)
         {
-            self.inflate(driver, &chain);
+            Self::inflate(driver, &chain);
             driver.give_back(INFLATE, chain.head, 0);
         }
         while driver.is_notified(DEFLATE)

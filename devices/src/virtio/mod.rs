@@ -26,8 +26,12 @@
 //! 2.1.2), which does nothing more until then. While the PCI function is no bus master it touches
 //! no memory; what was notified or answered meanwhile waits.
 
+use std::any::Any;
+
 use serde::{Serialize, de::DeserializeOwned};
 use trine_guest::VmTime;
+
+use crate::Device;
 
 mod balloon;
 mod blk;
@@ -40,7 +44,7 @@ mod pci;
 mod queue;
 mod rng;
 
-pub use balloon::{Reclaim, VirtioBalloon};
+pub use balloon::VirtioBalloon;
 pub use blk::VirtioBlk;
 pub use console::{ConsolePort, VirtioConsole};
 pub use driver::Driver;
@@ -101,6 +105,16 @@ pub trait DeviceType: Send + 'static {
     /// # Errors
     /// If its fields do not hold together, and why; nothing is changed then.
     fn load(&mut self, state: Self::State, queues: &[Queue]) -> Result<(), String>;
+}
+
+/// The device type behind `device`, if it is a virtio device of type `T`, however a driver reaches it.
+/// Whoever calls it has the chip woken afterwards.
+pub fn device_type<T: DeviceType>(device: &mut dyn Device) -> Option<&mut T> {
+    let device: &mut dyn Any = device;
+    if device.is::<VirtioMmio<T>>() {
+        return device.downcast_mut::<VirtioMmio<T>>().map(VirtioMmio::device_mut);
+    }
+    device.downcast_mut::<VirtioPci<T>>().map(VirtioPci::device_mut)
 }
 
 #[cfg(test)]

@@ -180,7 +180,7 @@ pub(super) mod tests {
             cards: vec![Box::new(card), Box::new(card)],
         };
         let clock = ClockKind::Instructions;
-        let board = Board::new(ram, Clock::new(clock), Random::new(clock, 1), parts);
+        let board = Board::new(ram, Clock::new(clock), Arc::new(Random::new(clock, 1)), parts);
         // What a firmware does, the test does.
         board.reset(1 << 20, true);
         board

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf, absolute};
 
 use clap::{Args, Subcommand};
 
+use super::Size;
 use crate::ctl::{Button, Order, Press};
 
 /// Which machine, and what it is to do.
@@ -84,6 +85,12 @@ pub enum CtlCommand {
         #[arg(long)]
         readonly: bool,
     },
+    /// Ask the guest for so much of its memory, all in all, or for none with 0. What it gives is the
+    /// host's until it is asked for less.
+    Balloon {
+        /// How much, with K, M or G.
+        size: Size,
+    },
     /// Say how the machine is.
     Status,
     /// Stop guest time.
@@ -123,6 +130,7 @@ impl CtlCommand {
                 let (drive, file) = (drive.clone(), here(file)?);
                 Order::Insert { drive, file, is_read_only: *readonly }
             }
+            Self::Balloon { size } => Order::Balloon { bytes: size.0 },
             Self::Status => Order::Status,
             Self::Pause => Order::Pause,
             Self::Resume => Order::Resume,
@@ -181,6 +189,7 @@ mod tests {
         assert_eq!(order(&["button", "left"]), Ok(Order::Button { button, press }));
         let Ok(Order::Screenshot { file }) = order(&["screenshot", "a.png"]) else { panic!() };
         assert!(file.is_absolute() && file.ends_with("a.png"));
+        assert_eq!(order(&["balloon", "64M"]), Ok(Order::Balloon { bytes: 64 << 20 }));
         let (text, seconds) = ("login:".to_owned(), 5.0);
         let wait = ["wait-text", "login:", "--timeout", "5"];
         assert_eq!(order(&wait), Ok(Order::WaitText { text, seconds }));

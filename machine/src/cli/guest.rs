@@ -84,6 +84,14 @@ pub struct GuestArgs {
     /// resolvers). Of tap: ifname=NAME. A comma in a value is written twice. Repeatable.
     #[arg(long, value_name = "KIND[,…]")]
     pub net: Vec<NetSpec>,
+    /// Add a source of random bits (virtio-rng): the host's, or by --clock instructions always the
+    /// same.
+    #[arg(long)]
+    pub rng: bool,
+    /// Add a memory balloon (virtio-balloon), which `trine ctl SOCKET balloon SIZE` fills: what is in it,
+    /// and what a guest reports as free, is the host's.
+    #[arg(long)]
+    pub balloon: bool,
     /// Not available yet.
     #[arg(long, value_name = "ADDR", hide = true)]
     pub gdb: Option<SocketAddr>,
@@ -138,6 +146,8 @@ impl GuestArgs {
             disks: self.disk.clone(),
             vga_rom: self.vga_rom()?,
             nets: self.net.clone(),
+            rng: self.rng,
+            balloon: self.balloon,
             unix_seconds: unix_seconds(self.clock),
             ..Config::default()
         })

@@ -65,6 +65,11 @@ pub enum Order {
         #[serde(default)]
         is_read_only: bool,
     },
+    /// Ask the guest for so much of its memory, all in all.
+    Balloon {
+        /// How much it is to do without.
+        bytes: u64,
+    },
     /// How the machine is.
     Status,
     /// Stop guest time.
@@ -140,6 +145,18 @@ pub struct Status {
     pub screen: Screen,
     /// The drives whose media can be changed.
     pub drives: Vec<String>,
+    /// The balloon, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balloon: Option<Balloon>,
+}
+
+/// How a memory balloon is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Balloon {
+    /// Bytes that the guest is to put into it.
+    pub target: u64,
+    /// Bytes that the guest says it has put there.
+    pub actual: u64,
 }
 
 /// What a screen shows.
@@ -176,6 +193,11 @@ impl std::fmt::Display for Status {
         let state = if self.is_running { "running" } else { "paused" };
         writeln!(f, "the machine is {state} at {:.3} s of guest time", self.guest_seconds)?;
         writeln!(f, "screen: {}", self.screen)?;
-        writeln!(f, "drives: {}", self.drives.join(", "))
+        writeln!(f, "drives: {}", self.drives.join(", "))?;
+        let mib = |bytes: u64| bytes as f64 / (1 << 20) as f64;
+        self.balloon.map_or(Ok(()), |balloon| {
+            let (actual, target) = (mib(balloon.actual), mib(balloon.target));
+            writeln!(f, "balloon: {actual:.1} MiB of {target:.1} MiB that it is to hold")
+        })
     }
 }

@@ -133,6 +133,7 @@ impl CtlServer {
             Order::Insert { drive, file, is_read_only } => {
                 self.controls.change_medium(drive, Some(file), *is_read_only)
             }
+            Order::Balloon { bytes } => self.controls.set_balloon(*bytes),
             Order::Pause => self.ask(Request::Pause),
             Order::Resume => self.ask(Request::Resume),
             Order::Reset => self.ask(Request::Reset),
@@ -261,6 +262,7 @@ impl CtlServer {
             guest_seconds: self.monitor.seat().now().ns() as f64 / 1e9,
             screen: self.look().0,
             drives: self.controls.drives(),
+            balloon: self.controls.balloon(),
         }
     }
 }

@@ -52,6 +52,13 @@ impl Controls for FakeControls {
     fn press_power_button(&self) {
         self.note("power".into());
     }
+    fn balloon(&self) -> Option<Balloon> {
+        Some(Balloon { target: 64 << 20, actual: 3 << 19 })
+    }
+    fn set_balloon(&self, bytes: u64) -> Result<(), String> {
+        self.note(format!("balloon {bytes:#x}"));
+        (bytes <= 1 << 30).then_some(()).ok_or_else(|| "too much".into())
+    }
     fn drives(&self) -> Vec<String> {
         vec!["fd0".into(), "cd0".into()]
     }

@@ -169,6 +169,8 @@ fn config(
         debug_console: Some(debug_console),
         debug_exit: args.guest.debug_exit,
         test_device: args.guest.test_device,
+        rng: args.guest.rng,
+        balloon: args.guest.balloon,
         no_reboot: args.no_reboot,
         ..Config::default()
     })

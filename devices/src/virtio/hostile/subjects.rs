@@ -13,12 +13,6 @@ impl SerialPeer for Nobody {
     fn transmit(&mut self, _byte: u8) {}
 }
 
-impl Reclaim for Nobody {
-    fn give_back(&mut self, at: trine_guest::Gpa, len: u64) {
-        assert!(at.0 + len <= 1 << 20 && (at.0 | len).is_multiple_of(4096) && len > 0);
-    }
-}
-
 fn blk(steps: u32) {
     let disk = || Box::new(RamDisk::new(vec![1; 64 * 512], 1500));
     Torment::new(|| VirtioBlk::new(disk(), 3), 0xb10c).run(steps, |_, _| {});
@@ -44,8 +38,7 @@ fn console(steps: u32) {
 }
 
 fn balloon(steps: u32) {
-    let fresh = || VirtioBalloon::new(Box::new(Nobody));
-    Torment::new(fresh, 0xba11).run(steps, |balloon, random| {
+    Torment::new(VirtioBalloon::new, 0xba11).run(steps, |balloon, random| {
         balloon.set_target(random.below(4) as u32);
         balloon.request_stats();
     });
