@@ -103,7 +103,7 @@ fn finds_all(port: Port) {
         seat.press(&["alt-f2"]);
         seat.wait_for("press Enter");
         seat.press(&["enter"]);
-        seat.wait_for("built-in shell");
+        seat.wait_for("~ #");
         seat.type_text("ip addr | grep inet\\n");
         seat.wait_for("10.0.2.15/24");
         seat.type_text("sh /drivers; modprobe sd_mod; sleep 2; list-devices disk\\n");
