@@ -8,3 +8,4 @@ pub mod initramfs;
 pub mod rom;
 pub mod screen;
 pub mod seat;
+pub mod tftp;
