@@ -3,6 +3,7 @@
 
 pub mod console;
 pub mod folder;
+pub mod grub;
 pub mod hopper;
 pub mod initramfs;
 pub mod rom;
