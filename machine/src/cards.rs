@@ -409,4 +409,37 @@ mod tests {
         let twice = order(&["if=ide,bootindex=1", "if=virtio,bootindex=1"]);
         assert!(matches!(twice, Err(DiskError::BootIndex(1))));
     }
+
+    fn with_networks(specs: &[&str]) -> Result<Disks, NetError> {
+        let nets = specs.iter().map(|spec| spec.parse().expect("right options")).collect();
+        let config = Config { clock: ClockKind::Instructions, nets, ..Config::default() };
+        let mut disks = Disks::default();
+        add_networks(&mut disks, &config, &Doorbell::default()).map(|()| disks)
+    }
+
+    #[test]
+    fn network_cards_have_places_in_the_boot_order() {
+        let disks = with_networks(&[
+            "user,restrict=on,bootindex=3",
+            "none",
+            "user,restrict=on,bootindex=2,model=e1000",
+        ]);
+        let order = disks.expect("closed networks").boot_order();
+        let order = order.expect("no place twice").expect("an order");
+        let paths =
+            ["/pci@i0cf8/ethernet@4/ethernet-phy@0", "/pci@i0cf8/ethernet@3/ethernet-phy@0"];
+        assert_eq!(String::from_utf8_lossy(&order), paths.join("\n") + "\0");
+    }
+
+    #[test]
+    fn what_is_no_expansion_rom_is_refused() {
+        let folder = tempfile::tempdir().expect("there is room");
+        let file = folder.path().join("a.rom");
+        let open = || with_networks(&[&format!("user,restrict=on,rom={}", file.display())]).err();
+        assert!(matches!(open(), Some(NetError::Rom { .. })), "there is none");
+        std::fs::write(&file, b"MZ").expect("there is room");
+        assert!(matches!(open(), Some(NetError::Rom { .. })));
+        std::fs::write(&file, [0x55, 0xaa, 1]).expect("there is room");
+        assert!(open().is_none());
+    }
 }

@@ -3,8 +3,10 @@
 
 pub mod console;
 pub mod folder;
+pub mod grub;
 pub mod hopper;
 pub mod initramfs;
 pub mod rom;
 pub mod screen;
 pub mod seat;
+pub mod tftp;

@@ -57,6 +57,19 @@ impl Screen {
         printed
     }
 
+    /// Waits until the screen shows graphics of this size, as `640 by 480`.
+    ///
+    /// # Panics
+    /// If it does not within [`patience`].
+    pub fn wait_for_graphics(&self, size: &str) {
+        let wanted = format!("graphics, {size}");
+        let end = Instant::now() + patience();
+        while !self.do_it(&["status"]).contains(&wanted) {
+            assert!(Instant::now() < end, "no {wanted}: {}", self.do_it(&["status"]));
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
     /// Waits until `text` is on the screen.
     ///
     /// # Panics

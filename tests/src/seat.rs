@@ -28,7 +28,7 @@ impl Seat {
         all.extend(arguments.iter().map(AsRef::as_ref));
         let console = Console::start(&all);
         let name = name.to_owned();
-        let screen = Photographed { screen: Screen::at(socket.clone()), name: name.clone() };
+        let screen = Photographed { screen: Screen::at(socket), name: name.clone() };
         Self { screen, console, name, since: Instant::now(), _folder: folder }
     }
 

@@ -3,39 +3,23 @@
 //!
 //! The guests come from `tests/guests/fetch`; without them the tests say that they skip.
 
-use std::fs;
-
-use trine_tests::{console::guest_file, folder::Folder, seat::Seat};
-
-/// What iPXE does when DHCP names this as the file to boot.
-const SCRIPT: &str = "#!ipxe
-kernel linux console=ttyS0 quiet initrd=initrd.gz
-initrd initrd.gz
-boot
-";
-
-/// A folder to be served by TFTP, with copies of these guests' files.
-fn served(test: &str, files: &[(&str, &str)]) -> Option<Folder> {
-    let folder = Folder::new(test);
-    for (name, file) in files {
-        fs::copy(guest_file(file)?, folder.path(name)).expect("there is room");
-    }
-    Some(folder)
-}
+use trine_tests::{
+    console::guest_file,
+    seat::Seat,
+    tftp::{BOOT_LINUX, Tftp, rom},
+};
 
 /// `--net`'s value: a network that ends at its gateway, behind a card with iPXE in its ROM.
-fn net(card: &str, folder: &Folder, bootfile: &str) -> Option<String> {
-    let rom = guest_file(&format!("ipxe-qemu/usr/lib/ipxe/qemu/pxe-{card}.rom"))?;
-    let folder = folder.at().display();
-    Some(format!("user,restrict=on,model={card},rom={rom},tftp={folder},bootfile={bootfile}"))
+fn net(card: &str, served: &Tftp, bootfile: &str) -> Option<String> {
+    Some(format!("{},restrict=on,rom={}", served.net(card, bootfile), rom(card)?))
 }
 
 #[test]
 fn a_script_boots_linux_and_its_initrd() {
     let files = [("linux", "cloud/vmlinuz"), ("initrd.gz", "initrd-amd64.gz")];
-    let Some(folder) = served("netboot-script", &files) else { return };
-    fs::write(folder.path("boot.ipxe"), SCRIPT).expect("there is room");
-    let Some(net) = net("virtio", &folder, "boot.ipxe") else { return };
+    let Some(served) = Tftp::new("script", &files) else { return };
+    served.write("boot.ipxe", BOOT_LINUX);
+    let Some(net) = net("virtio", &served, "boot.ipxe") else { return };
     let mut seat = Seat::new("netboot-linux", &["--memory", "512M", "--net", &net]);
     seat.wait_for("Booting from network iPXE");
     seat.wait_for("net0: 10.0.2.15/255.255.255.0");
@@ -49,8 +33,8 @@ fn a_script_boots_linux_and_its_initrd() {
 #[test]
 fn a_kernel_may_be_the_file_to_boot() {
     let files = [("memtest", "memtest86+/boot/memtest86+x64.bin")];
-    let Some(folder) = served("netboot-kernel", &files) else { return };
-    let Some(net) = net("e1000", &folder, "memtest") else { return };
+    let Some(served) = Tftp::new("kernel", &files) else { return };
+    let Some(net) = net("e1000", &served, "memtest") else { return };
     let seat = Seat::new("netboot-memtest", &["--memory", "64M", "--net", &net]);
     seat.wait_for("Booting from network iPXE");
     seat.wait_for("Memtest86+");
@@ -63,8 +47,8 @@ fn the_network_has_its_place_in_the_boot_order() {
     let floppy = "grub-rescue-pc/usr/lib/grub-rescue/grub-rescue-floppy.img";
     let Some(floppy) = guest_file(floppy) else { return };
     let floppy = format!("{floppy},if=floppy,readonly");
-    let Some(folder) = served("netboot-order", &[]) else { return };
-    let Some(net) = net("virtio", &folder, "none") else { return };
+    let Some(served) = Tftp::new("order", &[]) else { return };
+    let Some(net) = net("virtio", &served, "none") else { return };
     // Last of all if nothing is said.
     let seat = Seat::new("netboot-last", &["--disk", &floppy, "--net", &net]);
     seat.wait_for("*GNU/Linux");

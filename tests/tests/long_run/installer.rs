@@ -12,6 +12,7 @@ use trine_tests::{
     folder::Folder,
     initramfs,
     seat::Seat,
+    tftp::{Tftp, rom},
 };
 
 use super::{Firmware, start, start_by, turn};
@@ -41,23 +42,21 @@ impl Port {
     }
 
     /// A copy of it, with drivers.
-    fn served(self) -> Option<Folder> {
-        let folder = Folder::new(&format!("installer-{}", self.name));
+    fn served(self) -> Option<Tftp> {
+        let served = Tftp::new(&format!("installer-{}", self.name), &[])?;
         let source = Path::new(&self.netboot()?).join(".");
-        let copied = Command::new("cp").arg("-a").arg(source).arg(folder.at()).status();
+        let copied = Command::new("cp").arg("-a").arg(source).arg(served.at()).status();
         assert!(copied.is_ok_and(|status| status.success()), "there is room");
         let modules = guests()?.join(self.kernel).join("lib/modules");
         let drivers = initramfs::drivers(&modules, &MODULES);
-        fs::write(folder.path("drivers.cpio"), drivers).expect("there is room");
-        Some(folder)
+        served.write("drivers.cpio", drivers);
+        Some(served)
     }
 }
 
 /// At PXELINUX's menu: starts the installer on a screen in text mode, with drivers.
 fn choose(seat: &Seat, port: Port) {
-    while !seat.screen.do_it(&["status"]).contains("graphics, 640 by 480") {
-        std::thread::sleep(std::time::Duration::from_secs(1));
-    }
+    seat.screen.wait_for_graphics("640 by 480");
     seat.say("PXELINUX shows its menu");
     let folder = format!("debian-installer/{}", port.name);
     let line = format!(
@@ -71,22 +70,14 @@ fn choose(seat: &Seat, port: Port) {
 /// From PXE to the first question that the installer asks with the network up; then a look at the disks.
 fn finds_all(port: Port) {
     let _turn = turn();
-    let (Some(served), Some(rom)) =
-        (port.served(), guest_file(&format!("ipxe-qemu/usr/lib/ipxe/qemu/pxe-{}.rom", port.card)))
-    else {
-        return;
-    };
+    let Some((served, rom)) = port.served().zip(rom(port.card)) else { return };
     let folder = Folder::new(&format!("disks-{}", port.name));
     let disks = ["virtio", "ide"].map(|interface| {
         let image = folder.path(interface);
         fs::write(&image, vec![0; 16 << 20]).expect("there is room");
         format!("{image},if={interface},format=raw")
     });
-    let net = format!(
-        "user,model={},rom={rom},tftp={},bootfile=pxelinux.0,bootindex=0",
-        port.card,
-        served.at().display()
-    );
+    let net = format!("{},rom={rom},bootindex=0", served.net(port.card, "pxelinux.0"));
     for firmware in Firmware::ALL {
         let arguments = ["--memory", "1G", "--serial", "null", "--net", &net];
         let disks = ["--disk", &disks[0], "--disk", &disks[1]];
@@ -103,7 +94,7 @@ fn finds_all(port: Port) {
         seat.press(&["alt-f2"]);
         seat.wait_for("press Enter");
         seat.press(&["enter"]);
-        seat.wait_for("built-in shell");
+        seat.wait_for("~ #");
         seat.type_text("ip addr | grep inet\\n");
         seat.wait_for("10.0.2.15/24");
         seat.type_text("sh /drivers; modprobe sd_mod; sleep 2; list-devices disk\\n");

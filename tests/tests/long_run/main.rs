@@ -7,17 +7,17 @@
 //! ```
 //!
 //! One guest runs at a time; all of them together take about an hour on two cores. A name behind
-//! `--ignored` picks some (`xen`, `installer_on_i386`). Each says what it has reached and when; where one
-//! fails, there is a picture of its screen in the folder for temporary files. `TRINE_ENGINE` names an
-//! engine (the usual one is the translator), `TRINE_TEST_SECONDS` how long a step may take.
+//! `--ignored` picks some: `xen`, `installer_on_i386`. Each says what it has reached and when; where
+//! one fails, there is a picture of its screen in the folder for temporary files. `TRINE_ENGINE` names
+//! an engine (the usual one is the translator), `TRINE_TEST_SECONDS` how long a step may take.
 //!
-//! | test | shows |
-//! |---|---|
-//! | `grub_…` | GRUB's floppy, CD and USB images reach their menu and obey keys |
-//! | `memtest86_…` | memtest86+ from its CD finds no errors in a whole pass, 64 and 32 bits, 1 and 2 CPUs |
-//! | `ipxe_…` | iPXE from a ROM, a CD and as a kernel gets its lease and boots Linux by TFTP |
-//! | `installer_…` | Debian's installer comes by PXE, shows its first dialogue on the screen and on the serial line, obeys keys, finds network and disk |
-//! | `xen_…` | Xen starts its PV dom0, with the machine's own loader and from the network; the shell answers |
+//! - `media`: GRUB's floppy, CD and USB images reach their menu and obey keys; memtest86+ from its CD
+//!   finds no errors in a whole pass, in 64 and 32 bits, on 1 and 2 CPUs;
+//! - `ipxe`: from a ROM, from a CD and as a kernel it gets its lease and boots Linux by TFTP;
+//! - `installer`: Debian's, for amd64 and i386, comes by PXE, shows its first dialogue on the screen and
+//!   on the serial line, obeys keys, finds network and disks;
+//! - `xen`: starts its paravirtualised dom0, by the machine's own loader and from the network, and dom0's
+//!   shell answers.
 
 use std::{
     env,

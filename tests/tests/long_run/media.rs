@@ -1,37 +1,21 @@
 //! Guests on floppies, CDs and disks.
 
-use trine_tests::console::guest_file;
+use trine_tests::{console::guest_file, grub};
 
 use super::{Firmware, start_by, turn};
 
 #[test]
-#[ignore = "long: about two minutes"]
+#[ignore = "long: about a minute"]
 fn grub_reaches_its_menu_and_obeys_keys() {
     let _turn = turn();
-    for (image, options) in [
-        ("floppy.img", "if=floppy,readonly"),
-        ("cdrom.iso", "if=cdrom"),
-        ("usb.img", "if=ide,readonly"),
-        ("usb.img", "if=virtio,readonly"),
-        ("usb.img", "if=ahci,readonly"),
-    ] {
-        let file = format!("grub-rescue-pc/usr/lib/grub-rescue/grub-rescue-{image}");
-        let Some(file) = guest_file(&file) else { return };
+    for (image, options) in grub::MEDIA {
+        let Some(file) = grub::file(image) else { return };
         let disk = format!("{file},{options}");
         for firmware in Firmware::ALL {
             let arguments = ["--memory", "128M", "--serial", "null", "--disk", &disk];
-            let Some(seat) = start_by(firmware, &format!("grub-{options}"), &arguments) else {
-                return;
-            };
-            seat.wait_for("*GNU/Linux");
-            seat.press(&["down"]);
-            seat.wait_for("*GNU (aka GNU/Hurd)");
-            seat.press(&["c"]);
-            seat.wait_for("grub>");
-            // The product is not among what is typed.
-            seat.type_text("set a=Tri\\nset b=ne\\necho $a$b\\n");
-            seat.wait_for("Trine");
-            seat.quit();
+            let name = format!("grub-{options}");
+            let Some(seat) = start_by(firmware, &name, &arguments) else { return };
+            grub::obeys_keys(seat);
         }
     }
 }
@@ -48,7 +32,6 @@ fn memtest(cpus: &str) {
                 ["--memory", "32M", "--cpus", cpus, "--serial", "null", "--disk", &disk];
             let name = format!("memtest-{build}-{cpus}");
             let Some(seat) = start_by(firmware, &name, &arguments) else { return };
-            // The CD's own menu.
             seat.wait_for("Memtest86+");
             seat.wait_for("Pass:  1");
             let text = seat.screen.do_it(&["screen-text"]);

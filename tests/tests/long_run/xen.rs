@@ -1,8 +1,12 @@
 //! Xen and its first guest, dom0: Debian's own kernel, paravirtualised, with BusyBox.
 
-use std::{fs, process::Command};
+use std::process::Command;
 
-use trine_tests::{console::guest_file, folder::Folder, seat::Seat};
+use trine_tests::{
+    console::guest_file,
+    seat::Seat,
+    tftp::{Tftp, rom},
+};
 
 use super::{Firmware, start, start_by, turn};
 
@@ -45,19 +49,17 @@ fn xen_starts_dom0_with_the_machines_own_loader() {
 #[ignore = "long: about four minutes"]
 fn xen_starts_dom0_from_the_network() {
     let _turn = turn();
-    let folder = Folder::new("long-xen");
-    let files = [XEN, "amd64/vmlinuz", "initrd-amd64.gz"].map(guest_file);
-    let [Some(xen), Some(linux), Some(initrd)] = files else { return };
-    fs::copy(linux, folder.path("linux")).expect("there is room");
-    fs::copy(initrd, folder.path("initrd.gz")).expect("there is room");
+    let files = [("linux", "amd64/vmlinuz"), ("initrd.gz", "initrd-amd64.gz")];
+    let served = Tftp::new("xen", &files);
+    let (Some(served), Some(xen), Some(rom)) = (served, guest_file(XEN), rom("virtio")) else {
+        return;
+    };
     // iPXE does not unpack it.
     let xen = Command::new("gzip").args(["-dc", &xen]).output().expect("gzip is there").stdout;
-    fs::write(folder.path("xen"), xen).expect("there is room");
+    served.write("xen", xen);
     let script = SCRIPT.replace("XEN_LINE", XEN_LINE).replace("DOM0_LINE", DOM0_LINE);
-    fs::write(folder.path("boot.ipxe"), script).expect("there is room");
-    let Some(rom) = guest_file("ipxe-qemu/usr/lib/ipxe/qemu/pxe-virtio.rom") else { return };
-    let tftp = folder.at().display();
-    let net = format!("user,restrict=on,rom={rom},tftp={tftp},bootfile=boot.ipxe");
+    served.write("boot.ipxe", script);
+    let net = format!("{},restrict=on,rom={rom}", served.net("virtio", "boot.ipxe"));
     for firmware in Firmware::ALL {
         let arguments = ["--memory", "1G", "--net", &net];
         let Some(seat) = start_by(firmware, "xen-network", &arguments) else { return };
