@@ -66,7 +66,7 @@ impl Ovmf {
 fn write_disk(path: &str, mib: usize, files: &[(&str, &[u8])]) {
     let mut bytes = vec![0; mib << 20];
     let format = FormatVolumeOptions::new();
-    format_volume(&mut Cursor::new(&mut bytes), format).expect("a size that FAT can have");
+    format_volume(Cursor::new(&mut bytes), format).expect("a size that FAT can have");
     let disk = FileSystem::new(Cursor::new(&mut bytes), FsOptions::new()).expect("formatted");
     for (name, contents) in files {
         let mut folder = disk.root_dir();
