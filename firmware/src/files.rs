@@ -81,8 +81,9 @@ pub fn firmware_files(machine: &Description) -> Result<Vec<(&'static str, Vec<u8
     if let Some(pm) = &machine.power_management {
         let placed = place_acpi((0, TABLES_MAX), machine, pm)?;
         let mut rsdp = acpi::rsdp(placed.rsdt, placed.xsdt);
-        let script = script(&placed, &mut rsdp);
-        files.push((TABLES, placed.image()));
+        let mut tables = placed.image();
+        let script = script(&placed, &mut tables, &mut rsdp);
+        files.push((TABLES, tables));
         files.push((RSDP, rsdp));
         files.push(("etc/table-loader", script));
     }
@@ -97,8 +98,9 @@ const LENGTH: usize = 4;
 const CHECKSUM: u64 = 9;
 const HEADER_LEN: u64 = 36;
 
-/// The script for these tables. Checksums are left out of what is summed up later.
-fn script(placed: &AcpiTables, rsdp: &mut [u8]) -> Vec<u8> {
+/// The script for these tables. What is summed up later has no checksum before: SeaBIOS corrects it,
+/// but OVMF takes the sum as if it were 0.
+fn script(placed: &AcpiTables, tables: &mut [u8], rsdp: &mut [u8]) -> Vec<u8> {
     let mut script = Script(Vec::new());
     script.allocate(TABLES, 64, Zone::High);
     script.allocate(RSDP, 16, Zone::FSegment);
@@ -113,6 +115,7 @@ fn script(placed: &AcpiTables, rsdp: &mut [u8]) -> Vec<u8> {
             script.add_pointer(TABLES, TABLES, table.0 + at, size);
         }
         let len = placed.len_of(table, LENGTH);
+        tables[(table.0 + CHECKSUM) as usize] = 0;
         script.add_checksum(TABLES, table.0, CHECKSUM, len);
     }
     // RSDP (section 5.2.5.3): both addresses, the sum of the first 20 bytes and that of all.
@@ -163,7 +166,8 @@ mod tests {
                 3 => {
                     let bytes = &mut placed.get_mut(&name(4)).expect("allocated").1;
                     let (at, start, len) = (number(60), number(64), number(68));
-                    bytes[at] = bytes[at].wrapping_sub(sum(&bytes[start..start + len]));
+                    assert_eq!(bytes[at], 0, "as OVMF expects it");
+                    bytes[at] = 0_u8.wrapping_sub(sum(&bytes[start..start + len]));
                 }
                 other => panic!("command {other}"),
             }

@@ -454,10 +454,8 @@ impl Board {
         if state.touched & 1 << Chip::Hpet.index() != 0 {
             self.update_nets(state, cx, |net| !net.unless_hpet.is_empty());
         }
-        if state.touched & PCI_CONFIG != 0 {
-            if state.follow_pci() {
-                self.update_nets(state, cx, |net| net.irq.is_some());
-            }
+        if state.touched & PCI_CONFIG != 0 && state.follow_pci() {
+            self.update_nets(state, cx, |net| net.irq.is_some());
         }
         if state.touched & MAP != 0 {
             self.follow_memory_map(state);

@@ -22,7 +22,7 @@ use crate::{
     control::{Cause, Reached},
     disk::DiskSpec,
     firmware::{Firmware, FirmwareError},
-    flash::Flash,
+    flash::{Contents, Flash},
     frame_buffer::FrameBuffer,
     net::{NetError, NetSpec},
     pc,
@@ -146,12 +146,14 @@ pub enum Guest {
 }
 
 impl Guest {
-    /// Bytes of the ROM that it starts from, if it does.
-    fn rom_len(&self) -> Option<u64> {
+    /// The memory of a board with so much DRAM, from which it starts.
+    fn memory(&self, dram: u64, flash: Option<&Contents>) -> Result<pc::Memory, BootError> {
+        let memory = pc::Memory::new(dram);
+        let flash = flash.map_or(0, |contents| contents.bytes.len() as u64);
         match self {
-            Self::Bios => Some(BIOS_LEN),
-            Self::Firmware(firmware) => Some(firmware.rom.len() as u64),
-            _ => None,
+            Self::Bios => memory.with_rom(BIOS_LEN),
+            Self::Firmware(firmware) => memory.with_flash(flash, firmware.rom.len() as u64),
+            _ => Ok(memory),
         }
     }
 }
@@ -335,11 +337,8 @@ impl Machine {
         engine: impl FnOnce(Arc<Ram>) -> Result<Arc<dyn Engine>, EngineError>,
     ) -> Result<Self, MachineError> {
         check(&config)?;
-        let mut memory = pc::Memory::new(config.memory);
         let flash = config.guest.open_flash()?;
-        if let Some(len) = config.guest.rom_len() {
-            memory = memory.with_flash(flash.as_ref().map_or(0, |f| f.bytes.len() as u64), len)?;
-        }
+        let memory = config.guest.memory(config.memory, flash.as_ref())?;
         // The board maps it.
         let ram = Arc::new(Ram::with_arena(memory.arena(), &[])?);
         let image = RamImage::new(&ram);

@@ -24,7 +24,7 @@ mod text_mode;
 pub use description::{description, power_management};
 pub use memory::{
     HIGH_RAM_AT, LOW_RAM_MAX, MEMORY_MAX, MEMORY_MIN, Memory, Shown, VIDEO_HOLE, VIDEO_MEMORY,
-    split_memory,
+    pci_hole, split_memory,
 };
 use text_mode::{TEXT_SCREEN, set_text_mode};
 

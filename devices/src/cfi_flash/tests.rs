@@ -45,8 +45,11 @@ struct Rig {
 impl Rig {
     /// A chip as large as OVMF's variables, full of zeros.
     fn new(is_read_only: bool) -> Self {
-        let cells =
-            Cells { bytes: Arc::new(Mutex::new(vec![0; LEN])), is_read_only, is_worn: false };
+        Self::with_cells(is_read_only, false)
+    }
+
+    fn with_cells(is_read_only: bool, is_worn: bool) -> Self {
+        let cells = Cells { bytes: Arc::new(Mutex::new(vec![0; LEN])), is_read_only, is_worn };
         let flash = CfiFlash::new(Box::new(cells.clone()), BLOCK);
         Self { bench: Bench::new(), flash, cells }
     }
@@ -215,6 +218,17 @@ fn what_is_wrong_is_refused() {
     assert_eq!(rig.status(), 0xa2);
     rig.store(0, &[1]);
     assert_eq!(rig.status(), 0x92);
+}
+
+#[test]
+fn what_cannot_be_kept_is_not_done() {
+    let mut rig = Rig::with_cells(false, true);
+    rig.erase(0);
+    assert_eq!(rig.status(), 0xa0);
+    rig.store(0, &[1]);
+    assert_eq!(rig.status(), 0x90);
+    assert_eq!(rig.store_by_buffer(0, &[1, 2]), 0x90);
+    assert_eq!(rig.cells(0, BLOCK), vec![0; BLOCK]);
 }
 
 #[test]

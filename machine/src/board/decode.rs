@@ -71,12 +71,9 @@ impl State {
             }
         }
         let flash = board.memory.flash().and_then(|(start, len)| inside(Chip::Flash, start.0, len));
-        if flash.is_some() {
-            return flash;
-        }
         let base = self.chips.apics.apic_base(vcpu) & !0xfff;
         let apic = inside(Chip::LocalApics, base, trine_devices::APIC_WINDOW);
-        apic.or_else(|| self.region(Space::Memory, at.0))
+        flash.or(apic).or_else(|| self.region(Space::Memory, at.0))
     }
 
     /// The region of a BAR that `address` is in, and the bytes from there to its end.

@@ -81,8 +81,8 @@ pub(super) mod tests {
     use std::sync::Arc;
 
     use trine_devices::{
-        Backplane, Bar, ConfigSpace, Cx, Device, Identity, Intx, Line, LoadError, PciFunction,
-        PlainMemory, Saved, Timed,
+        Backplane, Bar, ConfigSpace, Cx, Device, FlashCells, Identity, Intx, Line, LoadError,
+        PciFunction, PlainMemory, Saved, Timed,
     };
     use trine_engine::{Access, Bus};
     use trine_guest::{Gpa, Ram, VmTime};
@@ -159,8 +159,12 @@ pub(super) mod tests {
 
     /// A board with a card in slots 2 and 3.
     pub(in crate::board) fn board() -> Board {
+        board_with(pc::Memory::new(1 << 20), None)
+    }
+
+    /// The same with this memory, of which this is flash.
+    fn board_with(memory: pc::Memory, flash: Option<Box<dyn FlashCells>>) -> Board {
         let nobody = || Box::new(crate::serial::Nobody);
-        let memory = pc::Memory::new(1 << 20);
         let ram = Arc::new(Ram::with_arena(memory.arena(), &[]).expect("a MiB and more"));
         let parts = pc::Parts {
             cpus: 1,
@@ -170,7 +174,7 @@ pub(super) mod tests {
             debug_exit: None,
             post_port: None,
             memory,
-            flash: None,
+            flash,
             video: Box::new(PlainMemory::new(256 << 10)),
             vga_rom: Vec::new(),
             test_device: false,
@@ -287,6 +291,27 @@ pub(super) mod tests {
     /// The byte that the guest sees in memory at `at`.
     fn seen(board: &Board, at: u64) -> Option<u8> {
         board.ram.spot(Gpa(at)).map(|spot| board.ram.load(spot.offset))
+    }
+
+    #[test]
+    fn flash_is_memory_while_it_shows_its_cells() {
+        const FIRST: u64 = 0xffff_0000;
+        let memory = pc::Memory::new(1 << 20).with_flash(64 << 10, 0).expect("flash");
+        let board = board_with(memory, Some(Box::new(vec![0xff; 64 << 10])));
+        board.ram.store(memory.flash_offset(), 0x5a_u8);
+        let command = |command: u8| board.mmio_write(BY, Gpa(FIRST), &[command]);
+        assert_eq!(seen(&board, FIRST), Some(0x5a));
+        assert!(!board.ram.spot(Gpa(FIRST)).is_some_and(|spot| spot.writable));
+        command(0x70);
+        assert_eq!((seen(&board, FIRST), load(&board, FIRST)), (None, [0x80; 2]));
+        assert_eq!(seen(&board, 0xf_0000), Some(0x5a), "the copy below 1 MiB stays");
+        let saved = board.save();
+        command(0xff);
+        assert_eq!(seen(&board, FIRST), Some(0x5a));
+        board.load(&saved).expect("it was this board's");
+        assert_eq!(seen(&board, FIRST), None);
+        board.reset(1 << 20, true);
+        assert_eq!(seen(&board, FIRST), Some(0x5a));
     }
 
     #[test]

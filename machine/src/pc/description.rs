@@ -39,7 +39,7 @@ pub fn description(
             minimum_tick: 100,
         }),
         power_management: Some(power_management(chips.power_ports())),
-        pci: Some(pci_root()),
+        pci: Some(pci_root(low_ram)),
         serial: vec![firmware::SerialPort { port: COM1, irq: COM1_IRQ }],
         i8042: true,
         vga: true,
@@ -88,7 +88,8 @@ pub fn power_management(ports: u16) -> firmware::PowerManagement {
     }
 }
 
-fn pci_root() -> firmware::PciRoot {
+fn pci_root(low_ram: u64) -> firmware::PciRoot {
+    let hole = pci_hole(low_ram);
     firmware::PciRoot {
         last_bus: 0xff,
         io_windows: vec![
@@ -97,11 +98,7 @@ fn pci_root() -> firmware::PciRoot {
         ],
         memory_windows: vec![
             firmware::MemoryWindow { first: VIDEO_HOLE.0.0, last: 0xb_ffff, prefetchable: true },
-            firmware::MemoryWindow {
-                first: LOW_RAM_MAX,
-                last: IOAPIC_AT.0 - 1,
-                prefetchable: false,
-            },
+            firmware::MemoryWindow { first: hole.start, last: hole.end - 1, prefetchable: false },
         ],
         routes: firmware::PciRoute::swizzled(PIRQ_IRQS.map(u32::from), PIRQ_TURN),
         ecam: None,

@@ -19,9 +19,12 @@ pub const VIDEO_HOLE: (Gpa, Gpa) = (Gpa(0xa_0000), Gpa(0xe_0000));
 /// What the video memory hides, and SMRAM control can show: up to the first segment with attributes
 /// of its own.
 const SMRAM_END: u64 = 0xc_0000;
-/// Where the video memory can be seen: between what DRAM there can be, and the chips that are no
-/// PCI device's.
-const PCI_HOLE: Range<u64> = LOW_RAM_MAX..0xfec0_0000;
+/// What is PCI's below 4 GiB, between `low` bytes of DRAM and the chips that are no PCI device's. It
+/// begins where OVMF begins to give it away.
+#[must_use]
+pub fn pci_hole(low: u64) -> Range<u64> {
+    low.max(2 << 30)..0xfec0_0000
+}
 /// Where memory goes on without attributes.
 const MIB: u64 = 1 << 20;
 /// The least memory of this board.
@@ -150,8 +153,8 @@ impl Memory {
             let rom = Region { start: fixed, len: len - self.flash, kind };
             map.push((rom, self.dram + self.flash));
         }
-        if let Some(start) = frame_buffer.filter(|at: &Gpa| PCI_HOLE.contains(&at.0)) {
-            let len = VIDEO_MEMORY.min(PCI_HOLE.end - start.0);
+        if let Some(start) = frame_buffer.filter(|at: &Gpa| pci_hole(below).contains(&at.0)) {
+            let len = VIDEO_MEMORY.min(pci_hole(below).end - start.0);
             map.push((Region { start, len, kind: RegionKind::Ram }, self.video()));
         }
         map.retain(|(region, _)| region.len > 0);
@@ -236,6 +239,8 @@ mod tests {
         };
         let video = (2 << 20) + (64 << 10);
         assert_eq!(seen(0xe000_0000), Some((video, VIDEO_MEMORY)));
+        assert_eq!(seen(0x8000_0000), Some((video, VIDEO_MEMORY)));
+        assert_eq!(seen(0x7fff_0000), None);
         assert_eq!(seen(0xfe00_0000), Some((video, 0xc0_0000)));
         // In the midst of memory, and where the APICs are.
         assert_eq!(seen(0x10_0000), Some((0x10_0000, 1 << 20)));
