@@ -20,12 +20,15 @@ use trine_x86::{Activity, CpuModel, CpuState, Feature};
 use crate::{
     Board, Capture, Clock, ClockKind, MachineStats, Remote, Request,
     cards::{DiskError, Disks, Doorbell, Drive, NoSlot, add_networks, add_paravirtual},
+    check::check,
     control::{Cause, Reached},
     disk::DiskSpec,
     frame_buffer::FrameBuffer,
+    microvm,
     net::{NetError, NetSpec},
     pc,
     random::Random,
+    schematic::BoardKind,
     serial::Nobody,
     snapshot::SnapshotError,
     start,
@@ -36,6 +39,8 @@ use crate::{
 
 /// What a machine is made of.
 pub struct Config {
+    /// The board.
+    pub board: BoardKind,
     /// The CPU model.
     pub cpu: CpuModel,
     /// How many vCPUs.
@@ -88,6 +93,7 @@ impl Default for Config {
     /// that shows the start of 2026.
     fn default() -> Self {
         Self {
+            board: BoardKind::Pc,
             // `max` exists; see `CpuModel::named`.
             cpu: CpuModel::named("max").expect("there is a model 'max'"),
             cpus: 1,
@@ -258,6 +264,9 @@ pub enum MachineError {
     /// The port for POST codes is another chip's.
     #[error("POST codes at port {0:#x}: that port belongs to another chip")]
     PostPort(u16),
+    /// The board with as little as possible lacks something.
+    #[error("--machine microvm {0}")]
+    Microvm(&'static str),
     /// The engine cannot follow the count of instructions.
     #[error("the {0} engine does not count instructions: use --clock host")]
     NoCount(&'static str),
@@ -326,27 +335,35 @@ impl Machine {
     /// If the configuration makes no sense, the guest cannot be booted on it, or the host lacks
     /// something.
     pub fn new(
-        config: Config,
+        mut config: Config,
         engine: impl FnOnce(Arc<Ram>) -> Result<Arc<dyn Engine>, EngineError>,
     ) -> Result<Self, MachineError> {
-        check(&config)?;
+        check(&mut config)?;
         let mut memory = pc::Memory::new(config.memory);
         if let Some(len) = config.guest.rom_len() {
             memory = memory.with_rom(len)?;
         }
-        // The board maps it.
-        let ram = Arc::new(Ram::with_arena(memory.arena(), &[])?);
+        let ram = Arc::new(match config.board {
+            // The board maps it.
+            BoardKind::Pc => Ram::with_arena(memory.arena(), &[])?,
+            BoardKind::Microvm => {
+                Ram::with_arena(config.memory, &microvm::memory_map(config.memory))?
+            }
+        });
         let image = RamImage::new(&ram);
         let engine = engine(ram.clone())?;
         check_count(config.clock, engine.as_ref())?;
         let (capture, doorbell) = (Capture::default(), Doorbell::default());
-        let mut disks = Disks::open(&config.disks, config.cpus, config.clock, &doorbell)?;
-        add_networks(&mut disks.cards, &config, &doorbell)?;
+        let mut disks =
+            Disks::open(config.board, &config.disks, config.cpus, config.clock, &doorbell)?;
+        add_networks(&mut disks.slots, &config, &doorbell)?;
         let random = Arc::new(Random::new(config.clock, config.seed));
         let Config { rng, console, balloon, .. } = config;
-        add_paravirtual(&mut disks.cards, rng, console, balloon, &random)?;
-        let video = FrameBuffer::new(ram.clone(), memory.video(), pc::VIDEO_MEMORY as usize);
+        add_paravirtual(&mut disks.slots, rng, console, balloon, &random)?;
+        let video =
+            FrameBuffer::new(ram.clone(), memory.video(), (ram.len() - memory.video()) as usize);
         let parts = pc::Parts {
+            board: config.board,
             cpus: config.cpus,
             unix_seconds: config.unix_seconds,
             com1: config.serial.unwrap_or_else(|| Box::new(capture.clone())),
@@ -360,7 +377,7 @@ impl Machine {
             boot_order: disks.boot_order(),
             floppies: disks.floppies,
             drives: disks.drives,
-            cards: disks.cards,
+            cards: disks.slots.cards,
         };
         let board = Arc::new(Board::new(ram.clone(), Clock::new(config.clock), random, parts));
         doorbell.connect(&board);
@@ -724,27 +741,6 @@ impl Machine {
     }
 }
 
-fn check(config: &Config) -> Result<(), MachineError> {
-    let memory = config.memory;
-    let is_whole = memory.is_multiple_of(trine_guest::PAGE_SIZE);
-    if !is_whole || !(pc::MEMORY_MIN..=pc::MEMORY_MAX).contains(&memory) {
-        return Err(MachineError::Memory(memory));
-    }
-    if !(1..=pc::CPUS_MAX).contains(&config.cpus) {
-        return Err(MachineError::Cpus(config.cpus));
-    }
-    let test = if config.test_device { pc::TEST_PORTS } else { &[] };
-    let is_taken =
-        |port: &u16| pc::PORTS.iter().chain(test).any(|row| (row.first..=row.last).contains(port));
-    if let Some(port) = config.debug_exit.filter(is_taken) {
-        return Err(MachineError::DebugExit(port));
-    }
-    if let Some(port) = config.post_port.filter(|p| is_taken(p) || config.debug_exit == Some(*p)) {
-        return Err(MachineError::PostPort(port));
-    }
-    Ok(())
-}
-
 /// Whether `engine` can follow the clock.
 pub(crate) fn check_count(clock: ClockKind, engine: &dyn Engine) -> Result<(), MachineError> {
     match clock == ClockKind::Instructions && !engine.limits().counts_instructions {
@@ -777,7 +773,7 @@ fn boot(
     cpus: u32,
     model: &CpuModel,
 ) -> Result<Boot, MachineError> {
-    let description = board.describe(|chips| pc::description(chips, memory, cpus, model));
+    let description = board.describe(|chips| chips.description(memory, cpus, model));
     let mode = if model.has(Feature::Lm) { EntryMode::Long64 } else { EntryMode::Protected32 };
     Ok(match guest {
         Guest::Demonstration => demo::boot(&description)?,

@@ -25,7 +25,7 @@ impl Place {
 impl State {
     /// What answers at `port` to an access of `len` bytes, and how many of the bytes it sees.
     pub(super) fn port(&self, board: &Board, port: u16, len: usize) -> Option<(Place, usize)> {
-        if port == pc::PCI_CONFIG_ADDRESS && len == 4 {
+        if port == pc::PCI_CONFIG_ADDRESS && len == 4 && self.chips.pc().is_some() {
             return Some((Place::register(Chip::Pci, PciBus::CONFIG_ADDRESS), 4));
         }
         if board.debug_exit == Some(port) {
@@ -51,8 +51,12 @@ impl State {
             let next = rows.partition_point(|row| row.first <= port);
             rows.get(next.checked_sub(1)?).filter(|row| port <= row.last)
         };
-        let test = self.chips.test_device.is_some().then(|| find(pc::TEST_PORTS)).flatten();
-        test.or_else(|| find(pc::PORTS))
+        let test = self.has_test_device().then(|| find(pc::TEST_PORTS)).flatten();
+        test.or_else(|| find(self.chips.schematic().ports))
+    }
+
+    fn has_test_device(&self) -> bool {
+        self.chips.pc().is_some_and(|pc| pc.test_device.is_some())
     }
 
     /// What answers vCPU `vcpu` at `at`, and the bytes from there to its end.
@@ -61,15 +65,15 @@ impl State {
             let offset = at.0.wrapping_sub(start);
             (offset < len).then(|| (Place { chip, bar: None, offset }, len - offset))
         };
-        for window in pc::WINDOWS {
-            if window.chip == Chip::TestDevice && self.chips.test_device.is_none() {
+        for window in self.chips.schematic().windows {
+            if window.chip == Chip::TestDevice && !self.has_test_device() {
                 continue;
             }
             if let found @ Some(_) = inside(window.chip, window.at.0, window.len) {
                 return found;
             }
         }
-        let base = self.chips.apics.apic_base(vcpu) & !0xfff;
+        let base = self.chips.apics().apic_base(vcpu) & !0xfff;
         let apic = inside(Chip::LocalApics, base, trine_devices::APIC_WINDOW);
         apic.or_else(|| self.region(Space::Memory, at.0))
     }
@@ -85,7 +89,7 @@ impl State {
 
     /// The function that sits at `slot`.
     fn function(&mut self, slot: Slot) -> Option<&mut (dyn PciFunction + 'static)> {
-        self.chips.pci.function_mut(slot)
+        self.chips.pc_mut()?.pci.function_mut(slot)
     }
 
     pub(super) fn port_in(&mut self, cx: &mut Cx<'_>, place: Place, data: &mut [u8]) {
