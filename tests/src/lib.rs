@@ -7,3 +7,4 @@ pub mod hopper;
 pub mod initramfs;
 pub mod rom;
 pub mod screen;
+pub mod vmlinux;
