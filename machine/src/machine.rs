@@ -339,17 +339,7 @@ impl Machine {
         engine: impl FnOnce(Arc<Ram>) -> Result<Arc<dyn Engine>, EngineError>,
     ) -> Result<Self, MachineError> {
         check(&mut config)?;
-        let mut memory = pc::Memory::new(config.memory);
-        if let Some(len) = config.guest.rom_len() {
-            memory = memory.with_rom(len)?;
-        }
-        let ram = Arc::new(match config.board {
-            // The board maps it.
-            BoardKind::Pc => Ram::with_arena(memory.arena(), &[])?,
-            BoardKind::Microvm => {
-                Ram::with_arena(config.memory, &microvm::memory_map(config.memory))?
-            }
-        });
+        let (memory, ram) = memory(&config)?;
         let image = RamImage::new(&ram);
         let engine = engine(ram.clone())?;
         check_count(config.clock, engine.as_ref())?;
@@ -739,6 +729,20 @@ impl Machine {
             unclaimed,
         }
     }
+}
+
+/// The memory of a machine: what is where in it, and the arena itself.
+fn memory(config: &Config) -> Result<(pc::Memory, Arc<Ram>), MachineError> {
+    let mut memory = pc::Memory::new(config.memory);
+    if let Some(len) = config.guest.rom_len() {
+        memory = memory.with_rom(len)?;
+    }
+    let ram = match config.board {
+        // The board maps it.
+        BoardKind::Pc => Ram::with_arena(memory.arena(), &[])?,
+        BoardKind::Microvm => Ram::with_arena(config.memory, &microvm::memory_map(config.memory))?,
+    };
+    Ok((memory, Arc::new(ram)))
 }
 
 /// Whether `engine` can follow the clock.
