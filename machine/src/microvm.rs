@@ -3,8 +3,8 @@
 //! Local APICs and an I/O APIC, a serial port, a clock, ACPI's fixed hardware and a register that
 //! resets, where the PC has them; and windows for virtio devices, each of which says in ACPI's tables
 //! where it is. There are no 8259s, no 8254, no HPET, no PCI and no firmware: a kernel starts by PVH
-//! or by the Linux boot protocol. It learns the TSC's frequency from CPUID or, with an early CPU
-//! model, measures it by the PM timer.
+//! or by the Linux boot protocol. CPUID tells it the frequency of the TSC and of the APIC's timer, so
+//! that it needs no PIT to measure them by.
 //!
 //! Sources: those of [`pc`](crate::pc); VIRTIO 1.2, section 4.2. The place of the windows is that of
 //! QEMU's board of this name.
@@ -32,7 +32,7 @@ pub const SCHEMATIC: Schematic =
 
 /// How many virtio devices there can be.
 const SLOTS: u8 = 24;
-/// The windows of the first one; the others follow.
+/// The window of the first one; the others follow.
 const VIRTIO_AT: Gpa = Gpa(0xfeb0_0000);
 /// Bytes of a window: registers and device configuration space.
 const VIRTIO_LEN: u64 = 0x1000;
