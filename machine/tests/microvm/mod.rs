@@ -1,18 +1,12 @@
 //! The `microvm` board, with scripts in place of CPUs.
 
-mod script;
-
-use script::{Log, Scripted, Seen, Step, Step::*};
 use trine_firmware::{Boot, Entry};
-use trine_machine::{BoardKind, Config, Ending, Guest, Limits, Machine};
+use trine_machine::{BoardKind, Config, Ending, Guest, Machine};
 
-const PATIENCE: Limits = Limits {
-    host_time: Some(std::time::Duration::from_secs(60)),
-    guest_time: None,
-    instructions: None,
+use super::{
+    PATIENCE, POWER_OFF,
+    script::{Log, Scripted, Seen, Step, Step::*},
 };
-/// ACPI power-off: SLP_TYP 5 and SLP_EN into PM1 control.
-const POWER_OFF: Step = Out(0x604, 5 << 10 | 1 << 13, 2);
 
 fn machine(board: BoardKind, steps: Vec<Step>) -> (Machine, Log) {
     let boot = Boot { segments: Vec::new(), entry: Entry::Real { cs: 0, ip: 0x7c00 } };
