@@ -194,7 +194,7 @@ pub(crate) fn madt(machine: &Description, local_apic: Gpa) -> Vec<u8> {
     const ALL_CPUS: u8 = 0xff;
     const NMI_INPUT: u8 = 1;
     let mut body = Record::new();
-    body.push_u32(local_apic.0 as u32).push_u32(PCAT_COMPAT);
+    body.push_u32(local_apic.0 as u32).push_u32(if machine.legacy { PCAT_COMPAT } else { 0 });
     for (uid, cpu) in machine.cpus.iter().enumerate() {
         match u8::try_from(cpu.apic_id) {
             // Local APIC. Its processor UID has 8 bits, so a later CPU gets the other form.

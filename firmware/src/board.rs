@@ -57,6 +57,8 @@ pub(crate) fn pc(low_ram: u64, high_ram: u64, cpus: u32) -> Description {
             isa_bridge: Some((1, 0)),
         }),
         serial: vec![SerialPort { port: 0x3f8, irq: 4 }, SerialPort { port: 0x2f8, irq: 3 }],
+        legacy: true,
+        virtio: Vec::new(),
         i8042: true,
         vga: false,
         screen: None,

@@ -39,6 +39,10 @@ pub struct Description {
     pub pci: Option<PciRoot>,
     /// 16550 serial ports, COM1 first.
     pub serial: Vec<SerialPort>,
+    /// Are there the 8259s, the 8254 and what else was on every PC's ISA bus, besides its clock?
+    pub legacy: bool,
+    /// Virtio devices that are reached in memory space.
+    pub virtio: Vec<VirtioWindow>,
     /// Is there an i8042 with keyboard (IRQ 1) and mouse (IRQ 12)?
     pub i8042: bool,
     /// Is there a VGA adapter?
@@ -242,6 +246,17 @@ pub struct SerialPort {
     pub irq: u8,
 }
 
+/// The registers of a virtio device (VIRTIO 1.2, section 4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VirtioWindow {
+    /// Where they are, below 4 GiB.
+    pub at: Gpa,
+    /// Bytes of them.
+    pub len: u32,
+    /// The global system interrupt, level-triggered and active high; devices may share it.
+    pub gsi: u32,
+}
+
 /// A VGA text screen as the BIOS leaves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TextScreen {
@@ -310,6 +325,9 @@ impl Description {
         let registers = registers.chain(self.local_apic).chain(self.hpet.map(|hpet| hpet.at));
         if registers.into_iter().any(|at| at.0 >= GIB4) {
             return wrong("an APIC or the HPET lies beyond 4 GiB");
+        }
+        if self.virtio.iter().any(|w| w.at.0 >= GIB4 || w.at.0 + u64::from(w.len) > GIB4) {
+            return wrong("a virtio device lies beyond 4 GiB");
         }
         if self.interrupt_overrides.iter().any(|o| o.irq > 15) {
             return wrong("an interrupt override is for no ISA IRQ");

@@ -62,6 +62,7 @@ pub use boot::{Boot, BootError, Entry, EntryMode, Gdt};
 pub use description::{
     Cpu, Description, Ecam, Hpet, InterruptOverride, IoApic, IoWindow, MemoryWindow, PciRoot,
     PciRoute, Polarity, PowerManagement, ResetRegister, SerialPort, Smbios, TextScreen, Trigger,
+    VirtioWindow,
 };
 pub use e820::{MemoryKind, MemoryRange, memory_map};
 pub use files::firmware_files;

@@ -11,6 +11,7 @@ mod firmware;
 mod pci;
 mod saved;
 mod seat;
+mod timer;
 mod virtio;
 
 use std::{
@@ -37,9 +38,10 @@ use self::{
 };
 use crate::{
     Clock, ClockKind,
+    chips::Chips,
     control::{Cause, Control},
     cpu_wires::CpuWires,
-    pc::{self, Chip, Chips, NETS, Sink, Wire},
+    pc::{self, Chip, Sink, Wire},
     random::Random,
     serial::SerialInput,
     snapshot::Incoming,
@@ -70,7 +72,7 @@ struct State {
     /// What a firmware's tables say of the board, if it is told that.
     told: Option<Description>,
     /// The level of each net.
-    nets: [bool; NETS.len()],
+    nets: Vec<bool>,
     /// When each chip wants to be woken.
     due: [Option<VmTime>; Chip::COUNT],
     /// Chips (by bit) whose `due` may have changed.
@@ -123,15 +125,16 @@ impl Board {
         let (cpus, debug_exit, post_port) = (parts.cpus, parts.debug_exit, parts.post_port);
         let memory = parts.memory;
         let wall_clock = Duration::from_secs(parts.unix_seconds.max(0) as u64);
+        let chips = Chips::new(parts, &backplane);
         let state = State {
-            chips: Chips::new(parts, &backplane),
+            nets: vec![false; chips.schematic().nets.len()],
+            chips,
             backplane,
             wires: [false; Wire::ALL],
             pirq_routes: [None; 4],
             regions: Vec::new(),
             memory_map: None,
             told: None,
-            nets: [false; NETS.len()],
             due: [None; Chip::COUNT],
             touched: 0,
             woken: 0,
@@ -193,8 +196,8 @@ impl Board {
     /// As [`Board::reset`], for a machine that wakes: some chips have kept their state.
     pub(crate) fn wake(&self, memory: u64, is_firmware: bool) {
         self.restart(memory, is_firmware, &Chips::AWAKE);
-        if is_firmware {
-            self.lock().chips.rtc.set_woken();
+        if is_firmware && let Some(pc) = self.lock().chips.pc_mut() {
+            pc.rtc.set_woken();
         }
     }
 
@@ -318,46 +321,6 @@ impl Board {
         (next != NEVER).then_some(VmTime(next))
     }
 
-    /// For the timer thread: sleeps until something is due or somebody pokes. `due` is what
-    /// [`Board::advance`] returned.
-    pub(crate) fn sleep_until(&self, due: Option<VmTime>) {
-        /// The thread wakes at most so often, whatever a guest does to its timers.
-        const SHORTEST: Duration = Duration::from_micros(10);
-        const LONGEST: Duration = Duration::from_secs(3600);
-        let left = match due {
-            Some(due) => Duration::from_nanos(due.since(self.clock.now())),
-            None => LONGEST,
-        };
-        let poked = self.poked.lock().unwrap_or_else(PoisonError::into_inner);
-        if *poked {
-            drop(poked);
-            self.take_poke();
-            return;
-        }
-        let left = left.clamp(SHORTEST, LONGEST);
-        drop(self.poke.wait_timeout(poked, left).unwrap_or_else(PoisonError::into_inner));
-        self.take_poke();
-    }
-
-    fn take_poke(&self) {
-        *self.poked.lock().unwrap_or_else(PoisonError::into_inner) = false;
-    }
-
-    fn poke_timer(&self) {
-        *self.poked.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.poke.notify_all();
-    }
-
-    /// Somebody sees to it that [`Board::advance`] is called at `until`.
-    pub(crate) fn await_until(&self, until: VmTime) {
-        self.awaited.store(until.ns(), Ordering::SeqCst);
-    }
-
-    /// Whether that is still so, and no chip has asked for an earlier call since.
-    pub(crate) fn awaits(&self, until: VmTime) -> bool {
-        self.awaited.load(Ordering::SeqCst) == until.ns()
-    }
-
     /// Accesses by chip, and those that no chip answered.
     pub(crate) fn access_counts(&self) -> (Vec<(&'static str, u64)>, u64) {
         let mut state = self.lock();
@@ -443,9 +406,12 @@ impl Board {
         self.carry_signals(state, cx);
         // A channel without end leaves the bus for a while.
         const DMA: u64 = 1 << Chip::Dma.index() | 1 << Chip::Floppy.index();
-        if state.touched & DMA != 0 && state.chips.dma.granted() == Some(pc::FLOPPY_CHANNEL) {
+        if state.touched & DMA != 0
+            && let Some(pc) = state.chips.pc_mut()
+            && pc.dma.granted() == Some(pc::FLOPPY_CHANNEL)
+        {
+            pc.dma.transfer(cx, pc::FLOPPY_CHANNEL, &mut pc.floppy);
             state.touched |= DMA;
-            state.chips.dma.transfer(cx, pc::FLOPPY_CHANNEL, &mut state.chips.floppy);
             self.carry_signals(state, cx);
         }
     }
@@ -466,7 +432,7 @@ impl Board {
                 Signal::Message(message) => state.deliver(cx, message),
                 Signal::EndOfInterrupt(vector) => {
                     state.touch(Chip::IoApic);
-                    state.chips.ioapic.end_of_interrupt(cx, vector);
+                    state.chips.ioapic_mut().end_of_interrupt(cx, vector);
                 }
                 Signal::Cpu { vcpu, signal } => {
                     if let Some(cpu) = self.cpu(vcpu) {
@@ -495,13 +461,15 @@ impl Board {
 
     /// Brings the nets that `which` names to the level of their wires.
     fn update_nets(&self, state: &mut State, cx: &mut Cx<'_>, which: impl Fn(&pc::Net) -> bool) {
-        let legacy = state.chips.hpet.legacy_routing();
-        let pci = state.pci_irqs();
-        for (n, net) in NETS.iter().enumerate().filter(|(_, net)| which(net)) {
+        let legacy = state.chips.pc().is_some_and(|pc| pc.hpet.legacy_routing());
+        let cards = state.card_irqs();
+        for (n, net) in
+            state.chips.schematic().nets.iter().enumerate().filter(|(_, net)| which(net))
+        {
             let high = |wire: &Wire| state.wires[*wire as usize];
             let level = net.from.iter().any(high)
                 || (!legacy && net.unless_hpet.iter().any(high))
-                || net.irq.is_some_and(|irq| pci >> irq & 1 != 0);
+                || net.irq.is_some_and(|irq| cards >> irq & 1 != 0);
             if state.nets[n] == level {
                 continue;
             }
@@ -521,10 +489,10 @@ impl Board {
     }
 
     fn drive_a20(&self, state: &State) {
-        let open =
-            NETS.iter().zip(state.nets).any(|(net, level)| level && net.to.contains(&Sink::A20));
+        let nets = state.chips.schematic().nets.iter().zip(&state.nets);
+        let closed = { nets }.any(|(net, level)| !level && net.to.contains(&Sink::A20));
         for cpu in &self.cpus {
-            cpu.mask_a20(!open);
+            cpu.mask_a20(closed);
         }
     }
 
@@ -574,7 +542,7 @@ impl State {
             }
             _ => {
                 self.touch(Chip::LocalApics);
-                self.chips.apics.deliver(cx, message);
+                self.chips.apics_mut().deliver(cx, message);
             }
         }
     }
@@ -600,7 +568,7 @@ impl State {
     }
 
     fn refill_com1(&mut self, cx: &mut Cx<'_>) {
-        let com1 = &mut self.chips.com1;
+        let com1 = self.chips.com1_mut();
         let mut taken = 0;
         for incoming in &self.incoming {
             let is_taken = match *incoming {
@@ -692,7 +660,7 @@ impl Bus for Board {
     fn read_msr(&self, by: Access, number: u32) -> Result<u64, MsrFault> {
         self.access(by, |state, cx| {
             state.accessed(Chip::LocalApics);
-            let apics = &mut state.chips.apics;
+            let apics = state.chips.apics_mut();
             match number {
                 msr::APIC_BASE => Ok(apics.apic_base(by.vcpu)),
                 msr::TSC_DEADLINE => Ok(apics.read_tsc_deadline(cx)),
@@ -711,7 +679,7 @@ impl Bus for Board {
     ) -> Result<(), MsrFault> {
         self.access(by, |state, cx| {
             state.accessed(Chip::LocalApics);
-            let apics = &mut state.chips.apics;
+            let apics = state.chips.apics_mut();
             match number {
                 msr::APIC_BASE => apics.set_apic_base(cx, value).map_err(|_| MsrFault),
                 msr::TSC_DEADLINE => {
@@ -725,13 +693,13 @@ impl Bus for Board {
     }
 
     fn task_priority(&self, by: Access) -> u8 {
-        self.lock().chips.apics.tpr(by.vcpu) >> 4
+        self.lock().chips.apics().tpr(by.vcpu) >> 4
     }
 
     fn set_task_priority(&self, by: Access, priority: u8) {
         self.access(by, |state, cx| {
             state.accessed(Chip::LocalApics);
-            state.chips.apics.set_tpr(cx, priority << 4);
+            state.chips.apics_mut().set_tpr(cx, priority << 4);
         });
     }
 
@@ -742,11 +710,11 @@ impl Bus for Board {
     fn acknowledge_interrupt(&self, by: Access) -> Option<u8> {
         self.access(by, |state, cx| {
             state.touch(Chip::LocalApics);
-            match state.chips.apics.acknowledge(cx) {
+            match state.chips.apics_mut().acknowledge(cx) {
                 Ack::Vector(vector) => Some(vector),
                 Ack::ExtInt => {
                     state.touch(Chip::Pic);
-                    Some(state.chips.pic.acknowledge())
+                    state.chips.pc_mut().map(|pc| pc.pic.acknowledge())
                 }
                 Ack::None => None,
             }

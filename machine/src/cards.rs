@@ -10,15 +10,16 @@ use std::{
 use thiserror::Error;
 use trine_devices::{
     Ahci, AtaDrive, ConsolePort, DeviceType, Disk, E1000, SerialPeer, VirtioBalloon, VirtioBlk,
-    VirtioConsole, VirtioNet, VirtioPci, VirtioRng,
+    VirtioConsole, VirtioMmio, VirtioNet, VirtioPci, VirtioRng,
 };
 
 use crate::{
     Board, ClockKind, Config,
     disk::{self, DiskOpenError, DiskSpec, Interface, Wake},
     net::{self, NetError, NetModel},
-    pc::{CARDS, Card, Chip},
+    pc::{Card, Chip},
     random::Random,
+    schematic::BoardKind,
 };
 
 /// Wakes chips of a board that is still to be built.
@@ -43,12 +44,52 @@ impl Doorbell {
     }
 }
 
+/// The slots of a board, and the cards that are in them, from the first one on.
+#[derive(Default)]
+pub(crate) struct Slots {
+    board: BoardKind,
+    pub(crate) cards: Vec<Card>,
+}
+
+impl Slots {
+    /// The next free one.
+    fn next(&self) -> Option<u8> {
+        u8::try_from(self.cards.len()).ok().filter(|n| *n < self.board.schematic().slots)
+    }
+
+    /// Puts a virtio device into slot `slot`, the next free one.
+    fn add_virtio<T: DeviceType>(&mut self, kind: &str, slot: u8, device: T) {
+        let name = name(kind, slot);
+        self.cards.push(match self.board {
+            BoardKind::Pc => Card::Pci(Box::new(move |backplane, intx| {
+                Box::new(VirtioPci::new(name, device, intx, backplane.clone()))
+            })),
+            BoardKind::Microvm => {
+                Card::Virtio(Box::new(move |irq| Box::new(VirtioMmio::new(name, device, irq))))
+            }
+        });
+    }
+
+    /// Gives the last card an expansion ROM, which it has on a PC only.
+    fn add_rom(&mut self, rom: Vec<u8>) {
+        let card = self.cards.pop().map(|card| match card {
+            Card::Pci(card) => Card::Pci(Box::new(move |backplane, intx| {
+                let mut function = card(backplane, intx);
+                net::rom::add(function.config_mut(), rom);
+                function
+            })),
+            Card::Virtio(_) => card,
+        });
+        self.cards.extend(card);
+    }
+}
+
 /// What disks are on the board: in floppy drives, on the IDE controller's cables, and behind cards.
 #[derive(Default)]
 pub(crate) struct Disks {
     pub(crate) floppies: [Option<Box<dyn Disk>>; 2],
     pub(crate) drives: [[Option<AtaDrive>; 2]; 2],
-    pub(crate) cards: Vec<Card>,
+    pub(crate) slots: Slots,
     /// Those whose media can be changed.
     pub(crate) changeable: Vec<Drive>,
     /// What has a place in the boot order, network cards among it, and where a firmware finds it.
@@ -106,7 +147,7 @@ pub enum DiskError {
     #[error("bootindex={0} is given twice")]
     BootIndex(u32),
     /// The board has no slot for its controller.
-    #[error("{}: all PCI slots are taken", .0.display())]
+    #[error("{}: all slots are taken", .0.display())]
     NoSlot(PathBuf),
 }
 
@@ -141,21 +182,24 @@ fn full(places: usize, spec: &DiskSpec) -> DiskError {
 }
 
 impl Disks {
-    /// Opens what `specs` say.
+    /// Opens what `specs` say; for a board without PCI, all of them are virtio's.
     ///
     /// # Errors
     /// [`DiskError`], with the file.
     pub(crate) fn open(
+        board: BoardKind,
         specs: &[DiskSpec],
         cpus: u32,
         clock: ClockKind,
         doorbell: &Doorbell,
     ) -> Result<Self, DiskError> {
         let host = Host { specs, clock, doorbell };
-        let mut all = Self::default();
-        all.open_floppies(&host)?;
-        all.open_ide(&host)?;
-        all.open_ahci(&host)?;
+        let mut all = Self { slots: Slots { board, cards: Vec::new() }, ..Self::default() };
+        if board == BoardKind::Pc {
+            all.open_floppies(&host)?;
+            all.open_ide(&host)?;
+            all.open_ahci(&host)?;
+        }
         all.open_virtio(&host, cpus.clamp(1, QUEUES_MAX) as u16)?;
         Ok(all)
     }
@@ -203,7 +247,7 @@ impl Disks {
     }
 
     fn open_ahci(&mut self, host: &Host<'_>) -> Result<(), DiskError> {
-        let slot = self.cards.len() as u8;
+        let slot = self.slots.cards.len() as u8;
         let mut ports = Vec::new();
         for spec in host.of(Interface::Ahci) {
             if ports.len() == Ahci::PORTS_MAX {
@@ -216,21 +260,19 @@ impl Disks {
             ports.push(Some(AtaDrive::disk(host.open(spec, Chip::Card(slot))?)));
         }
         if !ports.is_empty() {
-            self.cards.push(Box::new(|_, intx| Box::new(Ahci::new(intx, ports))));
+            let card = Box::new(|_: &_, intx| Box::new(Ahci::new(intx, ports)) as _);
+            self.slots.cards.push(Card::Pci(card));
         }
         Ok(())
     }
 
     fn open_virtio(&mut self, host: &Host<'_>, queues: u16) -> Result<(), DiskError> {
         for spec in host.of(Interface::Virtio) {
-            let slot = self.cards.len() as u8;
-            if slot == CARDS {
-                return Err(DiskError::NoSlot(spec.file.clone()));
-            }
+            let slot = self.slots.next().ok_or_else(|| DiskError::NoSlot(spec.file.clone()))?;
             let disk = host.open(spec, Chip::Card(slot))?;
             let device = Chip::slot_of_card(slot).device();
             self.boots_from(spec.boot_index, || format!("/pci@i0cf8/scsi@{device:x}/disk@0,0"));
-            self.cards.push(virtio("virtio-blk", slot, VirtioBlk::new(disk, queues)));
+            self.slots.add_virtio("virtio-blk", slot, VirtioBlk::new(disk, queues));
         }
         Ok(())
     }
@@ -268,10 +310,7 @@ pub(crate) fn add_networks(
     doorbell: &Doorbell,
 ) -> Result<(), NetError> {
     for (n, spec) in (0_u8..).zip(&config.nets) {
-        let slot = disks.cards.len() as u8;
-        if slot >= CARDS {
-            return Err(NetError::NoSlot);
-        }
+        let slot = disks.slots.next().ok_or(NetError::NoSlot)?;
         let wake = doorbell.of(Chip::Card(slot));
         let Some(link) = net::open(spec, config.clock, config.unix_seconds, wake)? else {
             continue;
@@ -279,19 +318,19 @@ pub(crate) fn add_networks(
         let mut mac = FIRST_MAC;
         mac[5] = mac[5].wrapping_add(n);
         let mac = spec.mac.unwrap_or(mac);
-        let card: Card = match spec.model {
-            NetModel::Virtio => virtio("virtio-net", slot, VirtioNet::new(mac, link)),
+        let slots = &mut disks.slots;
+        match spec.model {
+            NetModel::Virtio => slots.add_virtio("virtio-net", slot, VirtioNet::new(mac, link)),
             NetModel::E1000 => {
                 let name = name("e1000", slot);
-                Box::new(move |backplane, intx| {
+                slots.cards.push(Card::Pci(Box::new(move |backplane, intx| {
                     Box::new(E1000::new(name, mac, link, intx, backplane.clone()))
-                })
+                })));
             }
-        };
-        disks.cards.push(match &spec.rom {
-            Some(file) => with_rom(card, net::rom::read(file)?),
-            None => card,
-        });
+        }
+        if let Some(file) = &spec.rom {
+            slots.add_rom(net::rom::read(file)?);
+        }
         let device = Chip::slot_of_card(slot).device();
         disks.boots_from(spec.boot_index, || {
             format!("/pci@i0cf8/ethernet@{device:x}/ethernet-phy@0")
@@ -300,56 +339,39 @@ pub(crate) fn add_networks(
     Ok(())
 }
 
-/// The same card with an expansion ROM.
-fn with_rom(card: Card, rom: Vec<u8>) -> Card {
-    Box::new(move |backplane, intx| {
-        let mut function = card(backplane, intx);
-        net::rom::add(function.config_mut(), rom);
-        function
-    })
-}
-
 /// What [`add_paravirtual`] found no slot for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("--{0}: all slots are taken")]
 pub struct NoSlot(&'static str);
 
-/// Puts the cards that have nothing of their own to say into the slots behind `cards`: those that
+/// Puts the cards that have nothing of their own to say into the next of `slots`: those that
 /// bring random bits, a console and a balloon to a guest that knows it is one.
 ///
 /// # Errors
 /// If a slot is missing.
 pub(crate) fn add_paravirtual(
-    cards: &mut Vec<Card>,
+    slots: &mut Slots,
     has_rng: bool,
     console: Option<Box<dyn SerialPeer>>,
     has_balloon: bool,
     random: &Arc<Random>,
 ) -> Result<(), NoSlot> {
-    let slot = |cards: &[Card], option| {
-        let slot = cards.len() as u8;
-        (slot < CARDS).then_some(slot).ok_or(NoSlot(option))
-    };
     if has_rng {
+        let slot = slots.next().ok_or(NoSlot("rng"))?;
         let random = random.clone();
         let rng = VirtioRng::new(Box::new(move |bytes| random.fill(bytes)));
-        cards.push(virtio("virtio-rng", slot(cards, "rng")?, rng));
+        slots.add_virtio("virtio-rng", slot, rng);
     }
     if let Some(peer) = console {
+        let slot = slots.next().ok_or(NoSlot("console"))?;
         let port = ConsolePort { name: String::new(), peer };
-        let console = VirtioConsole::new(vec![port]);
-        cards.push(virtio("virtio-console", slot(cards, "console")?, console));
+        slots.add_virtio("virtio-console", slot, VirtioConsole::new(vec![port]));
     }
     if has_balloon {
-        cards.push(virtio("virtio-balloon", slot(cards, "balloon")?, VirtioBalloon::new()));
+        let slot = slots.next().ok_or(NoSlot("balloon"))?;
+        slots.add_virtio("virtio-balloon", slot, VirtioBalloon::new());
     }
     Ok(())
-}
-
-/// A card with a virtio device, for slot `slot`.
-fn virtio<T: DeviceType>(kind: &str, slot: u8, device: T) -> Card {
-    let name = name(kind, slot);
-    Box::new(move |backplane, intx| Box::new(VirtioPci::new(name, device, intx, backplane.clone())))
 }
 
 /// A queue for each vCPU, but not more.
@@ -381,7 +403,7 @@ mod tests {
             let spec = |options: &&str| format!("{},readonly,{options}", image.display()).parse();
             let specs = options.iter().map(spec).collect::<Result<Vec<_>, String>>();
             let specs = specs.expect("right options");
-            Disks::open(&specs, 1, ClockKind::Instructions, &Doorbell::default())
+            Disks::open(BoardKind::Pc, &specs, 1, ClockKind::Instructions, &Doorbell::default())
         };
         let disks = open(&[
             "if=virtio,bootindex=7",

@@ -15,7 +15,8 @@ pub use guest::{GuestArgs, unix_seconds};
 pub use image::{FormatOption, ImageArgs, ImageCommand, ImageSize, Resize};
 
 use crate::{
-    EngineKind, Switch, compare::CompareArgs, conform::ConformArgs, lockstep::LockstepArgs,
+    BoardKind, EngineKind, Switch, compare::CompareArgs, conform::ConformArgs,
+    lockstep::LockstepArgs,
 };
 
 /// A full-system x86 emulator: one PC, several ways to run it.
@@ -123,15 +124,6 @@ impl EngineChoice {
     }
 }
 
-/// `--machine`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub enum Board {
-    /// A PC.
-    Pc,
-    /// A board with as little as possible.
-    Microvm,
-}
-
 /// `--memory`: bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Size(pub u64);
@@ -202,6 +194,9 @@ impl RunArgs {
         self.guest.check()?;
         if matches!(self.debug_console, Serial::Unix(_) | Serial::Stdio) {
             return Err("--debug-console can be null or file:PATH".into());
+        }
+        if self.guest.machine == BoardKind::Microvm && self.display != Display::None {
+            return Err("--machine microvm has no --display; use --serial or --console".into());
         }
         if self.console == Some(Serial::Stdio) {
             if self.serial == Serial::Stdio {
@@ -286,9 +281,11 @@ mod tests {
         assert!(error.is_err_and(|e| e.contains("--display terminal has stdio")));
         assert_eq!(parse(&["--disk", "a.img,if=virtio"]), Ok(()));
         assert_eq!(parse(&["--net", "user,hostfwd=tcp::2222-:22", "--net", "none"]), Ok(()));
-        for args in [["--machine", "microvm"], ["--gdb", "127.0.0.1:1234"]] {
-            assert!(parse(&args).is_err_and(|e| e.contains("not available yet")), "{args:?}");
-        }
+        let error = parse(&["--gdb", "127.0.0.1:1234"]);
+        assert!(error.is_err_and(|e| e.contains("not available yet")));
+        assert_eq!(parse(&["--machine", "microvm"]), Ok(()));
+        let error = parse(&["--machine", "microvm", "--display", "terminal"]);
+        assert!(error.is_err_and(|e| e.contains("has no --display")));
     }
 
     #[test]

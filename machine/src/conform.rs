@@ -440,7 +440,9 @@ impl pc::Pc for RealPc {
         Ok(Outcome {
             serial: machine.serial(),
             debug_console: debug_console.bytes(),
-            post_codes: machine.board().describe(|chips| chips.post_code.codes().to_vec()),
+            post_codes: machine.board().describe(|chips| {
+                chips.pc().map(|pc| pc.post_code.codes().to_vec()).unwrap_or_default()
+            }),
             ending: match ending {
                 Ending::PowerOff => pc::Ending::PowerOff,
                 Ending::DebugExit(status) => pc::Ending::DebugExit(status),

@@ -1,12 +1,12 @@
 //! Boards, buses, time and the trine command.
 //!
 //! This is the only crate that sees both CPUs and devices, the only one that knows addresses and
-//! interrupt numbers ([`pc`]), and the only one that touches the host's clock, terminal and
+//! interrupt numbers ([`schematic`]), and the only one that touches the host's clock, terminal and
 //! threads.
 //!
 //! A [`Machine`] is built from a [`Config`] and an engine, and [`Machine::run`] until it ends:
 //!
-//! - [`pc`] is the board as a schematic, [`Board`] carries accesses and signals along it;
+//! - [`pc`] and [`microvm`] are boards as schematics, [`Board`] carries accesses and signals along it;
 //! - [`Clock`] is guest time, from the host's clock or from executed instructions;
 //! - `vcpu` runs the vCPUs, each on its thread or all in turn;
 //! - `hop` moves a running machine to another engine;
@@ -18,6 +18,8 @@
 
 mod board;
 mod cards;
+mod check;
+mod chips;
 pub mod cli;
 mod clock;
 pub mod compare;
@@ -34,12 +36,14 @@ mod frame_buffer;
 mod hop;
 pub mod lockstep;
 mod machine;
+pub mod microvm;
 pub mod net;
 mod options;
 pub mod pc;
 mod pci_setup;
 mod probe;
 mod random;
+pub mod schematic;
 pub mod seat;
 mod serial;
 mod snapshot;
@@ -60,6 +64,7 @@ pub use engines::{EngineKind, create as create_engine, create_best as create_bes
 pub use hop::{At, Schedule, Switch};
 pub use machine::{Config, Ending, Guest, Limits, Machine, MachineError};
 pub use probe::Probe;
+pub use schematic::BoardKind;
 pub use serial::{Capture, Output, SerialInput};
 pub use snapshot::{Difference, Snapshot, SnapshotError};
 pub use stats::{ChipStats, EngineStats, ExitCounts, MachineStats, Times, VcpuStats};

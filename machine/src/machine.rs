@@ -19,14 +19,17 @@ use trine_x86::{Activity, CpuModel, CpuState, Feature};
 use crate::{
     Board, Capture, Clock, ClockKind, MachineStats, Remote, Request,
     cards::{DiskError, Disks, Doorbell, Drive, NoSlot, add_networks, add_paravirtual},
+    check::check,
     control::{Cause, Reached},
     disk::DiskSpec,
     firmware::{Firmware, FirmwareError},
     flash::{Contents, Flash},
     frame_buffer::FrameBuffer,
+    microvm,
     net::{NetError, NetSpec},
     pc,
     random::Random,
+    schematic::BoardKind,
     serial::Nobody,
     snapshot::SnapshotError,
     start,
@@ -37,6 +40,8 @@ use crate::{
 
 /// What a machine is made of.
 pub struct Config {
+    /// The board.
+    pub board: BoardKind,
     /// The CPU model.
     pub cpu: CpuModel,
     /// How many vCPUs.
@@ -89,6 +94,7 @@ impl Default for Config {
     /// that shows the start of 2026.
     fn default() -> Self {
         Self {
+            board: BoardKind::Pc,
             // `max` exists; see `CpuModel::named`.
             cpu: CpuModel::named("max").expect("there is a model 'max'"),
             cpus: 1,
@@ -261,6 +267,9 @@ pub enum MachineError {
     /// The port for POST codes is another chip's.
     #[error("POST codes at port {0:#x}: that port belongs to another chip")]
     PostPort(u16),
+    /// The board with as little as possible lacks something.
+    #[error("--machine microvm {0}")]
+    Microvm(&'static str),
     /// The engine cannot follow the count of instructions.
     #[error("the {0} engine does not count instructions: use --clock host")]
     NoCount(&'static str),
@@ -333,26 +342,27 @@ impl Machine {
     /// If the configuration makes no sense, the guest cannot be booted on it, or the host lacks
     /// something.
     pub fn new(
-        config: Config,
+        mut config: Config,
         engine: impl FnOnce(Arc<Ram>) -> Result<Arc<dyn Engine>, EngineError>,
     ) -> Result<Self, MachineError> {
-        check(&config)?;
+        check(&mut config)?;
         let flash = config.guest.open_flash()?;
-        let memory = config.guest.memory(config.memory, flash.as_ref())?;
-        // The board maps it.
-        let ram = Arc::new(Ram::with_arena(memory.arena(), &[])?);
+        let (memory, ram) = memory(&config, flash.as_ref())?;
         let image = RamImage::new(&ram);
         let engine = engine(ram.clone())?;
         check_count(config.clock, engine.as_ref())?;
         let (capture, doorbell) = (Capture::default(), Doorbell::default());
-        let mut disks = Disks::open(&config.disks, config.cpus, config.clock, &doorbell)?;
+        let mut disks =
+            Disks::open(config.board, &config.disks, config.cpus, config.clock, &doorbell)?;
         add_networks(&mut disks, &config, &doorbell)?;
         let random = Arc::new(Random::new(config.clock, config.seed));
         let Config { rng, console, balloon, .. } = config;
-        add_paravirtual(&mut disks.cards, rng, console, balloon, &random)?;
+        add_paravirtual(&mut disks.slots, rng, console, balloon, &random)?;
         let flash = flash.map(|contents| Flash::new(ram.clone(), memory.flash_offset(), contents));
-        let video = FrameBuffer::new(ram.clone(), memory.video(), pc::VIDEO_MEMORY as usize);
+        let video =
+            FrameBuffer::new(ram.clone(), memory.video(), (ram.len() - memory.video()) as usize);
         let parts = pc::Parts {
+            board: config.board,
             cpus: config.cpus,
             unix_seconds: config.unix_seconds,
             com1: config.serial.unwrap_or_else(|| Box::new(capture.clone())),
@@ -367,7 +377,7 @@ impl Machine {
             boot_order: disks.boot_order()?,
             floppies: disks.floppies,
             drives: disks.drives,
-            cards: disks.cards,
+            cards: disks.slots.cards,
         };
         let board = Arc::new(Board::new(ram.clone(), Clock::new(config.clock), random, parts));
         doorbell.connect(&board);
@@ -736,25 +746,18 @@ impl Machine {
     }
 }
 
-fn check(config: &Config) -> Result<(), MachineError> {
-    let memory = config.memory;
-    let is_whole = memory.is_multiple_of(trine_guest::PAGE_SIZE);
-    if !is_whole || !(pc::MEMORY_MIN..=pc::MEMORY_MAX).contains(&memory) {
-        return Err(MachineError::Memory(memory));
-    }
-    if !(1..=pc::CPUS_MAX).contains(&config.cpus) {
-        return Err(MachineError::Cpus(config.cpus));
-    }
-    let test = if config.test_device { pc::TEST_PORTS } else { &[] };
-    let is_taken =
-        |port: &u16| pc::PORTS.iter().chain(test).any(|row| (row.first..=row.last).contains(port));
-    if let Some(port) = config.debug_exit.filter(is_taken) {
-        return Err(MachineError::DebugExit(port));
-    }
-    if let Some(port) = config.post_port.filter(|p| is_taken(p) || config.debug_exit == Some(*p)) {
-        return Err(MachineError::PostPort(port));
-    }
-    Ok(())
+/// The memory of a machine: what is where in it, and the arena itself.
+fn memory(
+    config: &Config,
+    flash: Option<&Contents>,
+) -> Result<(pc::Memory, Arc<Ram>), MachineError> {
+    let memory = config.guest.memory(config.memory, flash)?;
+    let ram = match config.board {
+        // The board maps it.
+        BoardKind::Pc => Ram::with_arena(memory.arena(), &[])?,
+        BoardKind::Microvm => Ram::with_arena(config.memory, &microvm::memory_map(config.memory))?,
+    };
+    Ok((memory, Arc::new(ram)))
 }
 
 /// Whether `engine` can follow the clock.
@@ -789,7 +792,7 @@ fn boot(
     cpus: u32,
     model: &CpuModel,
 ) -> Result<Boot, MachineError> {
-    let description = board.describe(|chips| pc::description(chips, memory, cpus, model));
+    let description = board.describe(|chips| chips.description(memory, cpus, model));
     let mode = if model.has(Feature::Lm) { EntryMode::Long64 } else { EntryMode::Protected32 };
     Ok(match guest {
         Guest::Demonstration => demo::boot(&description)?,

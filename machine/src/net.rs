@@ -81,7 +81,7 @@ pub enum NetError {
     )]
     NotRepeatable,
     /// The board has no slot for the card.
-    #[error("all PCI slots are taken")]
+    #[error("all slots are taken")]
     NoSlot,
     /// The host fails.
     #[error("{0}")]

@@ -15,18 +15,25 @@ use trine_devices::{
 };
 use trine_guest::Gpa;
 
-use crate::pci_setup::{Window as Room, set_up};
+use crate::{
+    pci_setup::{Window as Room, set_up},
+    schematic::{BoardKind, Schematic},
+};
 
 mod description;
 mod memory;
 mod text_mode;
 
-pub use description::{description, power_management};
+pub use description::{description, power_management, smbios};
 pub use memory::{
     HIGH_RAM_AT, LOW_RAM_MAX, MEMORY_MAX, MEMORY_MIN, Memory, Shown, VIDEO_HOLE, VIDEO_MEMORY,
     pci_hole, split_memory,
 };
 use text_mode::{TEXT_SCREEN, set_text_mode};
+
+/// The board.
+pub const SCHEMATIC: Schematic =
+    Schematic { ports: PORTS, windows: WINDOWS, nets: NETS, slots: CARDS };
 
 /// The most vCPUs: xAPIC IDs are 8 bits wide, and FFh is all of them.
 pub const CPUS_MAX: u32 = 255;
@@ -162,7 +169,7 @@ pub struct PortRow {
     pub register: u16,
 }
 
-const fn row(first: u16, last: u16, chip: Chip, register: u16) -> PortRow {
+pub(crate) const fn row(first: u16, last: u16, chip: Chip, register: u16) -> PortRow {
     PortRow { first, last, chip, register }
 }
 
@@ -175,9 +182,9 @@ const GPE0: u16 = 0xafe0;
 /// SMI command port.
 const SMI_COMMAND: u16 = 0xb2;
 /// Reset control register.
-const RESET_CONTROL: u16 = 0xcf9;
+pub const RESET_CONTROL: u16 = 0xcf9;
 /// First port of COM1.
-const COM1: u16 = 0x3f8;
+pub const COM1: u16 = 0x3f8;
 /// CONFIG_ADDRESS of PCI: a doubleword access at this port is PCI's, whatever else lies in it.
 pub const PCI_CONFIG_ADDRESS: u16 = 0xcf8;
 
@@ -431,23 +438,27 @@ pub const FLOPPY_CHANNEL: u8 = 2;
 /// ISA interrupts that are level-triggered, as the firmware leaves them in ELCR and tells ACPI:
 /// the SCI and PCI's.
 pub const LEVEL_IRQS: &[u8] = &[SCI_IRQ, PCI_IRQS[0], PCI_IRQS[1]];
-const SCI_IRQ: u8 = 9;
+/// ACPI's interrupt.
+pub const SCI_IRQ: u8 = 9;
 const PCI_IRQS: [u8; 2] = [10, 11];
 /// Where firmware has the ISA bridge lead PCI's four lines.
 const PIRQ_IRQS: [u8; 4] = [PCI_IRQS[0], PCI_IRQS[0], PCI_IRQS[1], PCI_IRQS[1]];
 /// Device 0's INTA# is on this one of PCI's four lines.
 const PIRQ_TURN: u8 = 3;
-const COM1_IRQ: u8 = 4;
+/// The first serial port's interrupt.
+pub const COM1_IRQ: u8 = 4;
 
 // Clocks
 
 /// What the local APICs' timers count, over their divide configuration: a tick is a nanosecond.
-const APIC_BUS_HZ: u64 = 1_000_000_000;
+pub const APIC_BUS_HZ: u64 = 1_000_000_000;
 /// The PM timer is 32 bits wide.
-const PM_TIMER_WIDE: bool = true;
+pub const PM_TIMER_WIDE: bool = true;
 
 /// What a board is built with.
 pub struct Parts {
+    /// Which board.
+    pub board: BoardKind,
     /// How many vCPUs.
     pub cpus: u32,
     /// What the clock shows at power-on, in seconds of Unix time.
@@ -476,12 +487,20 @@ pub struct Parts {
     pub floppies: [Option<Box<dyn Disk>>; 2],
     /// What is on the IDE controller's two cables.
     pub drives: [[Option<AtaDrive>; 2]; 2],
-    /// What is in the PCI slots, from the first one on.
+    /// What is in the slots, from the first one on.
     pub cards: Vec<Card>,
 }
 
-/// Makes a card: its interrupt messages go to the backplane, its INTA# to the line.
-pub type Card = Box<dyn FnOnce(&Backplane, Line) -> Box<dyn PciFunction> + Send>;
+/// Makes a PCI function.
+pub type PciCard = Box<dyn FnOnce(&Backplane, Line) -> Box<dyn PciFunction> + Send>;
+
+/// Makes a card.
+pub enum Card {
+    /// For a PCI slot: its interrupt messages go to the backplane, its INTA# to the line.
+    Pci(PciCard),
+    /// A virtio device with a window of its own, that interrupts on the line.
+    Virtio(Box<dyn FnOnce(Line) -> Box<dyn Device> + Send>),
+}
 
 /// The chips on their sockets.
 #[expect(missing_docs, reason = "named after the chips")]
@@ -530,7 +549,9 @@ impl Chips {
         pci.add(VGA, Box::new(Vga::new(parts.video, &parts.vga_rom, MONITOR)));
         for (n, card) in (0..CARDS).zip(parts.cards) {
             let slot = Chip::slot_of_card(n);
-            pci.add(slot, card(backplane, backplane.line(Wire::intx(slot.device(), 0))));
+            if let Card::Pci(card) = card {
+                pci.add(slot, card(backplane, backplane.line(Wire::intx(slot.device(), 0))));
+            }
         }
         Self {
             pic: I8259::new(line(Wire::PicInt)),
@@ -689,10 +710,6 @@ impl Chips {
         }
         self.strap(memory);
     }
-
-    /// The chips that keep their state while the machine sleeps: who wakes it, and the clock on its
-    /// battery. What else there was, firmware and the guest's drivers set up again.
-    pub const AWAKE: [Chip; 2] = [Chip::Pm, Chip::Rtc];
 
     /// What the board itself tells a firmware: the sizes of memory and the floppy drives, in CMOS. And
     /// what OVMF, which runs on emulators alone, does not do: turn on the IDE controller's channels.

@@ -1,5 +1,6 @@
 //! The board, its wires, its clock and its threads, with scripts in place of CPUs.
 
+mod microvm;
 mod script;
 
 use std::{

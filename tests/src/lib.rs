@@ -10,3 +10,4 @@ pub mod rom;
 pub mod screen;
 pub mod seat;
 pub mod tftp;
+pub mod vmlinux;

@@ -34,7 +34,7 @@ const MODULES: [&str; 8] = [
 fn arguments(folder: &Folder, append: &str) -> Option<Vec<String>> {
     let guests = guests()?;
     let file = folder.path("initramfs");
-    fs::write(&file, initramfs(&guests, &MODULES, &[])).expect("there is room");
+    fs::write(&file, initramfs(&guests, "cloud", &MODULES, &[])).expect("there is room");
     let kernel = guests.join("cloud/vmlinuz").display().to_string();
     let all = ["run", "--no-reboot", "--kernel", &kernel, "--initrd", &file, "--append", append];
     Some(all.map(str::to_owned).into())

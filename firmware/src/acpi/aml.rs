@@ -220,6 +220,14 @@ impl ResourceTemplate {
         self
     }
 
+    /// A level-triggered, active-high interrupt that devices may share (section 6.4.3.6).
+    pub(crate) fn shared_interrupt(mut self, gsi: u32) -> Self {
+        const CONSUMER: u8 = 1 << 0;
+        const SHARED: u8 = 1 << 3;
+        self.0.push_u8(0x89).push_u16(6).push(&[CONSUMER | SHARED, 1]).push_u32(gsi);
+        self
+    }
+
     /// Memory at a fixed place below 4 GiB, writable (section 6.4.3.4).
     pub(crate) fn memory32_fixed(mut self, at: u32, len: u32) -> Self {
         self.0.push_u8(0x86).push_u16(9).push_u8(1).push_u32(at).push_u32(len);

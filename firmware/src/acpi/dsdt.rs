@@ -7,7 +7,9 @@ use super::{
     },
     table,
 };
-use crate::description::{Cpu, Description, Hpet, PciRoot, PciRoute, PowerManagement, SerialPort};
+use crate::description::{
+    Cpu, Description, Hpet, PciRoot, PciRoute, PowerManagement, SerialPort, VirtioWindow,
+};
 
 /// The DSDT.
 ///
@@ -22,6 +24,7 @@ pub(crate) fn dsdt(machine: &Description, pm: &PowerManagement) -> Vec<u8> {
     if let Some(hpet) = &machine.hpet {
         board.push(hpet_device(hpet));
     }
+    board.extend(machine.virtio.iter().enumerate().map(virtio));
     // SLP_TYP for PM1a and PM1b control, and two reserved values.
     let sleep = |sleep_type: u8| {
         let sleep_type = integer(sleep_type.into());
@@ -113,14 +116,16 @@ fn plug_and_play(at: &str, id: &str, resources: ResourceTemplate) -> Aml {
 /// What has been on the ISA bus of every PC since 1984.
 fn legacy_devices(machine: &Description) -> Vec<Aml> {
     let ports = ResourceTemplate::new;
-    let pic = ports().io(0x20, 2).io(0xa0, 2).io(0x4d0, 2).irq(2);
-    let mut devices = vec![
-        plug_and_play("PIC", "PNP0000", pic),
-        plug_and_play("TIMR", "PNP0100", ports().io(0x40, 4).irq(0)),
-        plug_and_play("RTC", "PNP0B00", ports().io(0x70, 2).irq(8)),
-        plug_and_play("SPKR", "PNP0800", ports().io(0x61, 1)),
-        plug_and_play("FPU", "PNP0C04", ports().io(0xf0, 1).irq(13)),
-    ];
+    let mut devices = vec![plug_and_play("RTC", "PNP0B00", ports().io(0x70, 2).irq(8))];
+    if machine.legacy {
+        let pic = ports().io(0x20, 2).io(0xa0, 2).io(0x4d0, 2).irq(2);
+        devices.extend([
+            plug_and_play("PIC", "PNP0000", pic),
+            plug_and_play("TIMR", "PNP0100", ports().io(0x40, 4).irq(0)),
+            plug_and_play("SPKR", "PNP0800", ports().io(0x61, 1)),
+            plug_and_play("FPU", "PNP0C04", ports().io(0xf0, 1).irq(13)),
+        ]);
+    }
     if machine.i8042 {
         devices.push(plug_and_play("KBD", "PNP0303", ports().io(0x60, 1).io(0x64, 1).irq(1)));
         devices.push(plug_and_play("MOU", "PNP0F13", ports().irq(12)));
@@ -139,6 +144,21 @@ fn serial((index, serial): (usize, &SerialPort)) -> Aml {
         name("_CRS", resources.build()),
     ];
     device(&format!("COM{number}"), &body)
+}
+
+/// A virtio device in memory space, by the ID that Linux and QEMU have agreed on.
+fn virtio((index, window): (usize, &VirtioWindow)) -> Aml {
+    let at = u32::try_from(window.at.0).unwrap_or(0);
+    let resources =
+        ResourceTemplate::new().memory32_fixed(at, window.len).shared_interrupt(window.gsi);
+    let body = [
+        name("_HID", string("LNRO0005")),
+        name("_UID", integer(index as u64)),
+        // What it does to memory is seen by the CPUs' caches.
+        name("_CCA", integer(1)),
+        name("_CRS", resources.build()),
+    ];
+    device(&format!("V{index:03X}"), &body)
 }
 
 /// The high precision event timer.

@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     board::pc,
     boot::check_apart,
+    description::VirtioWindow,
     memory_map,
     record::{sum, u8_at, u16_at, u32_at, u64_at},
 };
@@ -105,6 +106,38 @@ fn madt_lists_cpus_overrides_and_nmi() {
     assert_eq!(timer, [2, 10, 0, 0, 2, 0, 0, 0, 0, 0]);
     let sci = entries.iter().find(|(kind, e)| *kind == 2 && e[3] == 9).unwrap().1;
     assert_eq!(u16_at(sci, 8), Some(0xd), "level, active high");
+}
+
+/// A board of virtio devices, without what was on the ISA bus.
+fn bare() -> Description {
+    let at = |n: u64| VirtioWindow {
+        at: Gpa(0xfeb0_0000 + n * 0x1000),
+        len: 0x1000,
+        gsi: 16 + n as u32,
+    };
+    Description {
+        pci: None,
+        hpet: None,
+        legacy: false,
+        i8042: false,
+        virtio: [0, 1].map(at).into(),
+        ..pc(GIB, 0, 1)
+    }
+}
+
+#[test]
+fn virtio_devices_are_described_and_what_is_missing_is_not() {
+    let all = acpi_tables(&tables(&bare()).unwrap());
+    assert_eq!(u32_at(&all["APIC"], 40), Some(0), "there are no 8259s");
+    let has = |bytes: &[u8]| all["DSDT"].windows(bytes.len()).any(|part| part == bytes);
+    // Memory32Fixed and Interrupt: level, active high, shared.
+    assert!(has(&[
+        0x86, 9, 0, 1, 0, 0x10, 0xb0, 0xfe, 0, 0x10, 0, 0, 0x89, 6, 0, 9, 1, 17, 0, 0, 0
+    ]));
+    assert!(has(b"LNRO0005") && has(b"V001") && has(b"RTC_") && has(b"COM1"));
+    assert!(!has(b"TIMR") && !has(b"PIC_") && !has(b"KBD_"));
+    let outside = VirtioWindow { at: Gpa(u64::from(u32::MAX)), len: 0x1000, gsi: 16 };
+    assert!(tables(&Description { virtio: vec![outside], ..bare() }).is_err());
 }
 
 #[test]
@@ -227,7 +260,7 @@ fn iasl_reads_every_table() {
     let mut plain = pc(GIB, 0, 1);
     plain.pci = None;
     plain.hpet = None;
-    for (name, machine) in [("full", with_high_bridge), ("plain", plain)] {
+    for (name, machine) in [("full", with_high_bridge), ("plain", plain), ("bare", bare())] {
         let folder = format!("trine-firmware-{}-{name}", std::process::id());
         let folder = std::env::temp_dir().join(folder);
         fs::create_dir_all(&folder).unwrap();

@@ -21,12 +21,12 @@ impl BoardApics for Board {
     fn lend(&self, host: Arc<dyn HostApics>, give: &mut Give<'_>) -> Result<(), EngineError> {
         self.with(self.clock.now(), 0, |state, cx| {
             state.touch(Chip::LocalApics);
-            let images = state.chips.apics.lend(cx);
+            let images = state.chips.apics_mut().lend(cx);
             let states: Vec<_> = images.iter().cloned().map(given).collect();
             let result = give(&states);
             match result {
                 Ok(()) => state.host_apics = Some(host),
-                Err(_) => state.chips.apics.take_back(cx, &images),
+                Err(_) => state.chips.apics_mut().take_back(cx, &images),
             }
             result
         })
@@ -36,7 +36,7 @@ impl BoardApics for Board {
         self.with(self.clock.now(), 0, |state, cx| {
             state.touch(Chip::LocalApics);
             let images: Vec<_> = take(cx.now)?.into_iter().map(taken).collect();
-            state.chips.apics.take_back(cx, &images);
+            state.chips.apics_mut().take_back(cx, &images);
             state.host_apics = None;
             Ok(())
         })
@@ -45,7 +45,7 @@ impl BoardApics for Board {
     fn end_of_interrupt(&self, by: Access, vector: u8) {
         self.access(by, |state, cx| {
             state.touch(Chip::IoApic);
-            state.chips.ioapic.end_of_interrupt(cx, vector);
+            state.chips.ioapic_mut().end_of_interrupt(cx, vector);
         });
     }
 }

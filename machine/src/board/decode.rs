@@ -26,7 +26,7 @@ impl Place {
 impl State {
     /// What answers at `port` to an access of `len` bytes, and how many of the bytes it sees.
     pub(super) fn port(&self, board: &Board, port: u16, len: usize) -> Option<(Place, usize)> {
-        if port == pc::PCI_CONFIG_ADDRESS && len == 4 {
+        if port == pc::PCI_CONFIG_ADDRESS && len == 4 && self.chips.pc().is_some() {
             return Some((Place::register(Chip::Pci, PciBus::CONFIG_ADDRESS), 4));
         }
         if board.debug_exit == Some(port) {
@@ -52,8 +52,12 @@ impl State {
             let next = rows.partition_point(|row| row.first <= port);
             rows.get(next.checked_sub(1)?).filter(|row| port <= row.last)
         };
-        let test = self.chips.test_device.is_some().then(|| find(pc::TEST_PORTS)).flatten();
-        test.or_else(|| find(pc::PORTS))
+        let test = self.has_test_device().then(|| find(pc::TEST_PORTS)).flatten();
+        test.or_else(|| find(self.chips.schematic().ports))
+    }
+
+    fn has_test_device(&self) -> bool {
+        self.chips.pc().is_some_and(|pc| pc.test_device.is_some())
     }
 
     /// What answers vCPU `vcpu` at `at`, and the bytes from there to its end.
@@ -62,8 +66,8 @@ impl State {
             let offset = at.0.wrapping_sub(start);
             (offset < len).then(|| (Place { chip, region: None, offset }, len - offset))
         };
-        for window in pc::WINDOWS {
-            if window.chip == Chip::TestDevice && self.chips.test_device.is_none() {
+        for window in self.chips.schematic().windows {
+            if window.chip == Chip::TestDevice && !self.has_test_device() {
                 continue;
             }
             if let found @ Some(_) = inside(window.chip, window.at.0, window.len) {
@@ -71,7 +75,7 @@ impl State {
             }
         }
         let flash = board.memory.flash().and_then(|(start, len)| inside(Chip::Flash, start.0, len));
-        let base = self.chips.apics.apic_base(vcpu) & !0xfff;
+        let base = self.chips.apics().apic_base(vcpu) & !0xfff;
         let apic = inside(Chip::LocalApics, base, trine_devices::APIC_WINDOW);
         flash.or(apic).or_else(|| self.region(Space::Memory, at.0))
     }
@@ -86,33 +90,38 @@ impl State {
         })
     }
 
+    /// PCI's bus, where there are regions.
+    fn pci(&mut self) -> Option<&mut PciBus> {
+        self.chips.pc_mut().map(|pc| &mut pc.pci)
+    }
+
     pub(super) fn port_in(&mut self, cx: &mut Cx<'_>, place: Place, data: &mut [u8]) {
-        if let Some(region) = place.region {
-            self.chips.pci.region_read(cx, region, place.offset, data);
+        if let Some((region, pci)) = place.region.zip(self.pci()) {
+            pci.region_read(cx, region, place.offset, data);
         } else if let Some(ports) = self.chips.device(place.chip).and_then(|d| d.as_ports()) {
             ports.port_in(cx, place.offset as u16, data);
         }
     }
 
     pub(super) fn port_out(&mut self, cx: &mut Cx<'_>, place: Place, data: &[u8]) {
-        if let Some(region) = place.region {
-            self.chips.pci.region_write(cx, region, place.offset, data);
+        if let Some((region, pci)) = place.region.zip(self.pci()) {
+            pci.region_write(cx, region, place.offset, data);
         } else if let Some(ports) = self.chips.device(place.chip).and_then(|d| d.as_ports()) {
             ports.port_out(cx, place.offset as u16, data);
         }
     }
 
     pub(super) fn mmio_read(&mut self, cx: &mut Cx<'_>, place: Place, data: &mut [u8]) {
-        if let Some(region) = place.region {
-            self.chips.pci.region_read(cx, region, place.offset, data);
+        if let Some((region, pci)) = place.region.zip(self.pci()) {
+            pci.region_read(cx, region, place.offset, data);
         } else if let Some(mmio) = self.chips.device(place.chip).and_then(|d| d.as_mmio()) {
             mmio.mmio_read(cx, place.offset, data);
         }
     }
 
     pub(super) fn mmio_write(&mut self, cx: &mut Cx<'_>, place: Place, data: &[u8]) {
-        if let Some(region) = place.region {
-            self.chips.pci.region_write(cx, region, place.offset, data);
+        if let Some((region, pci)) = place.region.zip(self.pci()) {
+            pci.region_write(cx, region, place.offset, data);
         } else if let Some(mmio) = self.chips.device(place.chip).and_then(|d| d.as_mmio()) {
             mmio.mmio_write(cx, place.offset, data);
         }

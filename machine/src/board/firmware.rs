@@ -20,7 +20,7 @@ impl Board {
 impl State {
     fn tell_firmware(&mut self, description: Description) -> Result<(), BootError> {
         for (name, bytes) in firmware_files(&description)? {
-            let has_room = self.chips.fw_cfg.set_file(name, bytes);
+            let has_room = self.chips.pc_mut().is_some_and(|pc| pc.fw_cfg.set_file(name, bytes));
             assert!(has_room, "fw_cfg has room for {name}");
         }
         self.told = Some(description);
@@ -29,7 +29,8 @@ impl State {
 
     /// The tables follow the ports, which may have moved.
     pub(super) fn follow_power_ports(&mut self) {
-        let now = Some(pc::power_management(self.chips.power_ports()));
+        let ports = self.chips.pc().map(pc::Chips::power_ports);
+        let now = ports.map(pc::power_management);
         if self.told.as_ref().is_none_or(|told| told.power_management == now) {
             return;
         }
@@ -51,7 +52,6 @@ mod tests {
     use crate::{
         Board,
         board::pci::tests::{BY, board, configure},
-        pc,
     };
 
     /// A register of function 1:3.0, for [`configure`] with device 0.
@@ -77,7 +77,7 @@ mod tests {
     fn tables_say_where_the_firmware_has_put_power_management() {
         let board = board();
         let model = CpuModel::named("max").expect("there is a model 'max'");
-        let description = board.describe(|chips| pc::description(chips, 1 << 20, 1, &model));
+        let description = board.describe(|chips| chips.description(1 << 20, 1, &model));
         board.tell_firmware(description).expect("a board");
         assert_eq!(told(&board), 0x608);
         configure(&board, 0, PM | 0x40, 0xb001);

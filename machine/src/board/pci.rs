@@ -31,7 +31,7 @@ impl Board {
     /// Has the memory map follow the host bridge, the display adapter and the flash memory, which may
     /// have changed, and tells all vCPUs if it did.
     pub(super) fn follow_memory_map(&self, state: &mut State) {
-        let now = state.chips.shown();
+        let now = state.chips.pc().and_then(|pc| pc.shown());
         if now == state.memory_map {
             return;
         }
@@ -59,19 +59,20 @@ impl State {
     /// Looks at configuration space, which may have changed. Says whether an interrupt line leads
     /// elsewhere now.
     pub(super) fn follow_pci(&mut self) -> bool {
-        let mapped = self.chips.pci.mapped().filter_map(|(slot, bar, (space, at, len))| {
+        let Some(pc) = self.chips.pc() else { return false };
+        let mapped = pc.pci.mapped().filter_map(|(slot, bar, (space, at, len))| {
             Some(PciRegion { space, at, len, slot, bar, chip: Chip::at(slot)? })
         });
         self.regions = mapped.collect();
+        let routes = pc.pirq_routes();
         self.follow_power_ports();
-        let routes = self.chips.pirq_routes();
         std::mem::replace(&mut self.pirq_routes, routes) != routes
     }
 
-    /// The IRQs, by bit, that a PCI function asserts.
-    pub(super) fn pci_irqs(&self) -> u16 {
+    /// The interrupts, by bit, that a card asserts.
+    pub(super) fn card_irqs(&self) -> u32 {
         let wires = self.wires[Wire::COUNT..].iter().enumerate().filter(|(_, level)| **level);
-        let irqs = wires.filter_map(|(wire, _)| self.pirq_routes[Wire::pirq(wire)]);
+        let irqs = wires.filter_map(|(wire, _)| self.chips.irq_of_card(wire, &self.pirq_routes));
         irqs.fold(0, |mask, irq| mask | 1 << irq)
     }
 }
@@ -88,7 +89,7 @@ pub(super) mod tests {
     use trine_guest::{Gpa, Ram, VmTime};
 
     use super::*;
-    use crate::{Board, Clock, ClockKind, pc, random::Random};
+    use crate::{Board, BoardKind, Clock, ClockKind, pc, random::Random};
 
     /// A card with ports and a window, in which a byte is its interrupt.
     struct Card {
@@ -167,6 +168,7 @@ pub(super) mod tests {
         let nobody = || Box::new(crate::serial::Nobody);
         let ram = Arc::new(Ram::with_arena(memory.arena(), &[]).expect("a MiB and more"));
         let parts = pc::Parts {
+            board: BoardKind::Pc,
             cpus: 1,
             unix_seconds: 0,
             com1: nobody(),
@@ -181,7 +183,7 @@ pub(super) mod tests {
             boot_order: None,
             floppies: [None, None],
             drives: Default::default(),
-            cards: vec![Box::new(card), Box::new(card)],
+            cards: [(); 2].map(|()| pc::Card::Pci(Box::new(card))).into(),
         };
         let clock = ClockKind::Instructions;
         let board = Board::new(ram, Clock::new(clock), Arc::new(Random::new(clock, 1)), parts);

@@ -18,7 +18,7 @@ impl Board {
             now: self.clock.now(),
             devices: state.save_chips(),
             wires: state.wires.to_vec(),
-            nets: state.nets.to_vec(),
+            nets: state.nets.clone(),
             incoming: state.incoming.iter().copied().collect(),
             random: self.random.save(),
         }
@@ -33,8 +33,9 @@ impl Board {
         let state = &mut *guard;
         let wires = saved.wires.as_slice().try_into();
         let wires = wires.map_err(|_| SnapshotError::Build("number of wires"))?;
-        let nets = saved.nets.as_slice().try_into();
-        let nets = nets.map_err(|_| SnapshotError::Build("number of nets"))?;
+        if saved.nets.len() != state.nets.len() {
+            return Err(SnapshotError::Build("number of nets"));
+        }
         if saved.incoming.len() > INPUT_MAX {
             return Err(SnapshotError::Damaged("more serial input waits than can"));
         }
@@ -43,7 +44,7 @@ impl Board {
             state.load_chips(&before)?;
             return Err(e);
         }
-        (state.wires, state.nets) = (wires, nets);
+        (state.wires, state.nets) = (wires, saved.nets.clone());
         state.incoming = saved.incoming.iter().copied().collect();
         (state.last, state.touched) = (saved.now, u64::MAX);
         self.clock.set(saved.now);

@@ -24,7 +24,8 @@ impl Board {
     pub fn key(&self, key: Key, goes_down: bool) -> bool {
         self.with(self.clock.now(), 0, |state, cx| {
             state.touch(Chip::Keyboard);
-            state.chips.keyboard.key(cx, key, goes_down)
+            // Where there is no keyboard, keys are lost.
+            state.chips.pc_mut().is_none_or(|pc| pc.keyboard.key(cx, key, goes_down))
         })
     }
 
@@ -34,7 +35,9 @@ impl Board {
     pub fn point(&self, right: i32, down: i32, wheel: i32, buttons: u8) {
         self.with(self.clock.now(), 0, |state, cx| {
             state.touch(Chip::Keyboard);
-            state.chips.keyboard.point(cx, right, down, wheel, buttons);
+            if let Some(pc) = state.chips.pc_mut() {
+                pc.keyboard.point(cx, right, down, wheel, buttons);
+            }
         });
     }
 
@@ -82,7 +85,8 @@ impl Seat for Weak<Board> {
     }
 
     fn leds(&self) -> u8 {
-        self.upgrade().map_or(0, |board| board.lock().chips.keyboard.leds())
+        let leds = |board: Arc<Board>| Some(board.lock().chips.pc()?.keyboard.leds());
+        self.upgrade().and_then(leds).unwrap_or(0)
     }
 
     fn now(&self) -> VmTime {

@@ -13,8 +13,10 @@ use clap::{Args, ValueEnum};
 use trine_firmware::Module;
 use trine_x86::CpuModel;
 
-use super::{Board, Size, port};
-use crate::{ClockKind, Config, Guest, disk::DiskSpec, firmware::FirmwareSpec, net::NetSpec};
+use super::{Size, port};
+use crate::{
+    BoardKind, ClockKind, Config, Guest, disk::DiskSpec, firmware::FirmwareSpec, net::NetSpec,
+};
 
 /// What the guest is, and the machine it runs on.
 #[derive(Args, Clone, Debug)]
@@ -30,9 +32,9 @@ pub struct GuestArgs {
     /// Guest memory, with K, M or G.
     #[arg(long, value_name = "SIZE", default_value = "256M")]
     pub memory: Size,
-    /// The board.
-    #[arg(long, value_enum, default_value_t = Board::Pc)]
-    pub machine: Board,
+    /// The board. Microvm starts kernels alone and has virtio devices alone.
+    #[arg(long, value_enum, default_value_t = BoardKind::Pc)]
+    pub machine: BoardKind,
     /// A kernel: a bzImage, an ELF file with a PVH entry, or a Multiboot (1 or 2) image, which may be
     /// compressed by gzip. Without one, a BIOS boots from the disks or by a network card's ROM;
     /// without any, the demonstration guest runs.
@@ -120,9 +122,6 @@ impl GuestArgs {
         let later = |option: &str| {
             Err(format!("{option} is not available yet; leave it out (see trine run --help)"))
         };
-        if self.machine == Board::Microvm {
-            return Err("--machine microvm is not available yet; use --machine pc".into());
-        }
         if self.gdb.is_some() {
             return later("--gdb");
         }
@@ -135,6 +134,7 @@ impl GuestArgs {
     /// One line that says what is wrong, and with which option.
     pub fn config(&self) -> Result<Config, String> {
         Ok(Config {
+            board: self.machine,
             cpu: CpuModel::named(&self.cpu).map_err(|e| e.to_string())?,
             cpus: self.cpus,
             memory: self.memory.0,

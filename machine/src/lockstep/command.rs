@@ -159,6 +159,7 @@ fn config(
     [serial, debug_console]: [Box<dyn SerialPeer>; 2],
 ) -> Result<Config, String> {
     Ok(Config {
+        board: args.guest.machine,
         cpu: CpuModel::named(&args.guest.cpu).map_err(|e| e.to_string())?,
         cpus: args.guest.cpus,
         memory: args.guest.memory.0,

@@ -41,20 +41,28 @@ pub fn description(
         power_management: Some(power_management(chips.power_ports())),
         pci: Some(pci_root(low_ram)),
         serial: vec![firmware::SerialPort { port: COM1, irq: COM1_IRQ }],
+        legacy: true,
+        virtio: Vec::new(),
         i8042: true,
         vga: true,
         screen: Some(TEXT_SCREEN),
-        smbios: firmware::Smbios {
-            bios_vendor: "Trine".into(),
-            bios_version: env!("CARGO_PKG_VERSION").into(),
-            bios_date: "01/01/2026".into(),
-            manufacturer: "Trine".into(),
-            product: "PC".into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            processor: model.name().into(),
-            processor_signature: model.signature(),
-            ..firmware::Smbios::default()
-        },
+        smbios: smbios("PC", model),
+    }
+}
+
+/// What SMBIOS says of a board called `product`.
+#[must_use]
+pub fn smbios(product: &str, model: &CpuModel) -> firmware::Smbios {
+    firmware::Smbios {
+        bios_vendor: "Trine".into(),
+        bios_version: env!("CARGO_PKG_VERSION").into(),
+        bios_date: "01/01/2026".into(),
+        manufacturer: "Trine".into(),
+        product: product.into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        processor: model.name().into(),
+        processor_signature: model.signature(),
+        ..firmware::Smbios::default()
     }
 }
 
