@@ -82,7 +82,7 @@ fn what_cannot_be_done_is_one_line_and_status_1() {
         (&["run", "--cpus", "4000"], "--cpus 4000"),
         (&["run", "--cpu", "z80"], "no CPU model 'z80'"),
         (&["run", "--engine", "kvm"], "not available"),
-        (&["run", "--machine", "microvm"], "not available yet"),
+        (&["run", "--machine", "microvm"], "needs a --kernel"),
         (&["run", "--disk", "a.img,bootindex=-1"], "not a number"),
         (&["run", "--disk", "/nonexistent"], "--disk /nonexistent"),
         (&["run", "--disk", "a.img,if=scsi"], "if"),

@@ -157,6 +157,19 @@ start:                             ; at 110h: the test may replace all that foll
     jnz .register
     mov esi, apic_done
     call print
+; The storm over PCI moved the ports of power management: PMBASE and PMREGMISC, in function 1:3.
+    mov edx, 0xcf8
+    mov eax, 0x80000b40
+    out dx, eax
+    mov edx, 0xcfc
+    mov eax, 0x601
+    out dx, eax
+    mov edx, 0xcf8
+    mov eax, 0x80000b80
+    out dx, eax
+    mov edx, 0xcfc
+    mov al, 1
+    out dx, al
     mov edx, 0x604                 ; PM1a control: soft off
     mov eax, 0x3400
     out dx, ax
