@@ -182,18 +182,13 @@ fn full(places: usize, spec: &DiskSpec) -> DiskError {
 }
 
 impl Disks {
-    /// Opens what `specs` say; for a board without PCI, all of them are virtio's.
+    /// Opens those of `config`; for a board without PCI, all of them are virtio's.
     ///
     /// # Errors
     /// [`DiskError`], with the file.
-    pub(crate) fn open(
-        board: BoardKind,
-        specs: &[DiskSpec],
-        cpus: u32,
-        clock: ClockKind,
-        doorbell: &Doorbell,
-    ) -> Result<Self, DiskError> {
-        let host = Host { specs, clock, doorbell };
+    pub(crate) fn open(config: &Config, doorbell: &Doorbell) -> Result<Self, DiskError> {
+        let &Config { board, cpus, clock, .. } = config;
+        let host = Host { specs: &config.disks, clock, doorbell };
         let mut all = Self { slots: Slots { board, cards: Vec::new() }, ..Self::default() };
         if board == BoardKind::Pc {
             all.open_floppies(&host)?;
@@ -402,8 +397,9 @@ mod tests {
         let open = |options: &[&str]| {
             let spec = |options: &&str| format!("{},readonly,{options}", image.display()).parse();
             let specs = options.iter().map(spec).collect::<Result<Vec<_>, String>>();
-            let specs = specs.expect("right options");
-            Disks::open(BoardKind::Pc, &specs, 1, ClockKind::Instructions, &Doorbell::default())
+            let disks = specs.expect("right options");
+            let config = Config { disks, clock: ClockKind::Instructions, ..Config::default() };
+            Disks::open(&config, &Doorbell::default())
         };
         let disks = open(&[
             "if=virtio,bootindex=7",

@@ -18,12 +18,13 @@ pub(crate) struct FrameBuffer {
 }
 
 impl FrameBuffer {
-    /// `len` bytes of the arena, a multiple of pages.
+    /// This part of the arena, whole pages.
     ///
     /// # Panics
     /// If the arena does not have them.
-    pub(crate) fn new(ram: Arc<Ram>, at: u64, len: usize) -> Self {
-        assert!(at + len as u64 <= ram.len(), "the video memory lies in the arena");
+    pub(crate) fn new(ram: Arc<Ram>, part: Range<u64>) -> Self {
+        assert!(part.end <= ram.len(), "the video memory lies in the arena");
+        let (at, len) = (part.start, (part.end - part.start) as usize);
         Self { ram, at, len, seen: vec![None; len / VIDEO_PAGE] }
     }
 
@@ -91,7 +92,7 @@ mod tests {
     #[test]
     fn it_is_a_piece_of_the_arena() {
         let ram = Arc::new(Ram::flat(8 << 12).expect("8 pages"));
-        let mut memory = FrameBuffer::new(ram.clone(), 2 << 12, 4 << 12);
+        let mut memory = FrameBuffer::new(ram.clone(), 2 << 12..6 << 12);
         assert_eq!(memory.take_dirty(0..memory.len()), [0, 1, 2, 3]);
         assert_eq!(memory.take_dirty(0..memory.len()), [0; 0]);
         // A guest stores through the memory map, the adapter through its window.

@@ -10,11 +10,9 @@ use std::{
 use thiserror::Error;
 use trine_devices::{Power, SerialPeer};
 use trine_engine::{Engine, EngineError, EventCount, TripleFault};
-use trine_firmware::{
-    BIOS_LEN, Boot, BootError, Entry, EntryMode, Module, bios, demo, linux, measure, waking_vector,
-};
+use trine_firmware::{Boot, BootError, Entry, waking_vector};
 use trine_guest::{Gpa, Ram, RamError, RamImage, VmTime};
-use trine_x86::{Activity, CpuModel, CpuState, Feature};
+use trine_x86::{Activity, CpuModel, CpuState};
 
 use crate::{
     Board, Capture, Clock, ClockKind, MachineStats, Remote, Request,
@@ -22,10 +20,10 @@ use crate::{
     check::check,
     control::{Cause, Reached},
     disk::DiskSpec,
-    firmware::{Firmware, FirmwareError},
-    flash::{Contents, Flash},
+    firmware::FirmwareError,
+    flash::Flash,
     frame_buffer::FrameBuffer,
-    microvm,
+    guest::{Guest, memory},
     net::{NetError, NetSpec},
     pc,
     random::Random,
@@ -126,43 +124,6 @@ impl Default for Config {
 const CLOSING: Duration = Duration::from_secs(10);
 /// 2026-01-01 00:00:00 UTC.
 const UNIX_2026: i64 = 1_767_225_600;
-
-/// What a machine boots.
-#[derive(Clone)]
-pub enum Guest {
-    /// The guest that is built in.
-    Demonstration,
-    /// The built-in guest that measures what sensitive instructions cost.
-    Measurement,
-    /// A kernel, of Linux or of the Multiboot kind, as files.
-    Linux {
-        /// The kernel.
-        kernel: Vec<u8>,
-        /// The initial RAM file system in one or more parts, or the Multiboot modules.
-        modules: Vec<Module>,
-        /// The command line.
-        append: String,
-    },
-    /// Whatever the BIOS of our own finds on the machine's disks or network.
-    Bios,
-    /// A firmware that runs from the reset vector.
-    Firmware(Firmware),
-    /// Bytes placed in RAM and a CPU state, as given.
-    Raw(Boot),
-}
-
-impl Guest {
-    /// The memory of a board with so much DRAM, from which it starts.
-    fn memory(&self, dram: u64, flash: Option<&Contents>) -> Result<pc::Memory, BootError> {
-        let memory = pc::Memory::new(dram);
-        let flash = flash.map_or(0, |contents| contents.bytes.len() as u64);
-        match self {
-            Self::Bios => memory.with_rom(BIOS_LEN),
-            Self::Firmware(firmware) => memory.with_flash(flash, firmware.rom.len() as u64),
-            _ => Ok(memory),
-        }
-    }
-}
 
 /// Why a machine stopped.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -352,15 +313,13 @@ impl Machine {
         let engine = engine(ram.clone())?;
         check_count(config.clock, engine.as_ref())?;
         let (capture, doorbell) = (Capture::default(), Doorbell::default());
-        let mut disks =
-            Disks::open(config.board, &config.disks, config.cpus, config.clock, &doorbell)?;
+        let mut disks = Disks::open(&config, &doorbell)?;
         add_networks(&mut disks, &config, &doorbell)?;
         let random = Arc::new(Random::new(config.clock, config.seed));
         let Config { rng, console, balloon, .. } = config;
         add_paravirtual(&mut disks.slots, rng, console, balloon, &random)?;
         let flash = flash.map(|contents| Flash::new(ram.clone(), memory.flash_offset(), contents));
-        let video =
-            FrameBuffer::new(ram.clone(), memory.video(), (ram.len() - memory.video()) as usize);
+        let video = FrameBuffer::new(ram.clone(), memory.video()..ram.len());
         let parts = pc::Parts {
             board: config.board,
             cpus: config.cpus,
@@ -390,7 +349,7 @@ impl Machine {
             log::info!("the host has the local APICs while the guest runs");
         }
         let model = engine.fit(config.cpu.with_cpus(config.cpus));
-        let boot = boot(config.guest, &board, config.memory, config.cpus, &model)?;
+        let boot = config.guest.boot(&board, config.memory, config.cpus, &model)?;
         let cpus = (0..config.cpus).map(|id| create_cpu(&*engine, id, &model, &board));
         let cpus = cpus.collect::<Result<_, _>>()?;
         let mut machine = Self {
@@ -746,20 +705,6 @@ impl Machine {
     }
 }
 
-/// The memory of a machine: what is where in it, and the arena itself.
-fn memory(
-    config: &Config,
-    flash: Option<&Contents>,
-) -> Result<(pc::Memory, Arc<Ram>), MachineError> {
-    let memory = config.guest.memory(config.memory, flash)?;
-    let ram = match config.board {
-        // The board maps it.
-        BoardKind::Pc => Ram::with_arena(memory.arena(), &[])?,
-        BoardKind::Microvm => Ram::with_arena(config.memory, &microvm::memory_map(config.memory))?,
-    };
-    Ok((memory, Arc::new(ram)))
-}
-
 /// Whether `engine` can follow the clock.
 pub(crate) fn check_count(clock: ClockKind, engine: &dyn Engine) -> Result<(), MachineError> {
     match clock == ClockKind::Instructions && !engine.limits().counts_instructions {
@@ -783,28 +728,4 @@ fn create_cpu(
         wires.connect(vcpu.kicker());
     }
     Ok(Cpu::new(vcpu))
-}
-
-fn boot(
-    guest: Guest,
-    board: &Board,
-    memory: u64,
-    cpus: u32,
-    model: &CpuModel,
-) -> Result<Boot, MachineError> {
-    let description = board.describe(|chips| chips.description(memory, cpus, model));
-    let mode = if model.has(Feature::Lm) { EntryMode::Long64 } else { EntryMode::Protected32 };
-    Ok(match guest {
-        Guest::Demonstration => demo::boot(&description)?,
-        Guest::Measurement => measure::boot(&description)?,
-        Guest::Linux { kernel, modules, append } => {
-            linux(&kernel, &modules, &append, &description, mode)?
-        }
-        Guest::Bios => bios(&description)?,
-        Guest::Firmware(firmware) => {
-            board.tell_firmware(description)?;
-            firmware.boot()?
-        }
-        Guest::Raw(boot) => boot,
-    })
 }
