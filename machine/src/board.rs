@@ -41,8 +41,9 @@ use crate::{
     chips::Chips,
     control::{Cause, Control},
     cpu_wires::CpuWires,
-    pc::{self, Chip, Sink, Wire},
+    pc::{self, Chip, Wire},
     random::Random,
+    schematic::{Net, Sink},
     serial::SerialInput,
     snapshot::Incoming,
     stolen,
@@ -460,7 +461,7 @@ impl Board {
     }
 
     /// Brings the nets that `which` names to the level of their wires.
-    fn update_nets(&self, state: &mut State, cx: &mut Cx<'_>, which: impl Fn(&pc::Net) -> bool) {
+    fn update_nets(&self, state: &mut State, cx: &mut Cx<'_>, which: impl Fn(&Net) -> bool) {
         let legacy = state.chips.pc().is_some_and(|pc| pc.hpet.legacy_routing());
         let cards = state.card_irqs();
         for (n, net) in

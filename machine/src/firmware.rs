@@ -5,7 +5,7 @@
 //!
 //! An image that begins with a volume of variables is flash as a whole; any other is a ROM. Beside a
 //! UEFI firmware's ROM the variables can have a file of their own (`vars=`), as QEMU has it with two
-//! `pflash` drives. Such files are written to while the guest runs: see [`flash`](crate::flash).
+//! `pflash` drives. Such files are written to while the guest runs: see `flash.rs`.
 
 use std::{
     fs::{File, OpenOptions},

@@ -19,11 +19,10 @@ use trine_x86::CpuModel;
 
 use crate::{
     pc::{
-        APIC_BUS_HZ, COM1, COM1_IRQ, Card, Chip, HIGH_RAM_AT, IOAPIC_AT, LOCAL_APIC_AT, Net,
-        PM_TIMER_WIDE, Parts, PortRow, RESET_CONTROL, SCI_IRQ, Sink, Window, Wire, row, smbios,
-        split_memory,
+        APIC_BUS_HZ, COM1, COM1_IRQ, Card, Chip, HIGH_RAM_AT, IOAPIC_AT, LOCAL_APIC_AT,
+        PM_TIMER_WIDE, Parts, RESET_CONTROL, SCI_IRQ, Wire, smbios, split_memory,
     },
-    schematic::Schematic,
+    schematic::{Net, PortRow, Schematic, Sink, Window, row},
 };
 
 /// The board.

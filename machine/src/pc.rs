@@ -17,7 +17,7 @@ use trine_guest::Gpa;
 
 use crate::{
     pci_setup::{Window as Room, set_up},
-    schematic::{BoardKind, Schematic},
+    schematic::{BoardKind, Net, PortRow, Schematic, Sink, Window, row},
 };
 
 mod description;
@@ -44,17 +44,6 @@ pub const LOCAL_APIC_AT: Gpa = Gpa(0xfee0_0000);
 pub const IOAPIC_AT: Gpa = Gpa(0xfec0_0000);
 /// The HPET.
 pub const HPET_AT: Gpa = Gpa(0xfed0_0000);
-
-/// A range of memory space that is a chip's.
-#[derive(Clone, Copy, Debug)]
-pub struct Window {
-    /// Its first address.
-    pub at: Gpa,
-    /// Its bytes.
-    pub len: u64,
-    /// Whose it is.
-    pub chip: Chip,
-}
 
 /// Memory space besides RAM and the local APICs (which each vCPU sees at its own address).
 pub const WINDOWS: &[Window] = &[
@@ -154,23 +143,6 @@ impl Chip {
             _ => None,
         }
     }
-}
-
-/// Ports that lead to consecutive registers of a chip.
-#[derive(Clone, Copy, Debug)]
-pub struct PortRow {
-    /// The first port.
-    pub first: u16,
-    /// The last port.
-    pub last: u16,
-    /// Whose they are.
-    pub chip: Chip,
-    /// The chip's register at the first port.
-    pub register: u16,
-}
-
-pub(crate) const fn row(first: u16, last: u16, chip: Chip, register: u16) -> PortRow {
-    PortRow { first, last, chip, register }
 }
 
 /// Where a guest without firmware finds the ports of power management, and our own BIOS puts them.
@@ -326,30 +298,6 @@ impl Wire {
         Some(Self::Test22),
         Some(Self::Test23),
     ];
-}
-
-/// Where a net leads.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Sink {
-    /// An input pin of a chip.
-    Pin(Chip, u16),
-    /// LINT0 of every local APIC.
-    Lint0,
-    /// The A20 gate of every CPU.
-    A20,
-}
-
-/// Wires that are joined (each can assert the net), and where they lead.
-#[derive(Clone, Copy, Debug)]
-pub struct Net {
-    /// What drives it at all times.
-    pub from: &'static [Wire],
-    /// What drives it unless the HPET stands in for it (legacy replacement routing).
-    pub unless_hpet: &'static [Wire],
-    /// The number by which the ISA bridge can join PCI's interrupts to it.
-    pub irq: Option<u8>,
-    /// Where it leads.
-    pub to: &'static [Sink],
 }
 
 /// An ISA interrupt: the same number at the 8259s and at the I/O APIC.

@@ -90,7 +90,7 @@ impl Ahci {
         config.add_bar(BAR_REGISTERS, registers);
         // Address map: AHCI, all ports on.
         config.set(0x90, &[0x60]);
-        // LATER: an MSI capability, when the crate has one for all functions.
+        // The chip's MSI capability is left out: drivers take the pin then.
         let ports = drives.into_iter().map(Port::new).collect();
         Self { config, intx: Intx::new(irq), is_interrupting: false, pending: 0, ports }
     }

@@ -4,7 +4,10 @@ use trine_devices::{Cx, DebugExit, PciBus, PostCode, Slot, Space};
 use trine_guest::Gpa;
 
 use super::{Board, State};
-use crate::pc::{self, Chip};
+use crate::{
+    pc::{self, Chip},
+    schematic::PortRow,
+};
 
 /// Where an access goes.
 #[derive(Clone, Copy)]
@@ -47,8 +50,8 @@ impl State {
         Some((place, if seen == 3 { 2 } else { seen }))
     }
 
-    fn port_row(&self, port: u16) -> Option<&'static pc::PortRow> {
-        let find = |rows: &'static [pc::PortRow]| {
+    fn port_row(&self, port: u16) -> Option<&'static PortRow> {
+        let find = |rows: &'static [PortRow]| {
             let next = rows.partition_point(|row| row.first <= port);
             rows.get(next.checked_sub(1)?).filter(|row| port <= row.last)
         };
