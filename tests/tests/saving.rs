@@ -55,7 +55,7 @@ done
 kill -INT $ping
 sleep 0.2
 # The last answer may be under way when it ends.
-awk '/transmitted/ && $1 > 10 && $1 - $4 <= 1 { print "no ping was lost" }' /ping
+awk '/transmitted/ && $1 > 10 && $1 - $4 <= 1 { print \"no ping was lost\" }' /ping
 dmesg | grep -iE 'ata[0-9].*(error|exception|frozen|reset)|timed out|timeout|hung|I/O error' ||
   echo no complaints
 md5sum /dev/vda /dev/sda
