@@ -286,6 +286,33 @@ impl Drop for Console {
     }
 }
 
+/// Has the shell on `console` run `command`; what it prints.
+///
+/// # Panics
+/// As [`Console::ask`] fails.
+pub fn ask(console: &mut Console, command: &str) -> String {
+    console.ask(command).unwrap_or_else(|silence| panic!("{silence}"))
+}
+
+/// Has the shell switch the machine off.
+///
+/// # Panics
+/// As [`end_by`] does.
+pub fn power_off(console: Console) -> Ending {
+    end_by(console, "poweroff -f\n")
+}
+
+/// Types `text`, by which the machine ends well.
+///
+/// # Panics
+/// If it does not.
+pub fn end_by(mut console: Console, text: &str) -> Ending {
+    console.type_text(text);
+    let ending = console.finish().unwrap_or_else(|silence| panic!("{silence}"));
+    assert_eq!(ending.status.code(), Some(0), "{}", ending.stderr);
+    ending
+}
+
 /// Runs `trine` with no input to its end.
 ///
 /// # Panics

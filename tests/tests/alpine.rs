@@ -14,7 +14,7 @@ use std::{
 };
 
 use trine_tests::{
-    console::{Console, Ending, guest_file, run},
+    console::{Console, Ending, ask, end_by, guest_file, power_off, run},
     folder::Folder,
     initramfs::overlay,
 };
@@ -74,16 +74,6 @@ fn wait(console: &mut Console, text: &str) -> String {
     console.wait_for(text).unwrap_or_else(|silence| panic!("{silence}"))
 }
 
-fn ask(console: &mut Console, command: &str) -> String {
-    console.ask(command).unwrap_or_else(|silence| panic!("{silence}"))
-}
-
-fn power_off(mut console: Console, command: &str) {
-    console.type_text(command);
-    let ending = console.finish().unwrap_or_else(|silence| panic!("{silence}"));
-    assert_eq!(ending.status.code(), Some(0), "{}", ending.stderr);
-}
-
 #[test]
 #[ignore = "long: Alpine starts three times"]
 fn alpine_boots_from_its_disk_and_lets_one_log_in() {
@@ -92,7 +82,7 @@ fn alpine_boots_from_its_disk_and_lets_one_log_in() {
     // The image has neither a password that we know nor a login on the serial port.
     ask(&mut shell, "passwd -d root");
     ask(&mut shell, "echo ttyS0::respawn:/sbin/getty -L ttyS0 115200 vt100 >>/etc/inittab; sync");
-    power_off(shell, "poweroff -f\n");
+    power_off(shell);
 
     let mut login = alpine.start(None, "");
     wait(&mut login, "login: ");
@@ -105,11 +95,11 @@ fn alpine_boots_from_its_disk_and_lets_one_log_in() {
     ask(&mut login, "dd if=/dev/urandom of=/root/data bs=1M count=16 2>/dev/null; sync");
     let sum = ask(&mut login, "sha256sum /root/data");
     assert!(sum.ends_with("/root/data") && sum.len() > 64, "{sum}");
-    power_off(login, "poweroff\n");
+    end_by(login, "poweroff\n");
 
     let mut shell = alpine.shell();
     assert_eq!(ask(&mut shell, "sha256sum /root/data"), sum);
-    power_off(shell, "poweroff -f\n");
+    power_off(shell);
     let checked = run(&["image", "check", &alpine.disk]);
     assert_eq!(checked.status.code(), Some(0), "{}", checked.stderr);
 }

@@ -7,7 +7,7 @@
 use std::{fs, path::Path};
 
 use trine_tests::{
-    console::{Console, guests},
+    console::{Console, ask, guests, power_off},
     folder::Folder,
     initramfs::initramfs,
 };
@@ -42,16 +42,6 @@ fn boot(folder: &Folder, guests: &Path, options: &[&str]) -> Console {
     shell.unwrap_or_else(|silence| panic!("{silence}"));
     ask(&mut console, "sh /drivers 2>/dev/null; until [ -e /sys/block/sr0 ]; do sleep 0.1; done");
     console
-}
-
-fn ask(console: &mut Console, command: &str) -> String {
-    console.ask(command).unwrap_or_else(|silence| panic!("{silence}"))
-}
-
-fn power_off(mut console: Console) {
-    console.type_text("poweroff -f\n");
-    let ending = console.finish().unwrap_or_else(|silence| panic!("{silence}"));
-    assert_eq!(ending.status.code(), Some(0), "{}", ending.stderr);
 }
 
 /// Bytes of which no two blocks are the same.

@@ -13,7 +13,7 @@ use trine_machine::{
     ctl::{Order, Outcome, send},
 };
 use trine_tests::{
-    console::{Console, guests, patience, run},
+    console::{Console, ask, guests, patience, power_off, run},
     folder::Folder,
     initramfs::initramfs,
     vmlinux::vmlinux,
@@ -67,16 +67,6 @@ fn start(mut arguments: Vec<String>, options: &[&str]) -> Console {
     let mut console = Console::start(&arguments);
     console.wait_for("/ #").unwrap_or_else(|silence| panic!("{options:?}: {silence}"));
     console
-}
-
-fn ask(console: &mut Console, command: &str) -> String {
-    console.ask(command).unwrap_or_else(|silence| panic!("{silence}"))
-}
-
-fn power_off(mut console: Console) {
-    console.type_text("poweroff -f\n");
-    let ending = console.finish().unwrap_or_else(|silence| panic!("{silence}"));
-    assert_eq!(ending.status.code(), Some(0), "{}", ending.stderr);
 }
 
 #[test]

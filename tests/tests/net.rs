@@ -11,7 +11,7 @@ use std::{
 };
 
 use trine_tests::{
-    console::{Console, Ending, guests, patience, run},
+    console::{Console, ask, guests, patience, power_off, run},
     folder::Folder,
     initramfs::initramfs,
 };
@@ -59,17 +59,6 @@ fn arguments(folder: &Folder, net: &str, append: &str) -> Option<Vec<String>> {
     let append = format!("console=ttyS0 quiet {append}");
     let all = ["run", "--no-reboot", "--kernel", &kernel, "--initrd", &file, "--append", &append];
     Some(all.into_iter().chain(["--net", net]).map(str::to_owned).collect())
-}
-
-fn ask(console: &mut Console, command: &str) -> String {
-    console.ask(command).unwrap_or_else(|silence| panic!("{silence}"))
-}
-
-fn power_off(mut console: Console) -> Ending {
-    console.type_text("poweroff -f\n");
-    let ending = console.finish().unwrap_or_else(|silence| panic!("{silence}"));
-    assert_eq!(ending.status.code(), Some(0), "{}", ending.stderr);
-    ending
 }
 
 /// Bytes of which no two pieces are the same.

@@ -13,7 +13,7 @@ use std::{
 
 use trine_machine::ctl::{Order, Outcome, send};
 use trine_tests::{
-    console::{Console, guests, patience, run},
+    console::{Console, ask, guests, patience, power_off, run},
     folder::Folder,
     initramfs::initramfs,
 };
@@ -48,16 +48,6 @@ fn linux(folder: &Folder, options: &[&str]) -> Option<Console> {
     console.wait_for("/ #").unwrap_or_else(|silence| panic!("{silence}"));
     ask(&mut console, "sh /drivers");
     Some(console)
-}
-
-fn ask(console: &mut Console, command: &str) -> String {
-    console.ask(command).unwrap_or_else(|silence| panic!("{silence}"))
-}
-
-fn power_off(mut console: Console) {
-    console.type_text("poweroff -f\n");
-    let ending = console.finish().unwrap_or_else(|silence| panic!("{silence}"));
-    assert_eq!(ending.status.code(), Some(0), "{}", ending.stderr);
 }
 
 /// Waits until `condition` holds.
