@@ -342,11 +342,18 @@ fn find(text: &[u8], pattern: &[u8]) -> Option<usize> {
     text.windows(pattern.len()).position(|window| window == pattern)
 }
 
+/// Says that a test does without what it lacks. Who asks for long tests (`--ignored`) wants them done.
+fn skip(why: &str) {
+    let asked = std::env::args().any(|arg| arg == "--ignored" || arg == "--include-ignored");
+    assert!(!asked, "{why}");
+    println!("skipped: {why}");
+}
+
 /// The folder of guests that `tests/guests/fetch` makes, or the one that the environment variable
 /// `TRINE_GUESTS` names; `None`, after saying so, where they are not.
 ///
 /// # Panics
-/// If `TRINE_GUESTS` is set but has no guests in it.
+/// If `TRINE_GUESTS` is set but has no guests in it, or if the test was asked for as a long one.
 #[must_use]
 pub fn guests() -> Option<Arc<Path>> {
     let named = std::env::var_os("TRINE_GUESTS").map(PathBuf::from);
@@ -356,16 +363,19 @@ pub fn guests() -> Option<Arc<Path>> {
         return Some(folder.into());
     }
     assert!(named.is_none(), "TRINE_GUESTS={}: there are no guests", folder.display());
-    println!("skipped: no guests in {}: run tests/guests/fetch", folder.display());
+    skip(&format!("no guests in {}: run tests/guests/fetch", folder.display()));
     None
 }
 
 /// A file of the guests; `None`, after saying so, where it was not fetched.
+///
+/// # Panics
+/// In that case, if the test was asked for as a long one.
 #[must_use]
 pub fn guest_file(name: &str) -> Option<String> {
     let path = guests()?.join(name);
     if !path.exists() {
-        println!("skipped: there is no {}: run tests/guests/fetch --all", path.display());
+        skip(&format!("there is no {}: run tests/guests/fetch --all", path.display()));
         return None;
     }
     Some(path.display().to_string())

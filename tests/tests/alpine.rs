@@ -1,7 +1,6 @@
 //! Alpine Linux from its own disk image, and what is left of its files when its machine is killed.
 //!
-//! `tests/guests/fetch --all` brings the image; without it the tests say that they skip. They take
-//! minutes, so one has to ask for them:
+//! `tests/guests/fetch --all` brings the image. They take minutes, so one has to ask for them:
 //!
 //! ```sh
 //! cargo test --release -p trine-tests --test alpine -- --ignored --nocapture
