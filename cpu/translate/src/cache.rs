@@ -1,8 +1,9 @@
 //! All translated code of a machine, and what is known about it.
 //!
-//! Regions are found by where their first byte lies in RAM, by RIP and by the state that they were
-//! made for. They are only ever added: a region whose bytes changed is no longer found, and its
-//! entry refuses; when the memory is full, everything goes at once, while no vCPU is inside.
+//! Regions are found by where their first byte lies in RAM, by RIP as far as they depend on it, and by
+//! the state that they were made for. They are only ever added: a region whose bytes changed is no
+//! longer found, and its entry refuses; when the memory is full, everything goes at once, while no vCPU
+//! is inside.
 
 use std::{
     collections::HashMap,
@@ -16,10 +17,10 @@ use std::{
 
 use trine_guest::{CodeNear, PAGE_SIZE, Ram};
 use trine_interp::Mix;
-use trine_x86::{Class, Core, Decoder, Mode, Seg, rflags};
+use trine_x86::{Class, Core, Decoder, Mode, Seg, is_canonical, rflags};
 
 use crate::{
-    code::{Backend, Exit, Kept, Place, Reason, Runtime, Site},
+    code::{Backend, Exit, Kept, Place, Reason, Runtime, Site, origin},
     ir::{Beyond, Region},
     lift,
     memory::{CodeMemory, Way},
@@ -62,12 +63,29 @@ const STATES: usize = 60;
 struct Key {
     /// Of its first byte in RAM.
     offset: u64,
+    /// RIP outside of 64-bit mode, and near addresses that are not canonical: branches there are
+    /// not legal. Else 0: a program has the same code wherever it lies.
     ip: u64,
     state: u8,
 }
 
+impl Key {
+    /// Of the code for RIP, which lies at `offset` in RAM, in the state of that number.
+    fn new(core: &Core, offset: u64, state: u8) -> Self {
+        // The longest way of a branch, and more.
+        const FAR: u64 = 1 << 32;
+        let legal = |ip| is_canonical(ip, core.linear_bits());
+        let free = core.mode.is_64()
+            && legal(core.rip.wrapping_sub(FAR))
+            && legal(core.rip.wrapping_add(FAR));
+        Self { offset, ip: if free { 0 } else { core.rip }, state }
+    }
+}
+
 struct Translated {
     key: Key,
+    /// RIP, from its origin.
+    ip: u64,
     /// Where it is entered; 0 if there is nothing to enter.
     entry: usize,
     /// Its first cell.
@@ -108,8 +126,9 @@ impl Bytes {
 pub struct Lifted {
     region: Region,
     state: State,
-    /// Of its first byte in RAM.
-    offset: u64,
+    /// Where it will be found; the state's number is yet to come.
+    key: Key,
+    /// RIP, from its origin.
     ip: u64,
     /// The page's version before it was read.
     version: u32,
@@ -249,11 +268,11 @@ impl Cache {
         self.contents().states.iter().position(|s| *s == state).map(|n| n as u8)
     }
 
-    /// The code for `ip`, which lies at `offset` in RAM, in the state of that number.
+    /// The code for RIP, which lies at `offset` in RAM, in the state of that number.
     #[must_use]
-    pub fn find(&self, ip: u64, state: u8, offset: u64) -> Option<usize> {
+    pub fn find(&self, core: &Core, state: u8, offset: u64) -> Option<usize> {
         let mut c = self.contents();
-        let number = *c.found.get(&Key { offset, ip, state })?;
+        let number = *c.found.get(&Key::new(core, offset, state))?;
         c.fresh(&self.ram, number)
     }
 
@@ -262,7 +281,7 @@ impl Cache {
     pub fn is_hopeless(&self, core: &Core, offset: u64) -> bool {
         let c = self.contents();
         let Some(state) = c.states.iter().position(|s| *s == State::of(core)) else { return false };
-        let key = Key { offset, ip: core.rip, state: state as u8 };
+        let key = Key::new(core, offset, state as u8);
         c.found.get(&key).is_some_and(|n| {
             let region = &c.regions[*n as usize];
             region.entry == 0 && region.version == self.ram.code_version(offset)
@@ -276,7 +295,7 @@ impl Cache {
     pub fn is_due(&self, core: &Core, offset: u64, most: u32) -> bool {
         let mut c = self.contents();
         let Some(state) = c.states.iter().position(|s| *s == State::of(core)) else { return true };
-        let key = Key { offset, ip: core.rip, state: state as u8 };
+        let key = Key::new(core, offset, state as u8);
         let Some(restless) = c.restless.get_mut(&key) else { return true };
         restless.asked += 1;
         restless.asked >> restless.changes.min(most) != 0
@@ -294,11 +313,14 @@ impl Cache {
         let state = State::of(core);
         let beyond = self.beyond(core);
         let mut next = [0; 14];
-        if let Some(Beyond { lin, addend, .. }) = beyond {
-            self.ram.load_bytes(lin.wrapping_add(addend), &mut next);
+        if let Some(Beyond { offset, .. }) = beyond {
+            self.ram.load_bytes(offset, &mut next);
         }
+        let origin = origin(core.mode, core.rip);
+        let ip = core.rip.wrapping_sub(origin);
         let source = lift::Source {
-            ip: core.rip,
+            origin,
+            ip,
             page: &bytes,
             offset: inside,
             beyond: if beyond.is_some() { &next } else { &[] },
@@ -314,14 +336,14 @@ impl Cache {
         let mut region = lift::region(&source);
         region.beyond = beyond;
         passes::optimise(&mut region);
-        let page_ip = core.rip.wrapping_sub(inside as u64);
+        let page_ip = ip.wrapping_sub(inside as u64);
         let pieces = region.blocks.iter().map(|block| {
             let start = block.ip.wrapping_sub(page_ip) as usize;
             let len = block.next.wrapping_sub(block.ip) as usize;
             (start as u16, bytes[start..(start + len).min(bytes.len())].into())
         });
         let bytes = Bytes { page, pieces: pieces.collect() };
-        Lifted { region, state, offset, ip: core.rip, version, bytes }
+        Lifted { region, state, key: Key::new(core, offset, 0), ip, version, bytes }
     }
 
     /// The page behind RIP's, if an instruction may be read across: where it lies is known, stores
@@ -338,14 +360,14 @@ impl Cache {
             return None;
         }
         let version = self.ram.code_version_address(offset)? as usize;
-        let addend = offset.wrapping_sub(lin);
-        Some(Beyond { lin, addend, version, known: self.ram.code_version(offset) })
+        let lin = lin.wrapping_sub(origin(core.mode, core.rip));
+        Some(Beyond { lin, offset, version, known: self.ram.code_version(offset) })
     }
 
     /// Makes code of what was lifted; `shared`: other vCPUs may change the guest's code. True if there
     /// is something to run.
     pub fn keep(&self, lifted: Lifted, shared: bool) -> bool {
-        let Lifted { region, state, offset, ip, version, bytes } = lifted;
+        let Lifted { region, state, key, ip, version, bytes } = lifted;
         let alone = self.switches.then(|| self.alone());
         let mut c = self.contents();
         let state_number = match c.states.iter().position(|s| *s == state) {
@@ -360,9 +382,10 @@ impl Cache {
                 return false;
             }
         };
-        let key = Key { offset, ip, state: state_number as u8 };
+        let key = Key { state: state_number as u8, ..key };
+        let offset = key.offset;
         let number = c.regions.len() as u32;
-        let mut made = Translated { key, entry: 0, cell: c.cells, version, bytes };
+        let mut made = Translated { key, ip, entry: 0, cell: c.cells, version, bytes };
         if !region.blocks.is_empty() {
             let Some(version_word) = self.ram.code_version_address(offset) else { return false };
             let place = Place {
@@ -424,12 +447,12 @@ impl Cache {
         self.contents().memory.set_cell(cell, entry as u64);
     }
 
-    /// RIP of a region, whose entry found its page changed. It is compared; if it is not what it
-    /// was, it is not found again.
+    /// RIP of a region, from its origin, whose entry found its page changed. It is compared; if it is
+    /// not what it was, it is not found again.
     #[must_use]
     pub fn stale(&self, number: u32) -> Option<u64> {
         let mut c = self.contents();
-        let ip = c.regions.get(number as usize)?.key.ip;
+        let ip = c.regions.get(number as usize)?.ip;
         let _ = c.fresh(&self.ram, number);
         Some(ip)
     }

@@ -2,11 +2,13 @@
 
 use std::any::Any;
 
-use trine_x86::{Class, Cold, Core, Insn, Raised};
+use trine_guest::PAGE_SIZE;
+use trine_x86::{Class, Cold, Core, Insn, Mode, Raised};
 
 use crate::{flags::Recipe, ir::Region, simd::Usable};
 
-/// A place where translated code may leave the middle of a block.
+/// A place where translated code may leave the middle of a block. Its RIPs are counted from the
+/// region's origin.
 #[derive(Clone, Copy, Debug)]
 pub struct Site {
     /// RIP of the instruction.
@@ -32,13 +34,13 @@ impl Site {
 /// A way out of a region to a known place.
 #[derive(Clone, Copy, Debug)]
 pub struct Exit {
-    /// RIP of the target.
+    /// RIP of the target, from the region's origin.
     pub ip: u64,
     /// Data cell that says where to jump, for targets in the same page.
     pub cell: Option<usize>,
 }
 
-/// A call of a cold instruction.
+/// A call of a cold instruction. Its RIPs are counted from the region's origin.
 pub struct ColdCall {
     /// The function.
     pub run: fn(&mut Core, &Insn) -> Result<(), Raised>,
@@ -96,7 +98,7 @@ pub struct Place {
     pub cells: usize,
     /// Address of cell 0 of the cache as code sees it.
     pub cell_base: usize,
-    /// RIP of the first byte of the guest's page.
+    /// RIP of the first byte of the guest's page, from the region's origin.
     pub page_ip: u64,
     /// Number of this region.
     pub region: u32,
@@ -191,6 +193,12 @@ pub type Jump = [u64; 2];
 pub const JUMP_IP: usize = 0;
 /// The second one.
 pub const JUMP_CODE: usize = 1;
+
+/// What the RIPs of a region that is entered at `ip` are counted from.
+#[must_use]
+pub fn origin(mode: Mode, ip: u64) -> u64 {
+    if mode.is_64() { ip & !(PAGE_SIZE - 1) } else { 0 }
+}
 
 /// The entry for a target.
 #[must_use]

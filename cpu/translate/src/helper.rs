@@ -9,7 +9,7 @@ use std::{
 };
 
 use trine_guest::CodeNear;
-use trine_x86::{Core, Intent, Pure, Width, rflags};
+use trine_x86::{Core, Intent, Pure, Width, rflags, slot};
 
 use crate::{
     code::{ColdCall, Reason},
@@ -145,20 +145,22 @@ pub(crate) fn call_cold(core: &mut Core, call: &ColdCall) -> Option<Reason> {
     settle(core);
     let left = i64::from(core.translated.left) + i64::from(call.back);
     core.retired = core.translated.end.wrapping_add_signed(-left);
-    core.regs[usize::from(trine_x86::slot::BLOCK_IP)] = call.block_ip;
-    core.rip = call.next;
+    let origin = core.regs[usize::from(slot::ORIGIN)];
+    let at = |ip| origin.wrapping_add(ip);
+    core.regs[usize::from(slot::BLOCK_IP)] = at(call.block_ip);
+    core.rip = at(call.next);
     core.leave_block = false;
     let state = |core: &Core| (core.class, Usable::of(core), core.system_flags & rflags::DF);
     let before = state(core);
     if let Some(tally) = &mut core.tally {
-        tally.at = Some(call.ip);
+        tally.at = Some(at(call.ip));
     }
     let done = (call.run)(core, &call.insn);
     if let Some(tally) = &mut core.tally {
         tally.at = None;
     }
     if done.is_err() {
-        core.rip = call.ip;
+        core.rip = at(call.ip);
         return Some(Reason::Faulted);
     }
     // STAC, CLAC, LDMXCSR and STD change what the code was made for.
@@ -168,7 +170,7 @@ pub(crate) fn call_cold(core: &mut Core, call: &ColdCall) -> Option<Reason> {
     }
     core.retired += 1;
     if !call.ends {
-        core.rip = call.next;
+        core.rip = at(call.next);
     }
     Some(Reason::Ended)
 }

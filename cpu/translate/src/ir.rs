@@ -107,6 +107,8 @@ pub enum Op {
     Nop,
     /// A constant.
     Imm(u64),
+    /// The region's origin and a constant, cut to the width: what is reached from RIP.
+    Near(Width, i64),
     /// A general register, zero-extended ([`trine_x86::slot`] numbers).
     Get(Width, u8),
     /// Writes one.
@@ -233,7 +235,7 @@ pub enum End {
     Stop,
 }
 
-/// Guest instructions that follow each other.
+/// Guest instructions that follow each other. RIPs are counted from the region's origin.
 #[derive(Clone)]
 pub struct Block {
     /// RIP of the first one.
@@ -257,6 +259,10 @@ pub struct Block {
 }
 
 /// Guest code that is translated together. It is entered at its first block.
+///
+/// All its RIPs are counted from its *origin*: RIP of the page that it lies in (64-bit mode), or 0.
+/// So what a page holds in 64-bit mode is translated once, wherever programs have it. While code
+/// runs, the core has the origin in [`trine_x86::slot::ORIGIN`].
 #[derive(Clone, Default)]
 pub struct Region {
     /// All operations.
@@ -272,10 +278,10 @@ pub struct Region {
 /// What has to hold of the next page's start, of which an instruction's last bytes were read.
 #[derive(Clone, Copy, Debug)]
 pub struct Beyond {
-    /// Its linear address.
+    /// Its linear address, from the region's origin.
     pub lin: u64,
-    /// What added to that gives its offset in RAM.
-    pub addend: u64,
+    /// Its offset in RAM.
+    pub offset: u64,
     /// Address of the word with the page's version.
     pub version: usize,
     /// The version at which the bytes were read.
@@ -363,6 +369,7 @@ impl Op {
         matches!(
             self,
             Self::Imm(_)
+                | Self::Near(..)
                 | Self::Get(..)
                 | Self::Address { .. }
                 | Self::Bin(..)
@@ -456,7 +463,8 @@ pub fn width_of(ops: &[Op], v: Val) -> Width {
     let of = |v| width_of(ops, v);
     match ops[v.index()] {
         Op::Imm(value) => narrowest(value),
-        Op::Get(w, _)
+        Op::Near(w, _)
+        | Op::Get(w, _)
         | Op::Load(w, _)
         | Op::Open(w, _)
         | Op::Update(w, ..)

@@ -13,9 +13,10 @@
 //! - *Step*: a guest instruction as a list of *operations* (`ir`).
 //! - *Block*: steps that follow each other. *Region*: up to 20 blocks of one guest page that were
 //!   reached from the same entry; what is translated together.
+//! - *Origin*: what the RIPs of a region are counted from (`ir::Region`).
 //! - *Site*: a step at which code may leave its block. *Exit*: a way out to a known address.
 //! - *Cell*: a word that code reads and that may change, beside code, which never does.
-//! - *State*: all that a translation depends on beside RIP and bytes (`cache::State`).
+//! - *State*: all that a translation depends on beside place and bytes (`cache::State`).
 //! - *Recipe*: how the arithmetic flags follow from an operation that is over (`flags`).
 //! - *Quiet*: a store that has nothing to do but store; *loud*: its page holds code or is clean.
 //!
@@ -65,9 +66,14 @@
 //! Bytes are decoded for a mode. Accesses are compiled for a class (who is allowed what, see the
 //! TLB), legal targets depend on the limit of CS and on the width of addresses, whether vector
 //! instructions fault on control registers and on MXCSR's masks, and where string instructions go on
-//! DF. All that is a state, which has a number; a region is known by where it lies in RAM, by RIP and
-//! by that number. RIP is a part of it because it is a constant in the code. What else an instruction
-//! may depend on it looks up when it is executed.
+//! DF. All that is a state, which has a number; a region is known by where it lies in RAM and by that
+//! number. What else an instruction may depend on it looks up when it is executed.
+//!
+//! RIP is a constant in a region outside of 64-bit mode only, and belongs to what it is known by. In
+//! 64-bit mode every process may have the same library elsewhere, at another address each time that
+//! it starts. There RIP is a distance from the region's page, whose address the core has in a slot;
+//! whoever goes to another page says so ([`trine_x86::slot::ORIGIN`]). So a page of code is translated
+//! once, and a process that comes new finds what others have left.
 //!
 //! # Vectors
 //!

@@ -23,7 +23,9 @@ const STEPS: usize = 160;
 
 /// Where code is to be lifted from.
 pub struct Source<'a> {
-    /// RIP of the entry.
+    /// What the region's RIPs are counted from.
+    pub origin: u64,
+    /// RIP of the entry, from the origin.
     pub ip: u64,
     /// The bytes of the entry's page.
     pub page: &'a [u8],
@@ -58,7 +60,10 @@ impl Source<'_> {
     }
 
     fn is_legal(&self, ip: u64) -> bool {
-        if self.mode.is_64() { is_canonical(ip, self.linear_bits) } else { ip <= self.limit }
+        match self.mode.is_64() {
+            true => is_canonical(self.origin.wrapping_add(ip), self.linear_bits),
+            false => ip <= self.limit,
+        }
     }
 }
 
@@ -436,6 +441,7 @@ impl Sem for Lifter<'_> {
     fn address<R: Reach>(&mut self, i: &Insn) -> Val {
         let w = R::address_width(i);
         let mut disp = i64::from(i.disp);
+        let near = i.base == slot::BLOCK_IP;
         let mut register = |reg: u8, scale: u32| match reg {
             slot::ZERO => None,
             slot::BLOCK_IP => {
@@ -451,6 +457,7 @@ impl Sem for Lifter<'_> {
         let base = register(i.base, 0);
         let index = register(i.index, i.scale()).map(|reg| (reg, i.scale() as u8));
         match (base, index) {
+            (None, None) if near => self.op(Op::Near(w, disp)),
             (None, None) => self.op(Op::Imm(disp.cast_unsigned() & w.mask())),
             (Some(reg), None) if disp == 0 => self.op(Op::Get(w, reg)),
             _ => self.op(Op::Address { w, base, index, disp }),
@@ -677,7 +684,11 @@ impl Sem for Lifter<'_> {
     }
 
     fn next_ip(&mut self, w: Width, i: &Insn) -> Val {
-        self.op(Op::Imm(self.ip.wrapping_add(u64::from(i.end)) & w.mask()))
+        let next = self.ip.wrapping_add(u64::from(i.end));
+        self.op(match i.mode.is_64() {
+            true => Op::Near(w, next.cast_signed()),
+            false => Op::Imm(next & w.mask()),
+        })
     }
 
     fn jump(&mut self, w: Width, _: &Insn, target: Val) -> Sure<()> {
@@ -691,7 +702,9 @@ impl Sem for Lifter<'_> {
         let mask = if i.mode.is_64() { u64::MAX } else { 0xffff_ffff };
         let next = self.ip.wrapping_add(u64::from(i.end)) & mask;
         self.taken = next.wrapping_add_signed(i64::from(i.imm)) & w.mask();
-        if !self.source.is_legal(self.taken) {
+        // What is cut depends on the origin in another way than by a sum.
+        let cut = i.mode.is_64() && w != Width::W64;
+        if cut || !self.source.is_legal(self.taken) {
             self.op(Op::Stop);
         }
         condition.into_iter().for_each(|v| self.decide(v));

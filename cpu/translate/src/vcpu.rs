@@ -11,11 +11,11 @@ use std::{
 use trine_engine::Stats;
 use trine_guest::Marked;
 use trine_interp::{Above, Tier};
-use trine_x86::{Core, Decoder, Seg, is_canonical};
+use trine_x86::{Core, Decoder, Seg, is_canonical, slot};
 
 use crate::{
     cache::{Cache, State},
-    code::{JUMP_CODE, JUMP_IP, JUMPS, Jump, Reason, jump_index},
+    code::{JUMP_CODE, JUMP_IP, JUMPS, Jump, Reason, jump_index, origin},
     flags::settle,
     x87::Room,
 };
@@ -234,7 +234,7 @@ impl Translator {
         let class =
             if core.cpl == 3 { trine_x86::Class::User } else { trine_x86::Class::Supervisor };
         let offset = core.tlb.fetches(class, lin).filter(|_| is_legal(core))?;
-        let code = self.cache.find(core.rip, key, offset)?;
+        let code = self.cache.find(core, key, offset)?;
         self.states[0].jumps.insert(core.rip, code);
         Some(code)
     }
@@ -277,6 +277,7 @@ impl Translator {
         core.translated.end = core.retired + grant;
         core.translated.left = grant as i32;
         core.translated.jumps = self.states[0].jumps.table.as_ptr() as u64;
+        core.regs[usize::from(slot::ORIGIN)] = origin(core.mode, core.rip);
         core.translated.fpu = std::ptr::from_mut(&mut *self.fpu) as u64;
         self.entered += 1;
         // SAFETY: the address is that of the runtime's entry, which keeps the C calling convention.
@@ -308,11 +309,13 @@ impl Translator {
     fn after(&mut self, core: &mut Core, reason: Reason, number: u32) -> Above {
         let (left, end) = (i64::from(core.translated.left), core.translated.end);
         let retired = |back: i64| end.wrapping_add_signed(-(left + back));
+        let from_origin = core.regs[usize::from(slot::ORIGIN)];
+        let at = |ip| from_origin.wrapping_add(ip);
         match reason {
             Reason::Exit | Reason::Budget => {
                 let Some(exit) = self.cache.exit(number) else { return Above::Cold };
                 core.retired = retired(0);
-                core.rip = exit.ip;
+                core.rip = at(exit.ip);
                 settle(core);
                 // A cell joins code in one page of RAM for good. Under a map that this vCPU has yet to
                 // hear of, the TLB may know the page as another one than when the code began.
@@ -328,16 +331,16 @@ impl Translator {
             Reason::Stale => {
                 let Some(ip) = self.cache.stale(number) else { return Above::Cold };
                 core.retired = retired(0);
-                core.rip = ip;
+                core.rip = at(ip);
                 settle(core);
                 // Whoever jumped here looks again.
-                self.states[0].jumps.forget(ip);
+                self.states[0].jumps.forget(core.rip);
                 Above::Ran
             }
             Reason::Once => {
                 let Some(site) = self.cache.site(number) else { return Above::Cold };
                 core.retired = retired(i64::from(site.back));
-                core.rip = site.ip;
+                core.rip = at(site.ip);
                 site.recipe.remember(core);
                 settle(core);
                 Above::Once
@@ -405,9 +408,8 @@ impl Tier for Translator {
             return false;
         }
         let state = State::of(core);
-        let ip = core.rip;
-        let known = |cache: &Cache| cache.find(ip, cache.state(state)?, offset);
-        if known(&self.cache).is_none() {
+        let known = |cache: &Cache, core: &Core| cache.find(core, cache.state(state)?, offset);
+        if known(&self.cache, core).is_none() {
             if !self.cache.is_due(core, offset, self.tuning.doublings) {
                 return false;
             }
@@ -415,7 +417,7 @@ impl Tier for Translator {
         }
         // Before it is found: if somebody empties the cache from here on, it counts as older.
         self.check_jumps(core);
-        let Some(code) = known(&self.cache) else { return false };
+        let Some(code) = known(&self.cache, core) else { return false };
         let present = self.states[0].state.is_some_and(|(present, _)| present == state);
         if !present && self.change_state(state).is_none() {
             return false;

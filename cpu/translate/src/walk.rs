@@ -21,7 +21,7 @@ pub fn steady(region: &Region) -> Vec<u32> {
 pub fn walks(ops: &[Op], at: Val, steady: u32) -> bool {
     let is = |reg: u8| steady >> (reg & 31) & 1 != 0;
     match ops[at.index()] {
-        Op::Imm(_) => true,
+        Op::Imm(_) | Op::Near(..) => true,
         Op::Get(_, reg) => is(reg),
         Op::Address { base, index, .. } => {
             base.is_none_or(is) && index.is_none_or(|(reg, _)| is(reg))

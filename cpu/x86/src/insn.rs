@@ -156,6 +156,8 @@ pub mod slot {
     pub const BLOCK_IP: u8 = 17;
     /// Always 2^20: lets a displacement reach beyond 32 bits in the rare case that it must.
     pub const FAR: u8 = 18;
+    /// What the RIPs of translated code are counted from, while it runs.
+    pub const ORIGIN: u8 = 19;
     /// Set in the number of an 8-bit register that is AH, CH, DH or BH; the low bits are then
     /// those of RAX to RBX.
     pub const HIGH: u8 = 0x20;

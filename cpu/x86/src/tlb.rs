@@ -169,10 +169,13 @@ impl Tlb {
     /// ... and mask.
     pub const SLOT_MASK: u64 = ((ENTRIES - 1) * size_of::<Entry>()) as u64;
 
-    /// Where an entry's tag for fetches lies in the structure.
+    /// ANDed to the number of a page, it gives that of its entry in the class.
+    pub const INDEX_MASK: u64 = (ENTRIES - 1) as u64;
+
+    /// Where the tag for fetches of a class's first entry lies in the structure.
     #[must_use]
-    pub fn fetch_offset(class: Class, lin: u64) -> usize {
-        offset_of!(Self, fetch) + size_of::<u64>() * Self::index(class, lin)
+    pub fn fetch_offset(class: Class) -> usize {
+        offset_of!(Self, fetch) + size_of::<u64>() * Self::index(class, 0)
     }
 
     /// The number of the cursors for accesses of a [`Cursor::size`]: their bit in the word that says

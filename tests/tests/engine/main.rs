@@ -3,6 +3,7 @@
 //! Each test takes an engine through its traits only. Guests are a few bytes of machine code on the
 //! vectors' stage: code at 1000h, tables above 10000h, each exception's handler a HLT.
 
+mod alias;
 mod debug;
 mod granules;
 mod hop;

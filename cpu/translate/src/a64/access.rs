@@ -9,7 +9,7 @@ use trine_x86::{Extent, Rmw, Seg, Tlb, Width};
 
 use super::{
     RAM, T0, T1, T2, TLB, TLB_ADDEND, TLB_READ, TLB_WRITE, access,
-    asm::{Address, ArithmeticImm, Barrier, LogicalImm, Order, Reg, Shift, Size},
+    asm::{Address, ArithmeticImm, Asm, Barrier, LogicalImm, Order, Reg, Shift, Size},
     base,
     emit::{Emitter, Stub},
     extent, home, size,
@@ -42,17 +42,22 @@ impl Emitter<'_> {
                 to
             }
         };
-        match (ArithmeticImm::new(disp.unsigned_abs()), disp < 0) {
-            (Some(_), _) if disp == 0 && sum == to => {}
-            (Some(imm), false) => a.add_imm(view, to, sum, imm),
-            (Some(imm), true) => a.sub_imm(view, to, sum, imm),
-            (None, _) => {
-                a.mov_imm(view, T0, disp.cast_unsigned());
-                a.add(view, to, sum, T0);
-            }
-        }
+        add_constant(a, view, to, sum, disp);
         if w == Width::W16 {
             a.uxth(to, to);
+        }
+        self.defined(n, to, w, true);
+    }
+
+    /// [`Op::Near`].
+    pub(super) fn near(&mut self, n: usize, w: Width, disp: i64) {
+        let to = self.result(n, w.max(Width::W32));
+        let a = self.quiet();
+        a.ldr(Size::X, to, super::origin());
+        add_constant(a, size(w), to, to, disp);
+        match w {
+            Width::W64 => {}
+            _ => super::zero_extend(a, w, to, to),
         }
         self.defined(n, to, w, true);
     }
@@ -314,5 +319,18 @@ impl Emitter<'_> {
         // Where nothing was stored, nothing was released.
         a.dmb(Barrier::Ish);
         self.defined(n, old, w, true);
+    }
+}
+
+/// `to = from + distance`; T0 may be used up, and is not `from`.
+pub(super) fn add_constant(a: &mut Asm, view: Size, to: Reg, from: Reg, distance: i64) {
+    match (ArithmeticImm::new(distance.unsigned_abs()), distance < 0) {
+        (Some(_), _) if distance == 0 && from == to => {}
+        (Some(imm), false) => a.add_imm(view, to, from, imm),
+        (Some(imm), true) => a.sub_imm(view, to, from, imm),
+        (None, _) => {
+            a.mov_imm(view, T0, distance.cast_unsigned());
+            a.add(view, to, from, T0);
+        }
     }
 }

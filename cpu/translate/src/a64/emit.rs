@@ -5,15 +5,16 @@ use std::ops::Range;
 use trine_x86::{Width, rflags::ARITHMETIC, slot};
 
 use super::{
-    A64, JUMP_SPILL, LEFT, T0, T1, T2, add_far,
-    asm::{Address, Asm, Cond, Label, Reg, Shift, Size, X0, X1},
+    A64, JUMP_SPILL, LEFT, T0, T1, T2,
+    access::add_constant,
+    asm::{Address, Asm, Cond, Label, LogicalImm, Reg, Shift, Size, X0, X1},
     far_b, far_bl,
     flags::Held,
     home, simd, spill, translated,
     values::{Loc, Values},
 };
 use crate::{
-    code::{ColdCall, Emitted, Exit, JUMP_CODE, JUMP_IP, Jump, Place, Reason, Site, jump_index},
+    code::{ColdCall, Emitted, Exit, JUMP_CODE, JUMP_IP, JUMPS, Jump, Place, Reason, Site},
     family::{Families, Family},
     flags::{Kind, RECIPE_SPILLS, Recipe, Src},
     ir::{Block, End, Op, Region, Setter, Step, Val, Work},
@@ -360,6 +361,7 @@ impl Emitter<'_> {
             Op::Imm(value) => self.define(n, Loc::Imm(value)),
             Op::Get(w, reg) => self.define(n, Loc::Guest(w, reg)),
             Op::Set(w, reg, v) => self.set(n, w, reg, v),
+            Op::Near(w, disp) => self.near(n, w, disp),
             Op::Address { .. } => self.address(n, op),
             Op::Linear { w, seg, offset, write, long } => {
                 self.linear(n, w, seg, offset, write, long);
@@ -486,13 +488,22 @@ impl Emitter<'_> {
         let target = self.clean_reg(v);
         let bail = self.bail();
         let a = self.quiet();
-        a.uxth(T0, target);
-        a.ldr(Size::X, T1, translated!(jumps));
-        a.add_shifted(Size::X, T0, T1, T0, Shift::Lsl(size_of::<Jump>().trailing_zeros()));
-        load_jump(a, T0);
-        a.eor(Size::X, T1, T1, target);
-        a.cbnz(Size::X, T1, bail);
-        a.str(Size::X, T2, spill(JUMP_SPILL));
+        look_up_jump(a, target, bail);
+        a.str(Size::X, T0, spill(JUMP_SPILL));
+    }
+
+    /// Goes to the code that T2 has the place of, for the target in T1.
+    fn follow(&mut self) {
+        if self.is_long() {
+            self.asm.and_imm(Size::X, T1, T1, LogicalImm::new(Size::X, !0xfff).expect("a mask"));
+            self.asm.str(Size::X, T1, super::origin());
+        }
+        self.asm.br(T2);
+    }
+
+    /// Whether the region is one of 64-bit mode.
+    fn is_long(&self) -> bool {
+        self.region.steps.first().is_some_and(|step| step.insn.mode.is_64())
     }
 
     /// Behind the last step of a block.
@@ -504,7 +515,8 @@ impl Emitter<'_> {
             End::Jump => {
                 self.remember();
                 self.asm.ldr(Size::X, T0, spill(JUMP_SPILL));
-                self.asm.br(T0);
+                load_jump(&mut self.asm, T0);
+                self.follow();
             }
             End::Cold => self.asm.udf(0),
             End::Stop => self.edge(block.next, None, None),
@@ -589,16 +601,18 @@ impl Emitter<'_> {
             return;
         }
         self.out.exits.push(Exit { ip, cell: None });
-        let at = jump_index(ip) * size_of::<Jump>();
-        let unknown = self.asm.label();
+        let (unknown, long) = (self.asm.label(), self.is_long());
         let a = &mut self.asm;
-        a.ldr(Size::X, T0, translated!(jumps));
-        add_far(a, T0, T0, at as u64);
-        load_jump(a, T0);
-        a.mov_imm(Size::X, X1, ip);
-        a.eor(Size::X, T1, T1, X1);
-        a.cbnz(Size::X, T1, unknown);
-        a.br(T2);
+        match long {
+            true => {
+                a.ldr(Size::X, X1, super::origin());
+                add_constant(a, Size::X, X1, X1, ip.cast_signed());
+            }
+            false => a.mov_imm(Size::X, X1, ip),
+        }
+        look_up_jump(a, X1, unknown);
+        a.mov(Size::X, T1, X1);
+        self.follow();
         self.stubs.push(Stub::Unknown { label: unknown, exit });
     }
 
@@ -671,6 +685,17 @@ impl Emitter<'_> {
             }
         }
     }
+}
+
+/// X16 = the [`Jump`] for a target, X30 = its code, or it goes to `unknown`. X17 is used up.
+fn look_up_jump(a: &mut Asm, target: Reg, unknown: Label) {
+    const { assert!(JUMPS == 1 << 16) };
+    a.uxth(T0, target);
+    a.ldr(Size::X, T1, translated!(jumps));
+    a.add_shifted(Size::X, T0, T1, T0, Shift::Lsl(size_of::<Jump>().trailing_zeros()));
+    load_jump(a, T0);
+    a.eor(Size::X, T1, T1, target);
+    a.cbnz(Size::X, T1, unknown);
 }
 
 /// X17 and X30 = tag and code of the [`Jump`] at `at`.

@@ -114,6 +114,11 @@ fn slot(reg: u8) -> Address {
     field(offset_of!(Core, regs) + 8 * usize::from(reg & 15))
 }
 
+/// What RIPs are counted from.
+fn origin() -> Address {
+    field(offset_of!(Core, regs) + 8 * usize::from(trine_x86::slot::ORIGIN))
+}
+
 /// A field of [`Translated`].
 macro_rules! translated {
     ($field:ident) => {
@@ -133,7 +138,7 @@ fn spill(n: u8) -> Address {
 /// The words of [`Translated::spill`]: values of a step up to here (then come the operands of a
 /// recipe and CF), ...
 const STEP_SPILLS: u8 = 16;
-/// ... where a jump goes, ...
+/// ... where the jump cache has the target of a jump, ...
 const JUMP_SPILL: u8 = 20;
 /// ... and flags that were set one by one.
 const OVER_SPILL: u8 = 21;

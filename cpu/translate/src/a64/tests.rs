@@ -18,9 +18,10 @@ const IP: u64 = 0xffff_8000_1234_5000;
 const USABLE: Usable = Usable { sse: true, avx: true, x87: true };
 
 fn emit(backend: &A64, runtime: Runtime, mode: Mode, page: &[u8]) -> Option<Emitted> {
-    let ip = if mode.is_64() { IP } else { 0x5000 };
+    let (origin, ip) = if mode.is_64() { (IP, 0) } else { (0, 0x5000) };
     let model = CpuModel::named("max").expect("there is one");
     let source = lift::Source {
+        origin,
         ip,
         page,
         offset: 0,

@@ -25,7 +25,7 @@ use trine_x86::{Class, Core, Insn, Width, rflags::ARITHMETIC, slot};
 use crate::{
     code::{
         Backend, ColdCall, Emitted, Exit, JUMP_CODE, JUMP_IP, JUMPS, Jump, Place, Reason, Runtime,
-        Site, jump_index,
+        Site, jump_index, origin,
     },
     flags::Recipe,
     helper::{call_cold, host_functions},
@@ -173,8 +173,8 @@ enum Onward {
     Next,
     /// To [`Block::taken`].
     Taken,
-    /// To that code.
-    Code(usize),
+    /// To that RIP, for which there is that code.
+    Code(u64, usize),
 }
 
 /// A vCPU inside of a region.
@@ -233,7 +233,10 @@ impl Run<'_> {
             self.forget(!program.region.steps[s].live);
         }
         let (ip, inside) = match (block.end, onward) {
-            (_, Onward::Code(code)) => return Err(Way::Code(code)),
+            (_, Onward::Code(ip, code)) => {
+                self.set_origin(ip);
+                return Err(Way::Code(code));
+            }
             (End::Branch | End::Goto, Onward::Taken) => (block.taken, block.inside[1]),
             _ => (block.next, block.inside[0]),
         };
@@ -251,14 +254,27 @@ impl Run<'_> {
     }
 
     /// Leaves the region for a known address.
-    fn go_out(&self, ip: u64) -> Way {
+    fn go_out(&mut self, ip: u64) -> Way {
         let (number, exit) = self.exit(ip);
+        let to = self.origin().wrapping_add(ip);
         let code = match exit.cell {
             // A cell that leads nowhere has the address of no code.
             Some(cell) => Some(self.program.cell(cell) as usize).filter(|code| *code != 0),
-            None => self.known(ip),
+            None => self.known(to),
         };
-        code.map_or(Way::Out(Reason::Exit, number), Way::Code)
+        let Some(code) = code else { return Way::Out(Reason::Exit, number) };
+        self.set_origin(to);
+        Way::Code(code)
+    }
+
+    /// What the region's RIPs are counted from.
+    fn origin(&self) -> u64 {
+        self.core.regs[usize::from(slot::ORIGIN)]
+    }
+
+    /// For the region at `ip`, which comes next.
+    fn set_origin(&mut self, ip: u64) {
+        self.core.regs[usize::from(slot::ORIGIN)] = origin(self.core.mode, ip);
     }
 
     /// What the vCPU's table says of a jump target.
@@ -293,8 +309,8 @@ impl Run<'_> {
         let Some(beyond) = self.program.region.beyond else { return true };
         let user = self.program.place.class == Class::User;
         let class = if user { Class::User } else { Class::Supervisor };
-        let offset = beyond.lin.wrapping_add(beyond.addend);
-        self.core.tlb.fetches(class, beyond.lin) == Some(offset)
+        let lin = self.origin().wrapping_add(beyond.lin);
+        self.core.tlb.fetches(class, lin) == Some(beyond.offset)
             && version(beyond.version) == beyond.known
     }
 
@@ -316,7 +332,7 @@ impl Run<'_> {
                     0
                 }
                 Op::Jump(_) => {
-                    onward = Onward::Code(self.known(a)?);
+                    onward = Onward::Code(a, self.known(a)?);
                     0
                 }
                 Op::Branch(condition) => {
@@ -377,9 +393,11 @@ impl Run<'_> {
             }
             op::find(self.core, u64::from(shape.bytes), lin, shape.store)?;
         }
+        let at = |ip| self.origin().wrapping_add(ip);
+        let (block_ip, next) = (at(block.ip), at(site.next));
         let core = &mut *self.core;
-        core.regs[usize::from(slot::BLOCK_IP)] = block.ip;
-        core.rip = site.next;
+        core.regs[usize::from(slot::BLOCK_IP)] = block_ip;
+        core.rip = next;
         let done = (cold.run)(core, &step.insn);
         assert!(done.is_ok(), "{:?} was said to raise nothing: {:?}", step.insn.code, core.raised);
         Some(match shape.writes {

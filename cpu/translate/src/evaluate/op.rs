@@ -1,7 +1,7 @@
 //! What one operation does, given the values that it uses: for the evaluator, and for host code
 //! where a backend has none of its own.
 
-use trine_x86::{Core, Place, Rmw, Width, rflags};
+use trine_x86::{Core, Place, Rmw, Width, rflags, slot};
 
 use crate::{
     flags::settle,
@@ -21,6 +21,9 @@ pub(crate) fn evaluate(core: &mut Core, op: &Op, [a, b, c]: [u64; 3]) -> Option<
         Op::Select(..) if a != 0 => b,
         Op::Select(..) => c,
         Op::Pure(f, ..) => f(a, b),
+        Op::Near(w, disp) => {
+            core.regs[usize::from(slot::ORIGIN)].wrapping_add_signed(disp) & w.mask()
+        }
         Op::Address { w, index, disp, .. } => {
             let scaled = b << index.map_or(0, |(_, scale)| scale);
             a.wrapping_add(scaled).wrapping_add_signed(disp) & w.mask()

@@ -2,18 +2,20 @@
 
 use std::{cell::Cell, ops::Range};
 
-use trine_x86::{Class, Flag, Insn, Width, rflags::ARITHMETIC};
+use trine_guest::PAGE_SIZE;
+use trine_x86::{Class, Entry, Flag, Insn, Tlb, Width, rflags::ARITHMETIC, slot};
 
 use super::{
+    TLB_ADDEND,
     access::{Access, Cursor},
     asm::{Alu, Asm, Gpr, Label, Mem, R11, RAX, RCX, RDX, Rm, Shift, cc},
     flow::Version,
-    home, near, place, simd, spill, tlb_addend, tlb_fetch, translated,
+    home, near, place, simd, slot, spill, tlb, tlb_fetch, translated,
     values::{Loc, Values},
     x87,
 };
 use crate::{
-    code::{ColdCall, Emitted, JUMP_CODE, JUMP_IP, JUMPS, Jump, Place, Reason, Site},
+    code::{ColdCall, Emitted, JUMP_IP, JUMPS, Jump, Place, Reason, Site},
     family::{Families, Family},
     flags::{RECIPE_SPILLS, Recipe, Src},
     ir::{Block, Op, Region, Setter, Step, Work},
@@ -31,7 +33,7 @@ pub(super) enum Stub {
     Moved { label: Label, back: Label, behind: Option<Label>, access: Access, cursor: Cursor },
     /// It stays where it is.
     Stays { label: Label, behind: Label },
-    /// A RET that goes elsewhere than was expected; RAX has the code there.
+    /// A RET that goes elsewhere than was expected; RAX has the jump cache's entry.
     Elsewhere { label: Label, recipe: Recipe },
     /// The same: RAX is to be found for RCX.
     LookUp { label: Label, back: Label, site: u32 },
@@ -259,13 +261,17 @@ impl Emitter<'_> {
         let Some(beyond) = self.region.beyond else { return };
         let bail = self.bail();
         let class = if self.place.class == Class::User { Class::User } else { Class::Supervisor };
+        self.load_ip(RDX, beyond.lin);
         let a = self.noisy();
-        let (lin, addend) = (beyond.lin, beyond.addend);
-        for (known, value) in [(tlb_fetch(class, lin), lin), (tlb_addend(class, lin), addend)] {
-            a.mov_imm(RDX, value);
-            a.alu_from(Alu::Cmp, Width::W64, RDX, known);
-            a.jcc(cc::NE, bail);
-        }
+        a.shifted_right(RAX, RDX, PAGE_SIZE.trailing_zeros() as u8);
+        a.alu_imm(Alu::And, Width::W32, RAX, Tlb::INDEX_MASK as i32);
+        a.alu_from(Alu::Cmp, Width::W64, RDX, tlb_fetch(class, RAX));
+        a.jcc(cc::NE, bail);
+        a.shift(Shift::Shl, Width::W32, RAX, size_of::<Entry>().trailing_zeros() as u8);
+        a.alu_from(Alu::Add, Width::W64, RDX, tlb(class, RAX, TLB_ADDEND));
+        a.mov_imm(RAX, beyond.offset);
+        a.alu(Alu::Cmp, Width::W64, RDX, RAX);
+        a.jcc(cc::NE, bail);
         a.mov_imm(RDX, beyond.version as u64);
         a.alu_imm(Alu::Cmp, Width::W32, Mem::at(RDX, 0), beyond.known.cast_signed());
         a.jcc(cc::NE, bail);
@@ -404,6 +410,10 @@ impl Emitter<'_> {
             Op::Imm(value) => self.define(n, Loc::Imm(value)),
             Op::Get(w, reg) => self.define(n, Loc::Guest(w, reg)),
             Op::Set(w, reg, v) => self.set(n, w, reg, v),
+            Op::Near(w, disp) => {
+                let base = Some(slot::ORIGIN);
+                self.address(n, Op::Address { w, base, index: None, disp });
+            }
             Op::Address { .. } => self.address(n, op),
             Op::Linear { w, seg, offset, write, long } => {
                 self.linear(n, w, seg, offset, write, long);
@@ -547,13 +557,8 @@ impl Emitter<'_> {
             let (other, back, site) = (self.asm.label(), self.asm.label(), self.site());
             let ip = self.region.blocks[to].ip;
             self.asm.mov_imm(RAX, 0);
-            match i32::try_from(ip.cast_signed()) {
-                Ok(ip) => self.noisy().alu_imm(Alu::Cmp, Width::W64, RCX, ip),
-                Err(_) => {
-                    self.asm.mov_imm(RDX, ip);
-                    self.noisy().alu(Alu::Cmp, Width::W64, RCX, RDX);
-                }
-            }
+            self.load_ip(RDX, ip);
+            self.noisy().alu(Alu::Cmp, Width::W64, RCX, RDX);
             self.quiet().jcc(cc::NE, other);
             self.quiet().bind(back);
             self.stubs.push(Stub::LookUp { label: other, back, site });
@@ -565,7 +570,29 @@ impl Emitter<'_> {
         self.define(self.ops.len(), Loc::Scratch(RAX, true));
     }
 
-    /// RAX = the code for a target, if there is some.
+    /// A register gets RIP of a place that lies so far from the origin.
+    pub(super) fn load_ip(&mut self, to: Gpr, ip: u64) {
+        if !self.is_long() {
+            return self.asm.mov_imm(to, ip);
+        }
+        match i32::try_from(ip.cast_signed()) {
+            Ok(distance) => {
+                self.asm.load(Width::W64, to, slot(slot::ORIGIN));
+                self.asm.lea(Width::W64, to, Mem::at(to, distance));
+            }
+            Err(_) => {
+                self.asm.mov_imm(to, ip);
+                self.noisy().alu_from(Alu::Add, Width::W64, to, slot(slot::ORIGIN));
+            }
+        }
+    }
+
+    /// Whether the region is one of 64-bit mode.
+    pub(super) fn is_long(&self) -> bool {
+        self.region.steps.first().is_some_and(|step| step.insn.mode.is_64())
+    }
+
+    /// RAX = the entry of the jump cache for a target, if there is one.
     pub(super) fn look_up_jump(&mut self, target: Gpr, unknown: Label) {
         const { assert!(JUMPS == 1 << 16) };
         let a = self.noisy();
@@ -575,6 +602,5 @@ impl Emitter<'_> {
         let ip = Mem::at(RAX, 8 * JUMP_IP as i32);
         a.alu_from(Alu::Cmp, Width::W64, target, ip);
         a.jcc(cc::NE, unknown);
-        a.load(Width::W64, RAX, Mem::at(RAX, 8 * JUMP_CODE as i32));
     }
 }

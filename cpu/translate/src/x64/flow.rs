@@ -10,13 +10,13 @@ use trine_x86::{Width, slot};
 
 use super::{
     LEFT,
-    asm::{Alu, Label, Mem, RAX, RCX, RDX, cc},
+    asm::{Alu, Gpr, Label, Mem, RAX, RCX, RDX, cc},
     emit::{Emitter, Stub},
-    spill, translated,
+    slot, spill,
     values::Loc,
 };
 use crate::{
-    code::{Exit, JUMP_CODE, JUMP_IP, Jump, Reason, jump_index},
+    code::{Exit, JUMP_CODE, JUMP_IP, Reason},
     family::Family,
     flags::Recipe,
     ir::{Block, End, Op},
@@ -216,12 +216,9 @@ impl Emitter<'_> {
                 if let Some(to) = self.expected_return() {
                     return self.go_back(to);
                 }
-                self.remember();
-                match self.values.locs[self.ops.len()] {
-                    Loc::Scratch(reg, _) => self.asm.jmp_to(reg),
-                    Loc::Spill(n) => self.asm.jmp_to(spill(n)),
-                    _ => unreachable!("it was looked up"),
-                }
+                self.load_entry();
+                self.remember_but(RAX);
+                self.follow_entry();
             }
             End::Cold => self.asm.ud2(),
             End::Stop => self.edge(next),
@@ -301,15 +298,37 @@ impl Emitter<'_> {
         self.returns.filter(|_| pops)
     }
 
-    /// Behind a RET whose target has 0 in the place of its code if it was the expected one.
-    fn go_back(&mut self, to: usize) {
-        let other = self.asm.label();
+    /// RAX = the entry of the jump cache that was looked up.
+    fn load_entry(&mut self) {
         match self.values.locs[self.ops.len()] {
             Loc::Scratch(RAX, _) => {}
             Loc::Scratch(reg, _) => self.asm.load(Width::W64, RAX, reg),
             Loc::Spill(n) => self.asm.load(Width::W64, RAX, spill(n)),
             _ => unreachable!("it was looked up"),
         }
+    }
+
+    /// Goes where the jump cache's entry at RAX says.
+    fn follow_entry(&mut self) {
+        if self.is_long() {
+            self.asm.load(Width::W64, RCX, Mem::at(RAX, 8 * JUMP_IP as i32));
+        }
+        self.follow();
+    }
+
+    /// The same, if RCX is the target already.
+    fn follow(&mut self) {
+        if self.is_long() {
+            self.asm.alu_imm(Alu::And, Width::W64, RCX, -0x1000);
+            self.asm.store(Width::W64, slot(slot::ORIGIN), RCX);
+        }
+        self.asm.jmp_to(Mem::at(RAX, 8 * JUMP_CODE as i32));
+    }
+
+    /// Behind a RET that has 0 in the place of its target's entry if it was the expected one.
+    fn go_back(&mut self, to: usize) {
+        let other = self.asm.label();
+        self.load_entry();
         self.asm.test(Width::W64, RAX, RAX);
         self.asm.jcc(cc::NE, other);
         self.stubs.push(Stub::Elsewhere { label: other, recipe: self.recipe });
@@ -336,14 +355,10 @@ impl Emitter<'_> {
             return;
         }
         self.out.exits.push(Exit { ip, cell: None });
-        let at = (jump_index(ip) * size_of::<Jump>()) as i32;
         let unknown = self.asm.label();
-        self.asm.load(Width::W64, RDX, translated!(jumps));
-        self.asm.mov_imm(RCX, ip);
-        let tag = Mem::at(RDX, at + 8 * JUMP_IP as i32);
-        self.asm.alu_from(Alu::Cmp, Width::W64, RCX, tag);
-        self.asm.jcc(cc::NE, unknown);
-        self.asm.jmp_to(Mem::at(RDX, at + 8 * JUMP_CODE as i32));
+        self.load_ip(RCX, ip);
+        self.look_up_jump(RCX, unknown);
+        self.follow();
         self.stubs.push(Stub::Unknown { label: unknown, exit });
     }
 
@@ -353,13 +368,18 @@ impl Emitter<'_> {
         }
     }
 
+    /// Writes the recipe to memory while a register holds something.
+    fn remember_but(&mut self, reg: Gpr) {
+        self.lock(reg);
+        self.remember();
+        self.unlock(reg);
+    }
+
     fn go_elsewhere(&mut self, label: Label, recipe: Recipe) {
         self.asm.bind(label);
         self.recipe = recipe;
-        self.lock(RAX);
-        self.remember();
-        self.asm.jmp_to(RAX);
-        self.unlock(RAX);
+        self.remember_but(RAX);
+        self.follow_entry();
     }
 
     fn look_up_after_all(&mut self, label: Label, back: Label, site: u32) {

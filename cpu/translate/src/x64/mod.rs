@@ -161,15 +161,10 @@ fn tlb(class: trine_x86::Class, index: Gpr, part: usize) -> Mem {
     Mem::indexed(RBP, index, at as i32)
 }
 
-/// What added to a linear address that is known gives the offset in RAM.
-fn tlb_addend(class: trine_x86::Class, lin: u64) -> Mem {
-    let at = class as usize * Tlb::CLASS_BYTES + Tlb::slot(lin) * size_of::<Entry>();
-    field(offset_of!(Core, tlb) + at + offset_of!(Entry, addend))
-}
-
-/// The tag for instruction fetches from a linear address that is known.
-fn tlb_fetch(class: trine_x86::Class, lin: u64) -> Mem {
-    field(offset_of!(Core, tlb) + Tlb::fetch_offset(class, lin))
+/// The tag for instruction fetches of the TLB's entry whose number is in `index`.
+fn tlb_fetch(class: trine_x86::Class, index: Gpr) -> Mem {
+    let at = field(offset_of!(Core, tlb) + Tlb::fetch_offset(class));
+    Mem { index: Some((index, size_of::<u64>().trailing_zeros() as u8)), ..at }
 }
 
 /// A part of a [`trine_x86::Cursor`].
@@ -185,3 +180,5 @@ fn cursors_used(byte: usize) -> Mem {
 const TLB_READ: usize = offset_of!(Entry, read);
 const TLB_WRITE: usize = offset_of!(Entry, write);
 const TLB_HOST: usize = offset_of!(Entry, host);
+/// What added to a linear address gives the offset in RAM.
+const TLB_ADDEND: usize = offset_of!(Entry, addend);

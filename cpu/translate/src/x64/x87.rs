@@ -305,7 +305,15 @@ impl Emitter<'_> {
         let insn = self.insn();
         if !self.is_last_soon() {
             let ip = self.block_ip.wrapping_add(insn.start().into()) & insn.mode.code().mask();
-            self.remember_operand(x87!(ip), Src::Imm(ip));
+            match self.is_long() {
+                true => {
+                    let reg = self.temp();
+                    self.load_ip(reg, ip);
+                    self.quiet().store(Width::W64, x87!(ip), reg);
+                    self.unlock(reg);
+                }
+                false => self.remember_operand(x87!(ip), Src::Imm(ip)),
+            }
         }
         if !self.x87.segment {
             self.x87.segment = true;
