@@ -28,19 +28,8 @@ const DISK_BYTES: u64 = 512 << 20;
 /// What the guest runs.
 const SCRIPT: &str = include_str!("../guest/traffic.sh");
 
-/// Drivers of the generic kernel, in the order in which they need each other.
-const MODULES: [&str; 10] = [
-    "virtio",
-    "virtio_ring",
-    "virtio_pci_legacy_dev",
-    "virtio_pci_modern_dev",
-    "virtio_pci",
-    "virtio_blk",
-    "failover",
-    "net_failover",
-    "virtio_net",
-    "e1000",
-];
+/// Drivers of the generic kernel.
+const MODULES: [&str; 4] = ["virtio_pci", "virtio_blk", "virtio_net", "e1000"];
 
 /// The server: what a guest gets from it by HTTP (`/get`), and how it is made to fetch what the
 /// guest serves (`/fetch`).

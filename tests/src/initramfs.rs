@@ -5,13 +5,39 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where below `folder` a file is called `name`.
+/// Where below `folder` the driver `name` is; to the kernel `-` and `_` are the same.
 fn find(folder: &Path, name: &str) -> Option<PathBuf> {
     let mut entries = fs::read_dir(folder).ok()?.filter_map(Result::ok);
     entries.find_map(|entry| {
         let path = entry.path();
-        if path.is_dir() { find(&path, name) } else { (entry.file_name() == name).then_some(path) }
+        if path.is_dir() {
+            return find(&path, name);
+        }
+        let is_it = entry.file_name().to_str()?.strip_suffix(".ko")?.replace('-', "_")
+            == name.replace('-', "_");
+        is_it.then_some(path)
     })
+}
+
+/// The drivers that one needs: it says so itself, among what `modinfo` shows.
+fn needs(driver: &[u8]) -> Vec<String> {
+    const MARK: &[u8] = b"\0depends=";
+    let at = driver.windows(MARK.len()).position(|bytes| bytes == MARK);
+    let list = at.and_then(|at| driver[at + MARK.len()..].split(|byte| *byte == 0).next());
+    let names = String::from_utf8_lossy(list.unwrap_or_default()).into_owned();
+    names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+/// Adds a driver to `all`, behind those that it needs. One that is not there is part of the kernel.
+fn add_driver(folder: &Path, name: &str, all: &mut Vec<(String, Vec<u8>)>) {
+    let Some(path) = find(folder, name) else { return };
+    let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if all.iter().any(|(added, _)| *added == file) {
+        return;
+    }
+    let driver = fs::read(path).expect("it can be read");
+    needs(&driver).iter().for_each(|name| add_driver(folder, name, all));
+    all.push((file, driver));
 }
 
 /// A cpio archive (the "newc" format that initramfs are in) of these files.
@@ -46,21 +72,14 @@ pub fn overlay(files: &[(&str, &str)]) -> Vec<u8> {
 /// What [`drivers`] packs.
 fn drivers_and_script(folder: &Path, modules: &[&str]) -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
-    for module in modules {
-        let name = format!("{module}.ko");
-        // What is not there is part of the kernel.
-        if let Some(path) = find(folder, &name) {
-            all.push((name, fs::read(path).expect("it can be read")));
-        }
-    }
-    let load = |m: &&str| format!("[ ! -e /{m}.ko ] || insmod /{m}.ko\n");
-    let load: String = modules.iter().map(load).collect();
+    modules.iter().for_each(|name| add_driver(folder, name, &mut all));
+    let load: String = all.iter().map(|(file, _)| format!("insmod /{file}\n")).collect();
     all.push(("drivers".to_owned(), load.into_bytes()));
     all
 }
 
-/// An initramfs to be loaded behind another: the drivers called `modules` (in the order in which they
-/// need each other) that are anywhere below `folder`, and a script `/drivers` that loads them.
+/// An initramfs to be loaded behind another: the drivers called `modules` and those that they need, as
+/// far as they are anywhere below `folder`, and a script `/drivers` that loads them.
 ///
 /// # Panics
 /// If one cannot be read.
@@ -69,8 +88,8 @@ pub fn drivers(folder: &Path, modules: &[&str]) -> Vec<u8> {
     archive(&drivers_and_script(folder, modules))
 }
 
-/// The initramfs of a kernel (`cloud` or `amd64`), with the drivers called `modules` (in the order in
-/// which they need each other), a script `/drivers` that loads them, and `files`.
+/// The initramfs of a kernel (`cloud` or `amd64`), with the drivers called `modules` and those that they
+/// need, a script `/drivers` that loads them, and `files`.
 ///
 /// # Panics
 /// If the guests are not complete.

@@ -12,23 +12,9 @@ use trine_tests::{
     initramfs::initramfs,
 };
 
-/// The cloud kernel's drivers, in the order in which they need each other.
-const MODULES: [&str; 14] = [
-    "virtio",
-    "virtio_ring",
-    "virtio_pci_legacy_dev",
-    "virtio_pci_modern_dev",
-    "virtio_pci",
-    "virtio_blk",
-    "scsi_common",
-    "scsi_mod",
-    "libata",
-    "ata_piix",
-    "ata_generic",
-    "cdrom",
-    "sd_mod",
-    "sr_mod",
-];
+/// Drivers of the cloud kernel.
+const MODULES: [&str; 6] =
+    ["virtio_pci", "virtio_blk", "ata_piix", "ata_generic", "sd_mod", "sr_mod"];
 
 /// Linux at its shell, with the drivers loaded.
 fn boot(folder: &Folder, guests: &Path, options: &[&str]) -> Console {

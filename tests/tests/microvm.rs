@@ -19,19 +19,9 @@ use trine_tests::{
     vmlinux::vmlinux,
 };
 
-/// The cloud kernel's drivers, in the order in which they need each other.
-const MODULES: [&str; 10] = [
-    "virtio",
-    "virtio_ring",
-    "virtio_mmio",
-    "virtio_blk",
-    "failover",
-    "net_failover",
-    "virtio_net",
-    "virtio-rng",
-    "virtio_console",
-    "virtio_balloon",
-];
+/// Drivers of the cloud kernel.
+const MODULES: [&str; 6] =
+    ["virtio_mmio", "virtio_blk", "virtio_net", "virtio-rng", "virtio_console", "virtio_balloon"];
 
 const LEASE: &str = "#!/bin/sh
 [ $1 = bound ] || exit 0

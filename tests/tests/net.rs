@@ -16,17 +16,8 @@ use trine_tests::{
     initramfs::initramfs,
 };
 
-/// The cloud kernel's drivers, in the order in which they need each other.
-const MODULES: [&str; 8] = [
-    "virtio",
-    "virtio_ring",
-    "virtio_pci_legacy_dev",
-    "virtio_pci_modern_dev",
-    "virtio_pci",
-    "failover",
-    "net_failover",
-    "virtio_net",
-];
+/// Drivers of the cloud kernel.
+const MODULES: [&str; 2] = ["virtio_pci", "virtio_net"];
 
 /// What udhcpc runs when it has heard of something.
 const LEASE_SCRIPT: &str = "#!/bin/sh

@@ -18,17 +18,8 @@ use trine_tests::{
     initramfs::initramfs,
 };
 
-/// The cloud kernel's drivers, in the order in which they need each other.
-const MODULES: [&str; 8] = [
-    "virtio",
-    "virtio_ring",
-    "virtio_pci_legacy_dev",
-    "virtio_pci_modern_dev",
-    "virtio_pci",
-    "virtio-rng",
-    "virtio_console",
-    "virtio_balloon",
-];
+/// Drivers of the cloud kernel.
+const MODULES: [&str; 4] = ["virtio_pci", "virtio-rng", "virtio_console", "virtio_balloon"];
 
 /// The arguments that boot Linux with these drivers.
 fn arguments(folder: &Folder, append: &str) -> Option<Vec<String>> {

@@ -29,8 +29,8 @@ struct Port {
 const AMD64: Port = Port { name: "amd64", kernel: "amd64", card: "virtio" };
 const I386: Port = Port { name: "i386", kernel: "686", card: "e1000" };
 
-/// Drivers of virtio's and IDE disks, in the order in which they need each other.
-const MODULES: [&str; 5] = ["virtio_blk", "scsi_common", "scsi_mod", "libata", "ata_piix"];
+/// Drivers of virtio's and IDE disks.
+const MODULES: [&str; 2] = ["virtio_blk", "ata_piix"];
 
 impl Port {
     /// The folder that is to be served by TFTP.
