@@ -68,8 +68,8 @@ impl Format {
         let is_there =
             cylinder < self.cylinders && head < self.heads && (1..=self.sectors).contains(&sector);
         let track = u64::from(cylinder) * u64::from(self.heads) + u64::from(head);
-        let number = track * u64::from(self.sectors) + u64::from(sector) - 1;
-        is_there.then_some(number * SECTOR as u64)
+        let before = track * u64::from(self.sectors);
+        is_there.then(|| (before + u64::from(sector) - 1) * SECTOR as u64)
     }
 }
 
@@ -134,6 +134,16 @@ mod tests {
         ] {
             let format = Format::of(&RamDisk::new(vec![0; kib << 10], 0));
             assert_eq!((format.cylinders, format.heads, format.sectors), want, "{kib} KiB");
+        }
+    }
+
+    #[test]
+    fn a_sector_is_somewhere_or_nowhere() {
+        let format = Format::of(&RamDisk::new(vec![0; 1440 << 10], 0));
+        assert_eq!(format.place(0, 0, 1), Some(0));
+        assert_eq!(format.place(79, 1, 18), Some(2879 * 512));
+        for (cylinder, head, sector) in [(0, 0, 0), (0, 0, 19), (0, 2, 1), (80, 0, 1)] {
+            assert_eq!(format.place(cylinder, head, sector), None);
         }
     }
 
