@@ -292,8 +292,8 @@ impl Default for I8237 {
 
 impl Ports for I8237 {
     fn port_in(&mut self, _cx: &mut Cx<'_>, reg: u16, data: &mut [u8]) {
-        for (reg, byte) in (reg..).zip(data) {
-            match Self::target(reg) {
+        for (n, byte) in (0..).zip(data) {
+            match Self::target(reg.wrapping_add(n)) {
                 Some(Ok((index, register))) => {
                     let requests = self.state.dreqs >> (4 * index) & 0x0f;
                     *byte = self.state.controllers[index].read(register, requests);
@@ -305,8 +305,8 @@ impl Ports for I8237 {
     }
 
     fn port_out(&mut self, _cx: &mut Cx<'_>, reg: u16, data: &[u8]) {
-        for (reg, byte) in (reg..).zip(data) {
-            match Self::target(reg) {
+        for (n, byte) in (0..).zip(data) {
+            match Self::target(reg.wrapping_add(n)) {
                 Some(Ok((index, register))) => {
                     self.state.controllers[index].write(register, *byte);
                 }

@@ -133,7 +133,7 @@ fn ovmf_keeps_its_variables() {
     assert_eq!(rig.read(0), 0x80, "status, until somebody wants the array");
     rig.write(0, 0xff);
     assert!(rig.is_detected() && rig.flash.shows_array());
-    let header: Vec<u8> = (0..0x64).map(|n| n * 3).collect();
+    let header: Vec<u8> = (0..0x64_u8).map(|n| n.wrapping_mul(3)).collect();
     rig.store(0x40, &header);
     assert_eq!((rig.cells(0x3f, 2), rig.cells(0x40, 0x64)), (vec![0xff, 0], header));
     assert_eq!((rig.read(0x40), rig.read(0x41)), (0, 3));

@@ -26,7 +26,7 @@ impl DmaPeer for Card {
 
     fn dack(&mut self, _cx: &mut Cx<'_>, bus: &mut u8, tc: bool) {
         if self.is_source {
-            *bus = self.bytes.len() as u8 + 1;
+            *bus = (self.bytes.len() as u8).wrapping_add(1);
         }
         self.bytes.push(*bus);
         self.left -= 1;
@@ -188,4 +188,11 @@ fn the_second_controller_moves_words() {
     let mut twin = I8237::new();
     twin.load(&saved).expect("a chip loads what it saved");
     assert_eq!(twin.save(), saved);
+}
+
+#[test]
+fn where_there_is_no_register_nothing_answers() {
+    let mut pc = Pc::new();
+    pc.bench.port_out(&mut pc.dma, 0xffff, 0x12_u8);
+    assert_eq!(pc.read(0xffff), 0xff);
 }

@@ -103,7 +103,8 @@ impl Work {
         let index = usize::try_from(done).ok()?;
         match &self.kind {
             Kind::Read { at, len } => {
-                Some(Order::Read { at: at + done, len: rest(*len)?.min(most) as usize })
+                let len = rest(*len)?.min(most) as usize;
+                Some(Order::Read { at: at + done, len })
             }
             Kind::Write { at, len } => {
                 let mut data = vec![0; rest(*len)?.min(most) as usize];

@@ -130,7 +130,8 @@ fn compressed_clusters_are_read_and_written_over() {
     for cluster in ["4k", "64k", "2M"] {
         let folder = folder();
         let (raw, path) = (folder.path().join("raw"), folder.path().join("disk"));
-        let bytes: Vec<u8> = (0..8 << 20).map(|i: u32| (i / 100 * i / 1000) as u8).collect();
+        let bytes: Vec<u8> =
+            (0..8 << 20).map(|i: u32| ((i / 100).wrapping_mul(i) / 1000) as u8).collect();
         std::fs::write(&raw, &bytes).expect("written");
         let option = format!("cluster_size={cluster}");
         let args = ["convert", "-c", "-O", "qcow2", "-o", &option, text(&raw), text(&path)];
