@@ -288,6 +288,14 @@ pub struct Beyond {
     pub known: u32,
 }
 
+impl Region {
+    /// Whether it is one of 64-bit mode.
+    #[must_use]
+    pub fn is_long(&self) -> bool {
+        self.steps.first().is_some_and(|step| step.insn.mode.is_64())
+    }
+}
+
 impl Op {
     /// The values it uses.
     pub fn uses(&self, mut each: impl FnMut(Val)) {

@@ -55,10 +55,7 @@ impl Emitter<'_> {
         let a = self.quiet();
         a.ldr(Size::X, to, super::origin());
         add_constant(a, size(w), to, to, disp);
-        match w {
-            Width::W64 => {}
-            _ => super::zero_extend(a, w, to, to),
-        }
+        super::zero_extend(a, w, to, to);
         self.defined(n, to, w, true);
     }
 

@@ -494,16 +494,11 @@ impl Emitter<'_> {
 
     /// Goes to the code that T2 has the place of, for the target in T1.
     fn follow(&mut self) {
-        if self.is_long() {
+        if self.region.is_long() {
             self.asm.and_imm(Size::X, T1, T1, LogicalImm::new(Size::X, !0xfff).expect("a mask"));
             self.asm.str(Size::X, T1, super::origin());
         }
         self.asm.br(T2);
-    }
-
-    /// Whether the region is one of 64-bit mode.
-    fn is_long(&self) -> bool {
-        self.region.steps.first().is_some_and(|step| step.insn.mode.is_64())
     }
 
     /// Behind the last step of a block.
@@ -601,7 +596,7 @@ impl Emitter<'_> {
             return;
         }
         self.out.exits.push(Exit { ip, cell: None });
-        let (unknown, long) = (self.asm.label(), self.is_long());
+        let (unknown, long) = (self.asm.label(), self.region.is_long());
         let a = &mut self.asm;
         match long {
             true => {

@@ -572,7 +572,7 @@ impl Emitter<'_> {
 
     /// A register gets RIP of a place that lies so far from the origin.
     pub(super) fn load_ip(&mut self, to: Gpr, ip: u64) {
-        if !self.is_long() {
+        if !self.region.is_long() {
             return self.asm.mov_imm(to, ip);
         }
         match i32::try_from(ip.cast_signed()) {
@@ -585,11 +585,6 @@ impl Emitter<'_> {
                 self.noisy().alu_from(Alu::Add, Width::W64, to, slot(slot::ORIGIN));
             }
         }
-    }
-
-    /// Whether the region is one of 64-bit mode.
-    pub(super) fn is_long(&self) -> bool {
-        self.region.steps.first().is_some_and(|step| step.insn.mode.is_64())
     }
 
     /// RAX = the entry of the jump cache for a target, if there is one.

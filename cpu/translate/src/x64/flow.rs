@@ -310,7 +310,7 @@ impl Emitter<'_> {
 
     /// Goes where the jump cache's entry at RAX says.
     fn follow_entry(&mut self) {
-        if self.is_long() {
+        if self.region.is_long() {
             self.asm.load(Width::W64, RCX, Mem::at(RAX, 8 * JUMP_IP as i32));
         }
         self.follow();
@@ -318,7 +318,7 @@ impl Emitter<'_> {
 
     /// The same, if RCX is the target already.
     fn follow(&mut self) {
-        if self.is_long() {
+        if self.region.is_long() {
             self.asm.alu_imm(Alu::And, Width::W64, RCX, -0x1000);
             self.asm.store(Width::W64, slot(slot::ORIGIN), RCX);
         }

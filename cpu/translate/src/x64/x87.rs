@@ -305,7 +305,7 @@ impl Emitter<'_> {
         let insn = self.insn();
         if !self.is_last_soon() {
             let ip = self.block_ip.wrapping_add(insn.start().into()) & insn.mode.code().mask();
-            match self.is_long() {
+            match self.region.is_long() {
                 true => {
                     let reg = self.temp();
                     self.load_ip(reg, ip);
