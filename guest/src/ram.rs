@@ -338,12 +338,44 @@ impl Ram {
         }
         // SAFETY: `check` has bounded the whole.
         unsafe { word::store_all(self.arena.as_mut_ptr().add(offset as usize), data) }
-        // Marks are kept for whole pages: once for each.
-        let (mut at, mut left, mut code) = (offset, data.len() as u64, false);
-        while left != 0 {
-            let part = (PAGE_SIZE - at % PAGE_SIZE).min(left);
+        self.touch_pages(offset, data.len() as u64)
+    }
+
+    /// Stores `pattern` from its lowest byte on, over and over, into `len` bytes; returns what
+    /// [`Ram::store`] returns. Not atomic as a whole.
+    ///
+    /// # Panics
+    /// If they do not lie in the arena.
+    pub fn fill(&self, offset: u64, len: u64, pattern: u64) -> bool {
+        self.check(offset, len);
+        // SAFETY: `check` has bounded the whole.
+        unsafe {
+            word::fill(self.arena.as_mut_ptr().add(offset as usize), len as usize, pattern);
+        }
+        self.touch_pages(offset, len)
+    }
+
+    /// Copies `len` bytes within the arena as if byte by byte, upwards, so that what lies a little
+    /// below `to` is repeated; returns what [`Ram::store`] returns. Not atomic as a whole.
+    ///
+    /// # Panics
+    /// If they do not lie in the arena.
+    pub fn copy(&self, from: u64, to: u64, len: u64) -> bool {
+        self.check(from, len);
+        self.check(to, len);
+        let arena = self.arena.as_mut_ptr();
+        // SAFETY: `check` has bounded both.
+        unsafe { word::copy(arena.add(from as usize), arena.add(to as usize), len as usize) }
+        self.touch_pages(to, len)
+    }
+
+    /// The marks after a store of so many bytes; returns what [`Ram::store`] returns.
+    fn touch_pages(&self, mut at: u64, mut len: u64) -> bool {
+        let mut code = false;
+        while len != 0 {
+            let part = (PAGE_SIZE - at % PAGE_SIZE).min(len);
             code |= self.touch(at, part);
-            (at, left) = (at + part, left - part);
+            (at, len) = (at + part, len - part);
         }
         code
     }
@@ -360,7 +392,7 @@ impl Ram {
         if len == 0 || self.is_released(offset, len) {
             pages.for_each(|page| _ = self.touch(page, PAGE_SIZE));
         } else {
-            pages.for_each(|page| _ = self.store_bytes(page, &[0; PAGE_SIZE as usize]));
+            pages.for_each(|page| _ = self.fill(page, PAGE_SIZE, 0));
         }
     }
 
@@ -782,5 +814,38 @@ mod tests {
             assert_eq!(ram.load::<u32>(at), 40_000);
         }
         assert_eq!(ram.load::<u128>(0x400), 40_000 * u128::from(u64::MAX));
+    }
+
+    #[test]
+    fn fills_and_copies_are_as_byte_by_byte() {
+        let ram = Ram::flat(0x1_0000).expect("64 KiB");
+        let base: Vec<u8> = (0..0x3000).map(|n| (n * 7 % 251) as u8).collect();
+        let pattern = 0x8877_6655_4433_2211_u64;
+        for len in [0, 1, 7, 8, 9, 127, 128, 150, 0x1003] {
+            for at in [0, 3, 0xffe] {
+                ram.store_bytes(0, &base);
+                ram.fill(at as u64, len as u64, pattern);
+                let mut want = base.clone();
+                let cycled = pattern.to_le_bytes().into_iter().cycle();
+                want[at..at + len].iter_mut().zip(cycled).for_each(|(to, byte)| *to = byte);
+                let mut got = vec![0; base.len()];
+                ram.load_bytes(0, &mut got);
+                assert!(got == want, "fill of {len} at {at}");
+            }
+            for (from, to) in [(40, 5), (40, 39), (40, 40), (40, 41), (40, 47), (40, 48), (41, 90)]
+            {
+                ram.store_bytes(0, &base);
+                ram.copy(from as u64, to as u64, len as u64);
+                let mut want = base.clone();
+                (0..len).for_each(|n| want[to + n] = want[from + n]);
+                let mut got = vec![0; base.len()];
+                ram.load_bytes(0, &mut got);
+                assert!(got == want, "copy of {len} from {from} to {to}");
+            }
+        }
+        ram.take_dirty();
+        ram.fill(0x0fff, 0x1002, 0);
+        ram.copy(0, 0x3ffe, 3);
+        assert_eq!(ram.take_dirty(), [0, 0x1000, 0x2000, 0x3000, 0x4000]);
     }
 }

@@ -32,7 +32,7 @@ pub trait Word: Copy + PartialEq + sealed::Sealed {
     unsafe fn update(at: *mut u8, split: &Mutex<()>, f: impl FnMut(Self) -> Self) -> Self;
 }
 
-/// Of `bytes`, the words that the host's string instruction copies: all of them, where they are so
+/// Of `bytes`, the words that the host's string instructions move: all of them, where they are so
 /// many that it is quicker than a loop.
 #[cfg(target_arch = "x86_64")]
 fn at_once(bytes: usize) -> usize {
@@ -41,10 +41,10 @@ fn at_once(bytes: usize) -> usize {
     if words < MANY { 0 } else { words }
 }
 
-/// Copies words with the host's string instruction (SDM vol. 1, section 7.3.9.3).
+/// Copies words, upwards, with the host's string instruction (SDM vol. 1, section 7.3.9.3).
 ///
 /// # Safety
-/// Both ranges may be accessed, and do not overlap; one may change meanwhile.
+/// Both ranges may be accessed, and may change meanwhile. If one is Rust's own, they do not overlap.
 #[cfg(target_arch = "x86_64")]
 unsafe fn copy_words(from: *const u8, to: *mut u8, words: usize) {
     // SAFETY: by contract. The direction flag is clear in Rust code.
@@ -114,6 +114,61 @@ pub unsafe fn store_all(mut at: *mut u8, data: &[u8]) {
         for byte in rest {
             u8::store(at, *byte);
             at = at.add(1);
+        }
+    }
+}
+
+/// Copies `len` bytes as if byte by byte, upwards: what lies a little below `to` is repeated.
+///
+/// # Safety
+/// As [`Word::load`] and [`Word::store`], of all bytes.
+pub unsafe fn copy(mut from: *const u8, mut to: *mut u8, mut len: usize) {
+    let distance = (to as usize).wrapping_sub(from as usize);
+    // SAFETY: by contract.
+    unsafe {
+        if distance == 0 || distance >= 8 {
+            #[cfg(target_arch = "x86_64")]
+            {
+                let words = at_once(len);
+                copy_words(from, to, words);
+                (from, to, len) = (from.add(words * 8), to.add(words * 8), len - words * 8);
+            }
+            while len >= 8 {
+                u64::store(to, u64::load(from));
+                (from, to, len) = (from.add(8), to.add(8), len - 8);
+            }
+        }
+        for n in 0..len {
+            u8::store(to.add(n), u8::load(from.add(n)));
+        }
+    }
+}
+
+/// Stores `pattern` from its lowest byte on, over and over, into `len` bytes.
+///
+/// # Safety
+/// As [`Word::store`], of all bytes.
+pub unsafe fn fill(mut to: *mut u8, mut len: usize, pattern: u64) {
+    // SAFETY: by contract. The direction flag is clear in Rust code.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let words = at_once(len);
+            std::arch::asm!(
+                "rep stosq",
+                inout("rcx") words => _,
+                inout("rdi") to => to,
+                in("rax") pattern,
+                options(nostack, preserves_flags),
+            );
+            len -= words * 8;
+        }
+        while len >= 8 {
+            u64::store(to, pattern);
+            (to, len) = (to.add(8), len - 8);
+        }
+        for (n, byte) in pattern.to_le_bytes()[..len].iter().enumerate() {
+            u8::store(to.add(n), *byte);
         }
     }
 }

@@ -284,7 +284,7 @@ fn base(core: &Core, seg: Seg) -> u64 {
     }
 }
 
-/// Bytes that are moved at once.
+/// Bytes that are compared at once.
 const CHUNK: usize = 512;
 
 /// Does `n` forward iterations at once if all operands are plain RAM that the TLB knows; all within
@@ -314,21 +314,17 @@ fn bulk(core: &mut Core, i: &Insn, kind: Kind, n: u64) -> u64 {
         advance(core, i, kind, n);
         return n;
     }
-    if kind == Kind::Movs {
-        // A copy to a little further up reads what it has written: chunks must not be longer
-        // than the distance.
-        let distance = to.wrapping_sub(from);
-        if distance != 0 && distance < w.bytes() {
+    core.leave_block |= if kind == Kind::Movs {
+        // Bytes are not elements if an element is written into itself.
+        if (1..w.bytes()).contains(&to.wrapping_sub(from)) {
             return 0;
         }
-        let chunk = match distance {
-            0 => CHUNK as u64,
-            _ => (distance & !(w.bytes() - 1)).min(CHUNK as u64),
-        };
-        copy(core, from, to, bytes, chunk);
+        core.ram.copy(from, to, bytes)
     } else {
-        fill(core, to, bytes, w, core.get(w, RAX));
-    }
+        // As often as it has room in eight bytes.
+        let ones = u64::MAX / w.mask();
+        core.ram.fill(to, bytes, core.get(w, RAX) * ones)
+    };
     advance(core, i, kind, n);
     n
 }
@@ -401,30 +397,6 @@ fn first<const N: usize>(left: &[[u8; N]], right: &[[u8; N]], equal: bool) -> Op
 
 fn word(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
-}
-
-fn copy(core: &mut Core, mut from: u64, mut to: u64, mut bytes: u64, chunk: u64) {
-    let mut buffer = [0; CHUNK];
-    while bytes != 0 {
-        let len = bytes.min(chunk);
-        let part = &mut buffer[..len as usize];
-        core.ram.load_bytes(from, part);
-        core.leave_block |= core.ram.store_bytes(to, part);
-        (from, to, bytes) = (from + len, to + len, bytes - len);
-    }
-}
-
-fn fill(core: &mut Core, mut to: u64, mut bytes: u64, w: Width, value: u64) {
-    let mut buffer = [0; CHUNK];
-    let size = w.bytes() as usize;
-    for element in buffer[..CHUNK.min(bytes as usize)].chunks_mut(size) {
-        element.copy_from_slice(&value.to_le_bytes()[..size]);
-    }
-    while bytes != 0 {
-        let len = bytes.min(CHUNK as u64);
-        core.leave_block |= core.ram.store_bytes(to, &buffer[..len as usize]);
-        (to, bytes) = (to + len, bytes - len);
-    }
 }
 
 #[cfg(test)]
