@@ -1,5 +1,7 @@
 //! A test bench: time, wires and RAM for one device, and no CPU.
 
+use std::sync::Arc;
+
 use trine_guest::{Ram, VmTime};
 
 use crate::{Backplane, Cx, Device, Signal};
@@ -9,7 +11,7 @@ pub struct Bench {
     /// The bench's clock.
     pub now: VmTime,
     /// The bench's RAM: 1 MiB at 0.
-    pub ram: Ram,
+    pub ram: Arc<Ram>,
     /// What the device says.
     pub backplane: Backplane,
 }
@@ -22,7 +24,7 @@ impl Bench {
     #[must_use]
     pub fn new() -> Self {
         let ram = Ram::flat(1 << 20).expect("the host has a MiB of memory");
-        Self { now: VmTime::ZERO, ram, backplane: Backplane::default() }
+        Self { now: VmTime::ZERO, ram: Arc::new(ram), backplane: Backplane::default() }
     }
 
     /// Calls `f` with what a device is lent now, as vCPU 0.

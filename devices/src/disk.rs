@@ -1,15 +1,15 @@
 //! What a disk controller asks of the disk behind it, and how it hears of the answer: the seam
 //! between a chip and the host's files.
 
-use std::collections::VecDeque;
+use std::{borrow::Cow, collections::VecDeque, fmt, sync::Arc};
 
 use thiserror::Error;
-use trine_guest::VmTime;
+use trine_guest::{Ram, VmTime};
 
-use crate::Cx;
+use crate::{Cx, Segment, segment};
 
 /// What a disk is asked to do. Places and lengths are in bytes.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub enum Order {
     /// Read `len` bytes from `at` on.
     Read {
@@ -23,7 +23,7 @@ pub enum Order {
         /// The first byte.
         at: u64,
         /// What is to be there.
-        data: Vec<u8>,
+        data: Data,
     },
     /// All writes that were answered before are to survive whatever befalls the host process.
     Flush,
@@ -43,6 +43,91 @@ pub enum Order {
         /// The host may give up the space.
         may_unmap: bool,
     },
+}
+
+/// What is to be written: bytes, or where in the guest's memory they lie. Those stay as they are until
+/// the order is answered, if the guest keeps to its side.
+#[derive(Clone)]
+pub struct Data(Place);
+
+#[derive(Clone)]
+enum Place {
+    Here(Vec<u8>),
+    InGuest { ram: Arc<Ram>, segments: Vec<Segment>, len: usize },
+}
+
+impl Data {
+    /// What lies in `segments` of `ram`.
+    #[must_use]
+    pub fn in_guest(ram: &Arc<Ram>, segments: Vec<Segment>) -> Self {
+        let len = segment::len_of(&segments) as usize;
+        Self(Place::InGuest { ram: Arc::clone(ram), segments, len })
+    }
+
+    /// How many bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Place::Here(bytes) => bytes.len(),
+            Place::InGuest { len, .. } => *len,
+        }
+    }
+
+    /// Whether there is nothing to be written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether it still lies in the guest's memory.
+    #[must_use]
+    pub fn is_in_guest(&self) -> bool {
+        matches!(self.0, Place::InGuest { .. })
+    }
+
+    /// Takes it out of the guest's memory, into `buffer`, if it lies there.
+    pub fn fetch(&mut self, mut buffer: Vec<u8>) {
+        if let Place::InGuest { ram, segments, len } = &self.0 {
+            buffer.resize(*len, 0);
+            let done = segment::read(segments.iter().copied(), ram, &mut buffer);
+            buffer[done..].fill(0);
+            self.0 = Place::Here(buffer);
+        }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> Cow<'_, [u8]> {
+        match &self.0 {
+            Place::Here(bytes) => Cow::Borrowed(bytes),
+            Place::InGuest { ram, segments, len } => {
+                let mut bytes = vec![0; *len];
+                segment::read(segments.iter().copied(), ram, &mut bytes);
+                Cow::Owned(bytes)
+            }
+        }
+    }
+
+    /// The bytes, or nothing if they lie in the guest's memory.
+    #[must_use]
+    pub fn into_buffer(self) -> Vec<u8> {
+        match self.0 {
+            Place::Here(bytes) => bytes,
+            Place::InGuest { .. } => Vec::new(),
+        }
+    }
+}
+
+impl From<Vec<u8>> for Data {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Place::Here(bytes))
+    }
+}
+
+impl fmt::Debug for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.len())
+    }
 }
 
 /// Why a disk did not do what it was asked.
@@ -99,7 +184,8 @@ pub trait Disk: Send {
     fn next_answer(&self) -> Option<VmTime>;
     /// An answer that is ready by `now`. What [`Disk::next_answer`] has promised is there.
     fn take(&mut self, now: VmTime) -> Option<Answer>;
-    /// Forgets all orders that were not answered yet. They are done or not.
+    /// Forgets all orders that were not answered yet. They are done or not, but no more is taken out
+    /// of the guest's memory.
     fn cancel(&mut self);
 }
 
@@ -162,7 +248,7 @@ impl RamDisk {
         match order {
             Order::Read { at, len } => return Ok(self.part(at, len as u64)?.to_vec()),
             Order::Write { at, data } => {
-                self.part(at, data.len() as u64)?.copy_from_slice(&data);
+                self.part(at, data.len() as u64)?.copy_from_slice(&data.bytes());
             }
             Order::Flush => {}
             Order::Discard { at, len } | Order::WriteZeroes { at, len, .. } => {
@@ -216,7 +302,7 @@ mod tests {
     fn what_was_written_is_read_after_its_time() {
         let mut disk = RamDisk::new(vec![7; 1000], 10);
         assert_eq!(disk.len(), 1024);
-        disk.submit(VmTime(5), 1, Order::Write { at: 1022, data: vec![1, 2] });
+        disk.submit(VmTime(5), 1, Order::Write { at: 1022, data: vec![1, 2].into() });
         disk.submit(VmTime(6), 2, Order::Read { at: 998, len: 26 });
         assert_eq!((disk.next_answer(), disk.take(VmTime(14))), (Some(VmTime(15)), None));
         assert_eq!(disk.take(VmTime(15)), Some(Answer { ticket: 1, result: Ok(vec![]) }));
@@ -238,7 +324,7 @@ mod tests {
             let refused = ask(disk.clone(), Order::Discard { at, len });
             assert_eq!(refused, Err(DiskError::OutOfRange), "{at} {len}");
         }
-        let write = Order::Write { at: 0, data: vec![1] };
+        let write = Order::Write { at: 0, data: vec![1].into() };
         assert_eq!(ask(disk.clone().read_only(), write), Err(DiskError::ReadOnly));
         assert_eq!(ask(disk.read_only(), Order::Flush), Ok(vec![]));
     }

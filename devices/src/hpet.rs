@@ -180,6 +180,9 @@ impl State {
 }
 
 impl Hpet {
+    /// The low half of General Capabilities and ID, as ACPI's HPET table repeats it.
+    pub const BLOCK_ID: u32 = CAPABILITIES as u32;
+
     /// An HPET that was just powered on. `routes` are its lines to the I/O APIC, by the number
     /// that a timer's route field has for them; it offers those that are `Some` to every timer.
     /// `legacy` are the lines to IRQ 0 and IRQ 8 in legacy replacement mode.

@@ -42,6 +42,7 @@ mod post_code;
 mod remarks;
 mod reset_control;
 mod saved;
+mod segment;
 mod serial_peer;
 #[cfg(test)]
 mod stress;
@@ -49,7 +50,7 @@ mod uart16550;
 mod vga;
 mod virtio;
 
-use std::any::Any;
+use std::{any::Any, sync::Arc};
 
 use trine_guest::{Ram, VmTime};
 
@@ -66,7 +67,7 @@ pub use bench::Bench;
 pub use cfi_flash::{CfiFlash, FlashCells};
 pub use debug_console::DebugConsole;
 pub use debug_exit::DebugExit;
-pub use disk::{Answer, Bays, Disk, DiskError, Order, RamDisk};
+pub use disk::{Answer, Bays, Data, Disk, DiskError, Order, RamDisk};
 pub use display::{Display, Picture, Rect};
 pub use e1000::E1000;
 pub use fw_cfg::FwCfg;
@@ -93,13 +94,14 @@ pub use port92::Port92;
 pub use post_code::PostCode;
 pub use reset_control::ResetControl;
 pub use saved::{LoadError, Saved};
+pub use segment::Segment;
 pub use serial_peer::SerialPeer;
 pub use uart16550::Uart16550;
 pub use vga::{Cell, PlainMemory, Text, VIDEO_PAGE, Vga, VideoMemory};
 pub use virtio::{
     Chain, ConsolePort, DeviceType, Driver, Entropy, MacAddress, QUEUES_MAX, Queue, QueueError,
-    RingFeatures, Segment, VirtioBalloon, VirtioBlk, VirtioConsole, VirtioMmio, VirtioNet,
-    VirtioPci, VirtioRng, device_type,
+    RingFeatures, VirtioBalloon, VirtioBlk, VirtioConsole, VirtioMmio, VirtioNet, VirtioPci,
+    VirtioRng, device_type,
 };
 
 /// What a device is lent while it is called.
@@ -107,7 +109,7 @@ pub struct Cx<'a> {
     /// Guest time of this call; never earlier than in the call before.
     pub now: VmTime,
     /// Guest RAM, for devices that master the bus.
-    pub ram: &'a Ram,
+    pub ram: &'a Arc<Ram>,
     /// The vCPU that makes the access (0 where no vCPU does): a local APIC answers each its own.
     pub vcpu: u32,
 }

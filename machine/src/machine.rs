@@ -372,6 +372,7 @@ impl Machine {
             wall: Duration::ZERO,
             history: History::default(),
         };
+        machine.reset_chips();
         machine.start()?;
         Ok(machine)
     }
@@ -509,6 +510,8 @@ impl Machine {
     pub fn reset(&mut self) -> Result<(), MachineError> {
         self.resets += 1;
         self.engine.collect_dirty()?;
+        // First the chips, so that no disk takes what it is to write out of memory that is cleared.
+        self.reset_chips();
         let flash = self.flash.as_ref().map(|flash| (flash, flash.bytes()));
         self.image.go_to(&RamImage::new(&self.ram), &self.ram);
         if let Some((flash, bytes)) = flash {
@@ -517,9 +520,12 @@ impl Machine {
         self.start()
     }
 
+    fn reset_chips(&self) {
+        self.board.reset(self.memory, self.boot.entry == Entry::Reset);
+    }
+
+    /// Loads the guest into memory that is cleared.
     fn start(&mut self) -> Result<(), MachineError> {
-        let is_firmware = self.boot.entry == Entry::Reset;
-        self.board.reset(self.memory, is_firmware);
         for (at, bytes) in &self.boot.segments {
             self.ram.program(*at, bytes)?;
         }

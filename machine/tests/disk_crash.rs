@@ -70,8 +70,8 @@ fn order(n: u64) -> Order {
     if is_zeros(n) {
         return Order::WriteZeroes { at, len: BLOCK as u64, may_unmap: n.is_multiple_of(2) };
     }
-    let data = (0..BLOCK / SECTOR).flat_map(|sector| contents(n, sector)).collect();
-    Order::Write { at, data }
+    let data: Vec<u8> = (0..BLOCK / SECTOR).flat_map(|sector| contents(n, sector)).collect();
+    Order::Write { at, data: data.into() }
 }
 
 struct Opened {

@@ -337,7 +337,7 @@ impl HardDisk {
         let at = job.next.checked_mul(SECTOR as u64)?;
         Some(match job.kind {
             Kind::Read | Kind::Verify => Order::Read { at, len: job.piece as usize * SECTOR },
-            Kind::Write => Order::Write { at, data: c.buffer.clone() },
+            Kind::Write => Order::Write { at, data: c.buffer.clone().into() },
             Kind::Flush => Order::Flush,
             Kind::Trim => {
                 let (first, count) = range(c, job.next)?;

@@ -71,7 +71,7 @@ impl Queued {
         let at = self.next.checked_mul(SECTOR as u64)?;
         Some(match self.is_write {
             _ if self.is_flushing => Order::Flush,
-            true => Order::Write { at, data: self.data.clone() },
+            true => Order::Write { at, data: self.data.clone().into() },
             false => Order::Read { at, len: self.piece as usize * SECTOR },
         })
     }

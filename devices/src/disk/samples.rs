@@ -55,7 +55,7 @@ impl Disk for Scratched {
     }
 
     fn submit(&mut self, now: VmTime, ticket: u64, order: Order) {
-        self.flushes.fetch_add(u32::from(order == Order::Flush), Ordering::Relaxed);
+        self.flushes.fetch_add(u32::from(matches!(order, Order::Flush)), Ordering::Relaxed);
         self.disk.submit(now, ticket, order);
     }
 

@@ -392,10 +392,10 @@ impl I82077 {
         match transfer.kind {
             _ if transfer.outcome.is_some() => None,
             Kind::ReadId => None,
-            Kind::Write => Some(Order::Write { at, data: transfer.buffer.clone() }),
+            Kind::Write => Some(Order::Write { at, data: transfer.buffer.clone().into() }),
             Kind::Format => {
                 let sectors = usize::from(transfer.end_of_track.min(format.sectors));
-                Some(Order::Write { at, data: vec![transfer.extra; sectors * SECTOR] })
+                Some(Order::Write { at, data: vec![transfer.extra; sectors * SECTOR].into() })
             }
             _ => Some(Order::Read { at, len: SECTOR }),
         }

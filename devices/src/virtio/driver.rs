@@ -1,5 +1,7 @@
 //! The driver, as a device type sees it while it is served: its queues and the buffers in them.
 
+use std::sync::Arc;
+
 use trine_guest::{Ram, VmTime};
 
 use super::{Chain, QUEUES_MAX, Queue, facilities::Facilities};
@@ -12,7 +14,7 @@ pub struct Driver<'a> {
     /// Guest time.
     pub now: VmTime,
     /// Guest RAM.
-    pub ram: &'a Ram,
+    pub ram: &'a Arc<Ram>,
     facilities: &'a mut Facilities,
     /// Buffers taken from each queue. A driver on another thread may fill a queue as quickly as it
     /// is emptied, so there is an end to it.
@@ -21,7 +23,7 @@ pub struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    pub(super) fn new(now: VmTime, ram: &'a Ram, facilities: &'a mut Facilities) -> Self {
+    pub(super) fn new(now: VmTime, ram: &'a Arc<Ram>, facilities: &'a mut Facilities) -> Self {
         facilities.is_unfinished = false;
         Self { now, ram, facilities, taken: [0; QUEUES_MAX], broken: None }
     }

@@ -51,7 +51,7 @@ pub use driver::Driver;
 pub use mmio::VirtioMmio;
 pub use net::{MacAddress, VirtioNet};
 pub use pci::VirtioPci;
-pub use queue::{Chain, Queue, QueueError, RingFeatures, Segment};
+pub use queue::{Chain, Queue, QueueError, RingFeatures};
 pub use rng::{Entropy, VirtioRng};
 
 use facilities::Virtio;

@@ -14,7 +14,7 @@ use trine_guest::{Gpa, Ram, Word};
 
 mod chain;
 
-pub use chain::{Chain, Segment};
+pub use chain::Chain;
 
 /// The most entries of a queue (section 2.7).
 const QUEUE_SIZE_MAX: u16 = 1 << 15;

@@ -96,8 +96,8 @@ impl Image {
     }
 
     /// Does `order`, for as long as the host takes.
-    pub(super) fn obey(&self, order: Order) -> Result<Vec<u8>, DiskError> {
-        let range = match &order {
+    pub(super) fn obey(&self, order: &Order) -> Result<Vec<u8>, DiskError> {
+        let range = match order {
             Order::Flush => (0, 0),
             Order::Read { at, len } => (*at, *len as u64),
             Order::Write { at, data } => (*at, data.len() as u64),
@@ -123,7 +123,7 @@ impl Image {
     }
 
     /// Marks the image before it is written, and flushes it after, if it has to be.
-    fn carry_out_safely(&self, order: Order, writes: bool) -> io::Result<Vec<u8>> {
+    fn carry_out_safely(&self, order: &Order, writes: bool) -> io::Result<Vec<u8>> {
         if writes {
             self.mark.set(&self.file, true)?;
         }
@@ -134,10 +134,10 @@ impl Image {
         Ok(answer)
     }
 
-    fn carry_out(&self, order: Order) -> io::Result<Vec<u8>> {
-        match order {
+    fn carry_out(&self, order: &Order) -> io::Result<Vec<u8>> {
+        match *order {
             Order::Read { at, len } => return self.read(at, len),
-            Order::Write { at, data } => self.write(at, &data)?,
+            Order::Write { at, ref data } => self.write(at, &data.bytes())?,
             Order::Flush => self.flush()?,
             Order::Discard { at, len } => self.discard(at, len)?,
             Order::WriteZeroes { at, len, may_unmap } => self.write_zeroes(at, len, may_unmap)?,

@@ -58,6 +58,8 @@ struct State {
     orders: VecDeque<Job>,
     /// How many orders are being done.
     under_way: usize,
+    /// Of how many of these the data is being taken out of the guest's memory.
+    fetching: usize,
     /// How many orders that were cancelled are still being done. Later ones wait for them: what an
     /// earlier one writes must not come over what a later one has written.
     cancelled: usize,
@@ -136,9 +138,10 @@ impl Shared {
     /// A worker's life.
     fn work(&self) {
         let mut state = self.state();
+        let mut buffer = Vec::new();
         loop {
             let may_start = state.cancelled == 0;
-            let Some(job) = may_start.then(|| state.orders.pop_front()).flatten() else {
+            let Some(mut job) = may_start.then(|| state.orders.pop_front()).flatten() else {
                 if state.is_closing && state.orders.is_empty() {
                     return;
                 }
@@ -146,8 +149,21 @@ impl Shared {
                 continue;
             };
             state.under_way += 1;
+            if let Order::Write { data, .. } = &mut job.order
+                && data.is_in_guest()
+            {
+                state.fetching += 1;
+                drop(state);
+                data.fetch(std::mem::take(&mut buffer));
+                state = self.state();
+                state.fetching -= 1;
+                self.done.notify_all();
+            }
             drop(state);
-            let result = self.image.obey(job.order);
+            let result = self.image.obey(&job.order);
+            if let Order::Write { data, .. } = job.order {
+                buffer = data.into_buffer();
+            }
             state = self.state();
             state.under_way -= 1;
             if job.generation == state.generation {
@@ -190,7 +206,13 @@ impl Disk for ImageDisk {
         &self.serial
     }
 
-    fn submit(&mut self, now: VmTime, ticket: u64, order: Order) {
+    fn submit(&mut self, now: VmTime, ticket: u64, mut order: Order) {
+        // The guest might change it meanwhile, in spite of its duty.
+        if self.due.is_some()
+            && let Order::Write { data, .. } = &mut order
+        {
+            data.fetch(Vec::new());
+        }
         let mut state = self.shared.state();
         let (number, generation) = (state.given, state.generation);
         state.given += 1;
@@ -238,6 +260,9 @@ impl Disk for ImageDisk {
             None => {
                 state.orders.clear();
                 state.cancelled = state.under_way;
+                while state.fetching > 0 {
+                    state = self.shared.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The board as the firmware's tables describe it: the numbers of the schematic.
 
-use trine_devices::{AcpiPm, Cx, Device, Hpet, IOAPIC_PINS};
+use trine_devices::{AcpiPm, Hpet, IOAPIC_PINS};
 use trine_firmware as firmware;
 use trine_x86::CpuModel;
 
@@ -35,7 +35,7 @@ pub fn description(
         interrupt_overrides: overrides.chain(levels).collect(),
         hpet: Some(firmware::Hpet {
             at: HPET_AT,
-            event_timer_block_id: hpet_id(&mut chips.hpet),
+            event_timer_block_id: Hpet::BLOCK_ID,
             minimum_tick: 100,
         }),
         power_management: Some(power_management(chips.power_ports())),
@@ -64,16 +64,6 @@ pub fn smbios(product: &str, model: &CpuModel) -> firmware::Smbios {
         processor_signature: model.signature(),
         ..firmware::Smbios::default()
     }
-}
-
-/// The low half of the HPET's General Capabilities and ID register.
-fn hpet_id(hpet: &mut Hpet) -> u32 {
-    let ram = trine_guest::Ram::flat(trine_guest::PAGE_SIZE);
-    let mut id = [0; 4];
-    if let (Some(mmio), Ok(ram)) = (hpet.as_mmio(), &ram) {
-        mmio.mmio_read(&mut Cx { now: trine_guest::VmTime::ZERO, ram, vcpu: 0 }, 0, &mut id);
-    }
-    u32::from_le_bytes(id)
 }
 
 /// What they say of power management with its ports at `ports`.

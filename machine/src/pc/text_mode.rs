@@ -96,14 +96,16 @@ fn indexed(vga: &mut Vga, cx: &mut Cx<'_>, port: u16, registers: &[(u8, u8)]) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use trine_devices::{Display, PlainMemory};
+
     use trine_guest::{Ram, VmTime};
 
     use super::*;
 
     #[test]
     fn characters_have_their_glyphs_and_colors() {
-        let ram = Ram::flat(1 << 12).expect("a page");
+        let ram = Arc::new(Ram::flat(1 << 12).expect("a page"));
         let mut vga = Vga::new(Box::new(PlainMemory::new(256 << 10)), &[], (640, 480));
         let mut cx = Cx { now: VmTime::ZERO, ram: &ram, vcpu: 0 };
         set_text_mode(&mut vga, &mut cx);

@@ -1,10 +1,12 @@
 //! A request as the driver writes it (VIRTIO 1.2, section 5.2.6): a header, data, and a byte for
 //! the status.
 
+use std::sync::Arc;
+
 use trine_guest::Ram;
 
 use super::super::Chain;
-use crate::{DiskError, Order};
+use crate::{Data, DiskError, Order};
 
 /// Bytes of a sector, whatever the block size.
 pub(super) const SECTOR: u64 = 512;
@@ -98,7 +100,7 @@ impl Work {
     }
 
     /// The order to the disk that comes after `done`, of at most `most` bytes; `None` at the end.
-    pub(super) fn order(&self, ram: &Ram, done: u64, most: u64) -> Option<Order> {
+    pub(super) fn order(&self, ram: &Arc<Ram>, done: u64, most: u64) -> Option<Order> {
         let rest = |len: u64| len.checked_sub(done).filter(|rest| *rest > 0);
         let index = usize::try_from(done).ok()?;
         match &self.kind {
@@ -107,9 +109,8 @@ impl Work {
                 Some(Order::Read { at: at + done, len })
             }
             Kind::Write { at, len } => {
-                let mut data = vec![0; rest(*len)?.min(most) as usize];
-                self.chain.read(ram, HEADER + done, &mut data);
-                Some(Order::Write { at: at + done, data })
+                let data = self.chain.part(HEADER + done, rest(*len)?.min(most));
+                Some(Order::Write { at: at + done, data: Data::in_guest(ram, data) })
             }
             Kind::Flush => (done == 0).then_some(Order::Flush),
             Kind::Discard(ranges) => ranges.get(index).map(|&(at, len)| Order::Discard { at, len }),

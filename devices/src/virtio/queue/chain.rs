@@ -3,6 +3,7 @@
 use trine_guest::{Gpa, Ram};
 
 use super::QueueError;
+use crate::segment::{self, Segment, len_of, pieces};
 
 /// Bytes of a descriptor (VIRTIO 1.2, section 2.7.5).
 const DESCRIPTOR: u64 = 16;
@@ -14,15 +15,6 @@ const INDIRECT_MAX: u32 = 1024;
 const NEXT: u16 = 1 << 0;
 const WRITE: u16 = 1 << 1;
 const INDIRECT: u16 = 1 << 2;
-
-/// A piece of a buffer. All of it is RAM.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Segment {
-    /// The first byte.
-    pub at: Gpa,
-    /// How many bytes, at least one.
-    pub len: u32,
-}
 
 /// A buffer: what the device reads, and where it writes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -136,21 +128,20 @@ impl Chain {
 
     /// Reads from byte `from` of the readable part on. Returns how many bytes there were.
     pub fn read(&self, ram: &Ram, from: u64, data: &mut [u8]) -> usize {
-        let mut done = 0;
-        for (at, len) in pieces(&self.readable, from, data.len()) {
-            // It was RAM when the chain was walked, and RAM stays RAM.
-            if ram.read(at, &mut data[done..done + len]).is_err() {
-                break;
-            }
-            done += len;
-        }
-        done
+        segment::read(pieces(&self.readable, from, data.len() as u64), ram, data)
+    }
+
+    /// Where bytes `from` to `from + len - 1` of the readable part lie, as far as there are so many.
+    #[must_use]
+    pub fn part(&self, from: u64, len: u64) -> Vec<Segment> {
+        pieces(&self.readable, from, len).collect()
     }
 
     /// Writes from byte `from` of the writable part on. Returns for how many bytes there was room.
     pub fn write(&self, ram: &Ram, from: u64, data: &[u8]) -> usize {
         let mut done = 0;
-        for (at, len) in pieces(&self.writable, from, data.len()) {
+        for Segment { at, len } in pieces(&self.writable, from, data.len() as u64) {
+            let len = len as usize;
             if ram.write(at, &data[done..done + len]).is_err() {
                 break;
             }
@@ -158,22 +149,6 @@ impl Chain {
         }
         done
     }
-}
-
-fn len_of(segments: &[Segment]) -> u64 {
-    segments.iter().map(|s| u64::from(s.len)).sum()
-}
-
-/// Where bytes `from` to `from + len - 1` of `segments` lie, as far as there are so many.
-fn pieces(segments: &[Segment], from: u64, len: usize) -> impl Iterator<Item = (Gpa, usize)> {
-    let (mut skip, mut left) = (from, len as u64);
-    segments.iter().filter_map(move |segment| {
-        let skipped = skip.min(u64::from(segment.len));
-        skip -= skipped;
-        let part = left.min(u64::from(segment.len) - skipped);
-        left -= part;
-        (part > 0).then(|| (segment.at.offset(skipped), part as usize))
-    })
 }
 
 /// Whether `len` bytes at `at` are all in RAM.

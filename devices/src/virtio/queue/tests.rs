@@ -2,7 +2,8 @@
 
 use trine_guest::{Gpa, Ram};
 
-use super::{Chain, Queue, QueueError, RingFeatures, Segment};
+use super::{Chain, Queue, QueueError, RingFeatures};
+use crate::Segment;
 
 const TABLE: u64 = 0x1000;
 const DRIVER: u64 = 0x2000;

@@ -54,7 +54,7 @@ fn use_damaged(times: u64, seed: u64) -> u64 {
             let len = (len - at).min(20_000);
             // Any answer will do, as long as there is one.
             let _ = disk.ask(Order::Read { at, len: len as usize });
-            let _ = disk.ask(Order::Write { at, data: vec![1; len as usize] });
+            let _ = disk.ask(Order::Write { at, data: vec![1; len as usize].into() });
             let _ = disk.ask(Order::Discard { at, len });
             let _ = disk.ask(Order::WriteZeroes { at, len, may_unmap: true });
         }

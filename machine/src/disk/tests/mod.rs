@@ -17,8 +17,8 @@ use std::{
 
 use clap::Parser;
 use tempfile::TempDir;
-use trine_devices::{Answer, Disk, DiskError, Order};
-use trine_guest::VmTime;
+use trine_devices::{Answer, Data, Disk, DiskError, Order, Segment};
+use trine_guest::{Gpa, Ram, VmTime};
 
 use super::{
     Cache, DiskOpenError, DiskSpec, Format, ImageDisk, Unopened, Wake, open,
@@ -102,7 +102,7 @@ impl Awaited {
     }
 
     fn write(&mut self, at: u64, data: &[u8]) {
-        assert_eq!(self.ask(Order::Write { at, data: data.to_vec() }), Ok(vec![]));
+        assert_eq!(self.ask(Order::Write { at, data: data.to_vec().into() }), Ok(vec![]));
     }
 }
 
@@ -151,7 +151,7 @@ fn ranges_behind_the_end_and_writes_to_what_is_read_only_are_refused() {
     let mut disk = Awaited::open(&spec).expect("opens");
     assert!(disk.disk.is_read_only());
     for order in [
-        Order::Write { at: 0, data: vec![1] },
+        Order::Write { at: 0, data: vec![1].into() },
         Order::Discard { at: 0, len: 1 },
         Order::WriteZeroes { at: 0, len: 1, may_unmap: true },
     ] {
@@ -172,7 +172,7 @@ fn an_order_takes_its_time_in_counted_time_and_no_more_than_that() {
         })
     };
     let mut disk = open(&DiskSpec::new(&path), ClockKind::Instructions, wake).expect("opens");
-    disk.submit(VmTime(1000), 1, Order::Write { at: 0, data: vec![3; 65536] });
+    disk.submit(VmTime(1000), 1, Order::Write { at: 0, data: vec![3; 65536].into() });
     disk.submit(VmTime(1001), 2, Order::Read { at: 0, len: 512 });
     let first = disk.next_answer().expect("known at once");
     assert!(first > VmTime(1001));
@@ -185,7 +185,7 @@ fn an_order_takes_its_time_in_counted_time_and_no_more_than_that() {
     assert_eq!(woken.load(Ordering::Relaxed), 0, "the board knows when");
 
     // What was cancelled is done all the same, so that it never depends on the host.
-    disk.submit(second, 3, Order::Write { at: 0, data: vec![4; 512] });
+    disk.submit(second, 3, Order::Write { at: 0, data: vec![4; 512].into() });
     disk.cancel();
     assert_eq!(disk.next_answer(), None);
     disk.submit(second, 4, Order::Read { at: 0, len: 512 });
@@ -200,7 +200,7 @@ fn a_cancelled_write_never_comes_over_a_later_one() {
     let mut disk = Awaited::of(&path);
     for round in 0..50_u8 {
         for n in 0..8 {
-            let order = Order::Write { at: n << 20, data: vec![0xff; 1 << 20] };
+            let order = Order::Write { at: n << 20, data: vec![0xff; 1 << 20].into() };
             disk.disk.submit(VmTime(0), 1, order);
         }
         disk.disk.cancel();
@@ -210,13 +210,70 @@ fn a_cancelled_write_never_comes_over_a_later_one() {
     }
 }
 
+/// RAM that is full of `byte`, and all of it in two pieces, the second half first.
+fn guest(byte: u8, len: u32) -> (Arc<Ram>, Data) {
+    let ram = Arc::new(Ram::flat(len.into()).expect("some RAM"));
+    ram.fill(0, len.into(), u64::from_ne_bytes([byte; 8]));
+    let half = len / 2;
+    let halves = [half, 0].map(|at| Segment { at: Gpa(at.into()), len: half });
+    let data = Data::in_guest(&ram, halves.to_vec());
+    (ram, data)
+}
+
+#[test]
+fn data_in_the_guest_are_those_at_the_time_of_the_order_where_time_is_counted() {
+    let folder = folder();
+    let path = create(&folder, "disk", "raw", 1 << 20);
+    let spec = DiskSpec::new(&path);
+    let mut disk = open(&spec, ClockKind::Instructions, Arc::new(|| {})).expect("opens");
+    for _ in 0..50 {
+        let (ram, data) = guest(1, 64 << 10);
+        ram.store_bytes(0, &[2]);
+        disk.submit(VmTime(0), 1, Order::Write { at: 0, data });
+        ram.fill(0, 64 << 10, u64::MAX);
+        disk.submit(VmTime(0), 2, Order::Read { at: 0, len: 64 << 10 });
+        for ticket in [1, 2] {
+            let answer = disk.take(VmTime(1 << 32)).expect("done by then");
+            assert_eq!(answer.ticket, ticket);
+            if let (2, data) = (ticket, answer.result.expect("done")) {
+                assert_eq!((data[0], data[32 << 10], data[65535]), (1, 2, 1));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cancelled_write_takes_nothing_more_out_of_the_guest() {
+    const LEN: u32 = 1 << 20;
+    let folder = folder();
+    let path = create(&folder, "disk", "raw", 8 << 20);
+    let mut disk = Awaited::of(&path);
+    for round in 0..200_u64 {
+        let (ram, data) = guest(1, LEN);
+        for n in 0..8 {
+            let order = Order::Write { at: n * u64::from(LEN), data: data.clone() };
+            disk.disk.submit(VmTime(0), 1, order);
+        }
+        // So that some are under way, at any point.
+        std::thread::sleep(Duration::from_micros(round * 10));
+        disk.disk.cancel();
+        ram.fill(0, LEN.into(), u64::MAX);
+        let disk = disk.read(0, 8 << 20);
+        assert!(disk.iter().all(|byte| *byte < 2), "round {round}: taken after it was cancelled");
+    }
+}
+
 #[test]
 fn a_dropped_disk_finishes_what_it_was_asked_and_lets_go_of_the_image() {
     let folder = folder();
     let path = create(&folder, "disk", "qcow2", 4 << 20);
     let mut disk = Awaited::of(&path);
     for n in 0..64 {
-        disk.disk.submit(VmTime(0), n, Order::Write { at: n << 16, data: vec![n as u8; 65536] });
+        disk.disk.submit(
+            VmTime(0),
+            n,
+            Order::Write { at: n << 16, data: vec![n as u8; 65536].into() },
+        );
     }
     let second = Awaited::open(&DiskSpec::new(&path)).err().expect("it is in use");
     assert!(matches!(second.why, Unopened::InUse), "{second}");
@@ -260,9 +317,12 @@ fn a_guest_makes_no_qcow2_image_of_a_raw_one() {
     let mut disk = Awaited::of(&path);
     let header = [b"QFI\xfb".as_slice(), &[0; 508]].concat();
     disk.write(512, &header);
-    assert_eq!(disk.ask(Order::Write { at: 0, data: header.clone() }), Err(DiskError::Io));
+    assert_eq!(disk.ask(Order::Write { at: 0, data: header.clone().into() }), Err(DiskError::Io));
     disk.write(0, b"QFI");
-    assert_eq!(disk.ask(Order::Write { at: 2, data: b"I\xfb".to_vec() }), Err(DiskError::Io));
+    assert_eq!(
+        disk.ask(Order::Write { at: 2, data: b"I\xfb".to_vec().into() }),
+        Err(DiskError::Io)
+    );
     assert_eq!(disk.read(0, 4), b"QFI\0");
     drop(disk);
     let spec = DiskSpec { format: Some(Format::Raw), ..DiskSpec::new(&path) };

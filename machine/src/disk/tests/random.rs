@@ -33,7 +33,7 @@ fn random_order(dice: &mut Dice, lane: u64, step: u64) -> Order {
         1 => Order::WriteZeroes { at, len, may_unmap: false },
         2 => Order::WriteZeroes { at, len, may_unmap: true },
         3 => Order::Discard { at, len },
-        4..12 => Order::Write { at, data: vec![(step % 255) as u8 + 1; len as usize] },
+        4..12 => Order::Write { at, data: vec![(step % 255) as u8 + 1; len as usize].into() },
         _ => Order::Read { at, len: len as usize },
     }
 }
@@ -53,7 +53,7 @@ fn run(disk: &mut Awaited, model: &mut RamDisk, dice: &mut Dice, steps: u64) {
         let order = again.pop_if(|(of, _)| *of == lane).map(|(_, order)| order);
         let order = order.unwrap_or_else(|| random_order(dice, lane, step));
         if let Order::Discard { at, len } = order {
-            again.push((lane, Order::Write { at, data: vec![0xdd; len as usize] }));
+            again.push((lane, Order::Write { at, data: vec![0xdd; len as usize].into() }));
             // Nobody may read before that is written.
             if again.len() > 1 {
                 again.remove(0);
@@ -170,9 +170,9 @@ fn what_several_workers_are_worth() {
             (0..if what == "read 1M" { 1000 } else { 5000 }).map(move |n| {
                 let at = dice.below(SIZE / 4096) * 4096;
                 match what {
-                    "write 4K" => Order::Write { at, data: vec![n as u8; 4096] },
+                    "write 4K" => Order::Write { at, data: vec![n as u8; 4096].into() },
                     "write 4K, flush" if n % 50 == 0 => Order::Flush,
-                    "write 4K, flush" => Order::Write { at, data: vec![n as u8; 4096] },
+                    "write 4K, flush" => Order::Write { at, data: vec![n as u8; 4096].into() },
                     "read 1M" => Order::Read { at: at.min(SIZE - (1 << 20)), len: 1 << 20 },
                     _ => Order::Read { at, len: 4096 },
                 }
