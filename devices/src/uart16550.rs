@@ -2,9 +2,11 @@
 //!
 //! Source: National Semiconductor PC16550D datasheet (TL/C/8652).
 //!
-//! Sent bytes leave at once, so the transmitter always reads as empty. The interrupt that says so
-//! comes one character time after the first byte, as the datasheet has it for a FIFO that was
-//! empty: an interrupt-driven guest is paced, a polling one never waits.
+//! Sent bytes leave at once, so the transmitter reads as empty as long as the other end has room. The
+//! interrupt that says so comes one character time after the first byte, as the datasheet has it for a
+//! FIFO that was empty, but no later than at 115,200 baud: an interrupt-driven guest is paced, but not by
+//! a speed that it has set for the sake of a line that is not there. A polling one waits for the other
+//! end only.
 
 use serde::{Deserialize, Serialize};
 use trine_guest::VmTime;
@@ -13,6 +15,8 @@ use crate::{Cx, Device, Inputs, Line, LoadError, Ports, Saved, SerialPeer, Timed
 
 /// The clock that the divisor latch divides, 16 times the baud rate for a divisor of 1.
 const CLOCK_HZ: u64 = 1_843_200;
+/// The longest that a character takes to be sent: ten bits at the clock's highest speed.
+const SENT_NS: u64 = 10 * 16 * 1_000_000_000 / CLOCK_HZ;
 /// Bytes in the receiver FIFO.
 const FIFO_SIZE: usize = 16;
 
@@ -186,6 +190,11 @@ impl Uart16550 {
         self.capacity() - self.state.received.len().min(self.capacity())
     }
 
+    /// Whether the transmitter is empty: whoever sees that sends as many bytes as the FIFO holds.
+    fn can_send(&self) -> bool {
+        self.looped() || self.peer.room() >= FIFO_SIZE
+    }
+
     fn looped(&self) -> bool {
         self.state.mcr & MCR_LOOP != 0
     }
@@ -261,7 +270,7 @@ impl Uart16550 {
 
     fn send(&mut self, now: VmTime, byte: u8) {
         self.state.thre_pending = false;
-        let empty_at = now.after_ns(self.character_ns());
+        let empty_at = now.after_ns(self.character_ns().min(SENT_NS));
         self.state.thre_at.get_or_insert(empty_at);
         if self.looped() {
             let mask = 0xff >> (3 - (self.state.lcr & 3));
@@ -319,7 +328,8 @@ impl Uart16550 {
 
     /// What is due by `now` happens.
     fn catch_up(&mut self, now: VmTime) {
-        if self.state.thre_at.take_if(|at| *at <= now).is_some() {
+        if self.state.thre_at.is_some_and(|at| at <= now) && self.can_send() {
+            self.state.thre_at = None;
             self.state.thre_pending = true;
         }
         if self.state.timeout_at.take_if(|at| *at <= now).is_some() {
@@ -352,11 +362,12 @@ impl Uart16550 {
     }
 
     fn read_line_status(&mut self) -> u8 {
+        let empty = if self.can_send() { LSR_THRE | LSR_TEMT } else { 0 };
         let State { received, errors, .. } = &mut self.state;
         let waiting = received.iter().any(|r| r.errors != 0);
         let in_fifo = waiting || *errors & !LSR_OVERRUN != 0;
         let data = if received.is_empty() { 0 } else { LSR_DATA };
-        let status = LSR_THRE | LSR_TEMT | data | std::mem::take(errors);
+        let status = empty | data | std::mem::take(errors);
         status | if in_fifo && self.fifo() { LSR_FIFO_ERROR } else { 0 }
     }
 
@@ -372,8 +383,12 @@ impl Uart16550 {
             }
             Self::IER => {
                 if value & !self.state.ier & IER_THRE != 0 {
-                    // The transmitter is empty: enabling its interrupt raises it.
-                    self.state.thre_pending = true;
+                    // Enabling the interrupt of an empty transmitter raises it.
+                    if self.can_send() {
+                        self.state.thre_pending = true;
+                    } else {
+                        self.state.thre_at.get_or_insert(now);
+                    }
                 }
                 self.state.ier = value & 0x0f;
             }
@@ -500,10 +515,8 @@ impl Inputs for Uart16550 {
 impl Timed for Uart16550 {
     fn next_event(&self) -> Option<VmTime> {
         let State { ier, thre_at, timeout_at, .. } = self.state;
-        [thre_at.filter(|_| ier & IER_THRE != 0), timeout_at.filter(|_| ier & IER_RX != 0)]
-            .into_iter()
-            .flatten()
-            .min()
+        let thre_at = thre_at.filter(|_| ier & IER_THRE != 0 && self.can_send());
+        [thre_at, timeout_at.filter(|_| ier & IER_RX != 0)].into_iter().flatten().min()
     }
 
     fn advance(&mut self, cx: &mut Cx<'_>) {

@@ -19,7 +19,7 @@ use std::{
     ops::Range,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -117,11 +117,22 @@ pub struct Board {
     poked: Mutex<bool>,
     poke: Condvar,
     device_times: DeviceTimes,
+    /// How much waits for whoever hears the guest.
+    backlogs: Vec<Arc<AtomicUsize>>,
 }
+
+/// A guest that sends without asking whether there is room waits when so many bytes do.
+const BACKLOG_MAX: usize = 4 << 20;
 
 impl Board {
     /// A board after power-on, before its reset.
-    pub(crate) fn new(ram: Arc<Ram>, clock: Clock, random: Arc<Random>, parts: pc::Parts) -> Self {
+    pub(crate) fn new(
+        ram: Arc<Ram>,
+        clock: Clock,
+        random: Arc<Random>,
+        mut parts: pc::Parts,
+    ) -> Self {
+        let backlogs = std::mem::take(&mut parts.backlogs);
         let backplane = Backplane::default();
         let (cpus, debug_exit, post_port) = (parts.cpus, parts.debug_exit, parts.post_port);
         let memory = parts.memory;
@@ -163,6 +174,7 @@ impl Board {
             poked: Mutex::new(false),
             poke: Condvar::new(),
             device_times: DeviceTimes::new(cpus),
+            backlogs,
         }
     }
 
@@ -399,7 +411,25 @@ impl Board {
         self.settle(state, &mut cx);
         self.note_due(state);
         self.call_for_due(by.vcpu);
+        drop(guard);
+        if self.is_ahead() {
+            self.wait_for_readers();
+        }
         result
+    }
+
+    /// Whether the guest has sent more than those who hear it have taken for a long time.
+    fn is_ahead(&self) -> bool {
+        self.backlogs.iter().any(|waiting| waiting.load(Ordering::Relaxed) > BACKLOG_MAX)
+    }
+
+    /// A vCPU waits, outside the lock, until the guest is no more ahead or the machine is to stop.
+    #[cold]
+    fn wait_for_readers(&self) {
+        const AGAIN: Duration = Duration::from_millis(2);
+        while self.is_ahead() && !self.control.is_stopping() {
+            std::thread::sleep(AGAIN);
+        }
     }
 
     /// Carries what the chips say until they say no more, and DMA meanwhile.

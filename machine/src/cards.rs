@@ -33,6 +33,14 @@ impl Doorbell {
         let _ = self.0.set(Arc::downgrade(board));
     }
 
+    /// Has `peer` wake `chip` when it has room again. Where guest time follows instructions it never
+    /// lacks any: no guest sees then how fast the host's readers are.
+    pub(crate) fn announce_room(&self, clock: ClockKind, chip: Chip, peer: &mut dyn SerialPeer) {
+        if clock == ClockKind::Host {
+            peer.on_room(self.of(chip));
+        }
+    }
+
     /// What wakes `chip`.
     fn of(&self, chip: Chip) -> Wake {
         let board = self.0.clone();
@@ -340,29 +348,30 @@ pub(crate) fn add_networks(
 pub struct NoSlot(&'static str);
 
 /// Puts the cards that have nothing of their own to say into the next of `slots`: those that
-/// bring random bits, a console and a balloon to a guest that knows it is one.
+/// bring random bits, a console and a balloon to a guest that knows it is one. Takes the console's
+/// hearer out of `config`.
 ///
 /// # Errors
 /// If a slot is missing.
 pub(crate) fn add_paravirtual(
     slots: &mut Slots,
-    has_rng: bool,
-    console: Option<Box<dyn SerialPeer>>,
-    has_balloon: bool,
+    config: &mut Config,
+    doorbell: &Doorbell,
     random: &Arc<Random>,
 ) -> Result<(), NoSlot> {
-    if has_rng {
+    if config.rng {
         let slot = slots.next().ok_or(NoSlot("rng"))?;
         let random = random.clone();
         let rng = VirtioRng::new(Box::new(move |bytes| random.fill(bytes)));
         slots.add_virtio("virtio-rng", slot, rng);
     }
-    if let Some(peer) = console {
+    if let Some(mut peer) = config.console.take() {
         let slot = slots.next().ok_or(NoSlot("console"))?;
+        doorbell.announce_room(config.clock, Chip::Card(slot), &mut *peer);
         let port = ConsolePort { name: String::new(), peer };
         slots.add_virtio("virtio-console", slot, VirtioConsole::new(vec![port]));
     }
-    if has_balloon {
+    if config.balloon {
         let slot = slots.next().ok_or(NoSlot("balloon"))?;
         slots.add_virtio("virtio-balloon", slot, VirtioBalloon::new());
     }

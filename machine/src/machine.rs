@@ -25,10 +25,10 @@ use crate::{
     frame_buffer::FrameBuffer,
     guest::{Guest, memory},
     net::{NetError, NetSpec},
-    pc,
+    pc::{self, Chip},
     random::Random,
     schematic::BoardKind,
-    serial::Nobody,
+    serial::{Nobody, backlogs},
     snapshot::SnapshotError,
     start,
     stats::{ChipStats, History, Times, VcpuStats},
@@ -295,6 +295,13 @@ pub struct Machine {
     pub(crate) history: History,
 }
 
+/// What hears the serial port: `capture`, unless there is somebody else.
+fn com1(config: &mut Config, capture: &Capture, doorbell: &Doorbell) -> Box<dyn SerialPeer> {
+    let mut peer = config.serial.take().unwrap_or_else(|| Box::new(capture.clone()));
+    doorbell.announce_room(config.clock, Chip::Com1, &mut *peer);
+    peer
+}
+
 impl Machine {
     /// Builds a machine; `engine` makes the engine that is bound to its RAM. It is ready to run
     /// its first instruction.
@@ -316,22 +323,22 @@ impl Machine {
         let mut disks = Disks::open(&config, &doorbell)?;
         add_networks(&mut disks, &config, &doorbell)?;
         let random = Arc::new(Random::new(config.clock, config.seed));
-        let Config { rng, console, balloon, .. } = config;
-        add_paravirtual(&mut disks.slots, rng, console, balloon, &random)?;
+        let backlogs = backlogs(&config);
+        add_paravirtual(&mut disks.slots, &mut config, &doorbell, &random)?;
         let flash = flash.map(|contents| Flash::new(ram.clone(), memory.flash_offset(), contents));
-        let video = FrameBuffer::new(ram.clone(), memory.video()..ram.len());
         let parts = pc::Parts {
             board: config.board,
             cpus: config.cpus,
             unix_seconds: config.unix_seconds,
-            com1: config.serial.unwrap_or_else(|| Box::new(capture.clone())),
+            com1: com1(&mut config, &capture, &doorbell),
             debug_console: config.debug_console.unwrap_or_else(|| Box::new(Nobody)),
+            backlogs,
             debug_exit: config.debug_exit,
             post_port: config.post_port,
             memory,
             test_device: config.test_device,
             flash: flash.as_ref().map(Flash::cells),
-            video: Box::new(video),
+            video: Box::new(FrameBuffer::new(ram.clone(), memory.video()..ram.len())),
             vga_rom: config.vga_rom,
             boot_order: disks.boot_order()?,
             floppies: disks.floppies,
@@ -351,12 +358,11 @@ impl Machine {
         let model = engine.fit(config.cpu.with_cpus(config.cpus));
         let boot = config.guest.boot(&board, config.memory, config.cpus, &model)?;
         let cpus = (0..config.cpus).map(|id| create_cpu(&*engine, id, &model, &board));
-        let cpus = cpus.collect::<Result<_, _>>()?;
         let mut machine = Self {
+            cpus: cpus.collect::<Result<_, _>>()?,
             board,
             ram,
             engine,
-            cpus,
             model,
             memory: config.memory,
             boot,

@@ -35,6 +35,8 @@ const FAILED: u8 = 1;
 const BAD: u8 = 2;
 /// The demonstration takes this long at most.
 const DEMONSTRATION: Duration = Duration::from_secs(120);
+/// How long somebody who leaves waits for whoever reads what the guest has sent.
+const LEAVING: Duration = Duration::from_secs(2);
 
 /// An error as one line for the user.
 type Failure = String;
@@ -133,7 +135,7 @@ fn demonstrate() -> Result<u8, Failure> {
         let limits = Limits { host_time: Some(DEMONSTRATION), ..Limits::default() };
         let ending = machine.run(limits).map_err(|e| e.to_string())?;
         if let Some(output) = line.output() {
-            output.flush();
+            output.flush(None);
         }
         let stats = machine.stats(Some(&ending));
         if ending != Ending::PowerOff {
@@ -216,8 +218,12 @@ fn run(args: &RunArgs) -> Result<u8, Failure> {
         console.start(machine.remote(), Port::Console).map_err(no_console)?;
     }
     let ending = run_to_end(&mut machine, args);
+    // Whoever wants to leave does not wait for a reader who may have stopped to read.
+    let is_asked = matches!(ending, Ok(Ending::Asked(_)));
     for output in &outputs {
-        output.flush();
+        if !output.flush(is_asked.then_some(LEAVING)) && is_asked {
+            log::warn!("the end of the guest's output is lost: nobody has read it");
+        }
     }
     drop((front, terminal));
     let ending = ending?;

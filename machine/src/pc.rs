@@ -5,7 +5,10 @@
 //! (PIIX3) and 82371AB (PIIX4) datasheets; MultiProcessor Specification 1.4, chapter 3; ACPI 6.3,
 //! chapter 4.
 
-use std::any::Any;
+use std::{
+    any::Any,
+    sync::{Arc, atomic::AtomicUsize},
+};
 
 use trine_devices::{
     AcpiPm, AtaDrive, Backplane, CfiFlash, Cx, DebugConsole, DebugExit, Device, Disk, FlashCells,
@@ -415,6 +418,8 @@ pub struct Parts {
     pub com1: Box<dyn SerialPeer>,
     /// What hears port E9h.
     pub debug_console: Box<dyn SerialPeer>,
+    /// How much waits for whoever hears the guest.
+    pub backlogs: Vec<Arc<AtomicUsize>>,
     /// The port of isa-debug-exit, if there is one.
     pub debug_exit: Option<u16>,
     /// A port besides 80h that takes POST codes.

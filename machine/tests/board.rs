@@ -4,15 +4,23 @@ mod microvm;
 mod script;
 
 use std::{
+    io::Write,
     process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     time::{Duration, Instant},
 };
 
 use script::{Log, Scripted, Scripts, Seen, Step, Step::*};
+use trine_devices::SerialPeer;
 use trine_firmware::{Boot, Entry};
 use trine_guest::{Gpa, VmTime};
 use trine_machine::{
-    ClockKind, Config, Ending, Guest, Limits, Machine, MachineError, SerialInput, console,
+    ClockKind, Config, Ending, Guest, Limits, Machine, MachineError, Output, Request, SerialInput,
+    console,
 };
 
 const PATIENCE: Limits =
@@ -434,6 +442,56 @@ fn serial_output_is_awaited_and_input_waits_for_room() {
         assert_eq!(machine.serial(), b"login: bye");
         let bytes: Vec<Seen> = input.into_iter().map(Seen::Byte).collect();
         assert_eq!(seen(&log, 0), bytes);
+    }
+}
+
+/// A stream that nobody reads until the other end of the channel is dropped.
+struct Unread {
+    until: mpsc::Receiver<()>,
+    read: Arc<AtomicUsize>,
+}
+
+impl Write for Unread {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        assert!(self.until.recv().is_err(), "nothing is sent");
+        self.read.fetch_add(bytes.len(), Ordering::SeqCst);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_guest_that_nobody_reads_waits_and_can_be_stopped() {
+    const SENT: usize = 5_000_000;
+    for clock in CLOCKS {
+        let (let_read, until) = mpsc::channel();
+        let read = Arc::<AtomicUsize>::default();
+        let output = Output::new(Unread { until, read: read.clone() }).expect("a thread");
+        let backlog = output.backlog().expect("there is one");
+        let script = vec![NO_TICKS, Repeat(SENT, vec![Out(0x3f8, 0x55, 1)]), POWER_OFF];
+        let config = Config { serial: Some(Box::new(output.clone())), ..config(clock, 1) };
+        let (mut m, _) = lives(config, vec![vec![script]]);
+        let remote = m.remote();
+        let stop = || {
+            while backlog.load(Ordering::SeqCst) <= 4 << 20 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            // Time for too much.
+            std::thread::sleep(Duration::from_millis(50));
+            remote.ask(Request::Quit);
+        };
+        let ending = std::thread::scope(|scope| {
+            scope.spawn(stop);
+            m.run(PATIENCE).expect("no error")
+        });
+        assert_eq!(ending, Ending::Asked(Request::Quit), "{clock:?}");
+        assert!(backlog.load(Ordering::SeqCst) < (4 << 20) + 10_000, "{clock:?}: it goes on");
+        drop(let_read);
+        assert_eq!(m.run(PATIENCE).expect("no error"), Ending::PowerOff, "{clock:?}");
+        assert!(output.flush(None));
+        assert_eq!(read.load(Ordering::SeqCst), SENT, "{clock:?}");
     }
 }
 

@@ -82,7 +82,9 @@ fn a_console_is_heard_and_typed_at() {
     let folder = Folder::new("console");
     let socket = folder.path("hvc0");
     let place = format!("unix:{socket}");
-    let Some(mut linux) = linux(&folder, &["--console", &place]) else { return };
+    let control = folder.path("ctl");
+    let options = ["--console", &place, "--ctl", &control];
+    let Some(mut linux) = linux(&folder, &options) else { return };
     let client = UnixStream::connect(&socket).expect("it listens");
     client.set_read_timeout(Some(patience())).expect("a socket");
     ask(&mut linux, "exec 5<>/dev/hvc0; stty raw -echo <&5; echo ready >&5");
@@ -92,10 +94,41 @@ fn a_console_is_heard_and_typed_at() {
     let typed: Vec<String> = (0..200).map(|n| format!("{n:099}\n")).collect();
     (&client).write_all(typed.concat().as_bytes()).expect("it listens");
     assert!(ask(&mut linux, "head -n 200 <&5") == typed.concat().trim_end(), "all of it");
-    // More than the host's socket holds while nobody reads: a guest waits then.
-    ask(&mut linux, "(seq 20000 >&5 &)");
-    assert!((1..=20000).all(|n| lines.next() == Some(n.to_string())), "all lines, in order");
+    // More than the host holds while nobody reads: Linux waits, without sleeping, and the machine does
+    // not.
+    linux.type_text("seq 100000 >&5\n");
+    thread::sleep(Duration::from_secs(2));
+    let Ok(Outcome::Done(status)) = send(Path::new(&control), &Order::Status) else {
+        panic!("the machine does not answer")
+    };
+    assert!(status.contains("running"), "{status}");
+    assert!((1..=100_000).all(|n| lines.next() == Some(n.to_string())), "all lines, in order");
+    linux.wait_for("/ #").expect("it goes on");
     power_off(linux);
+}
+
+#[test]
+fn a_serial_port_that_nobody_reads_holds_back_those_who_write_to_it() {
+    let folder = Folder::new("unread");
+    let (socket, control) = (folder.path("com1"), folder.path("ctl"));
+    let append = "console=ttyS0 quiet run=seq,100000";
+    let Some(arguments) = arguments(&folder, append) else { return };
+    let place = format!("unix:{socket}");
+    let options = ["--serial", &place, "--ctl", &control].map(str::to_owned);
+    let machine = Console::start(&[&arguments[..], &options].concat());
+    wait("the socket", || Path::new(&socket).exists());
+    let client = UnixStream::connect(&socket).expect("it listens");
+    client.set_read_timeout(Some(patience())).expect("a socket");
+    let mut lines = BufReader::new(&client).lines().map(|line| line.expect("it says something"));
+    assert!(lines.any(|line| line.trim_end() == "1"), "it counts");
+    thread::sleep(Duration::from_secs(2));
+    let Ok(Outcome::Done(status)) = send(Path::new(&control), &Order::Status) else {
+        panic!("the machine does not answer")
+    };
+    assert!(status.contains("running"), "{status}");
+    let in_order = |n: u32| lines.next().is_some_and(|line| line.trim_end() == n.to_string());
+    assert!((2..=100_000).all(in_order), "all lines, in order");
+    assert_eq!(machine.finish().expect("it ends").status.code(), Some(0));
 }
 
 /// Bytes of host memory that the guest's memory takes, where the host says so.

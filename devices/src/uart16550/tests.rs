@@ -1,6 +1,9 @@
 //! The 16550 against its datasheet and against what Linux's 8250 driver tries.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use super::{Uart16550, VmTime};
 use crate::{Bench, Inputs, SerialPeer, Timed};
@@ -10,7 +13,7 @@ const IRQ: u32 = 4;
 const CHARACTER_NS: u64 = 86_805;
 
 #[derive(Clone, Default)]
-struct Wire(Arc<Mutex<(Vec<u8>, Vec<bool>)>>);
+struct Wire(Arc<Mutex<(Vec<u8>, Vec<bool>)>>, Arc<AtomicUsize>);
 
 impl SerialPeer for Wire {
     fn transmit(&mut self, byte: u8) {
@@ -19,6 +22,10 @@ impl SerialPeer for Wire {
 
     fn send_break(&mut self, on: bool) {
         self.0.lock().expect("unshared").1.push(on);
+    }
+
+    fn room(&self) -> usize {
+        self.1.load(Ordering::Relaxed)
     }
 }
 
@@ -33,6 +40,7 @@ impl Com {
     fn new() -> Self {
         let bench = Bench::new();
         let wire = Wire::default();
+        wire.1.store(usize::MAX, Ordering::Relaxed);
         let uart = Uart16550::new("com1", bench.backplane.line(IRQ), Box::new(wire.clone()));
         let mut com = Self { bench, uart, wire };
         for (reg, value) in [(3, 0x83), (0, 1), (1, 0), (3, 0x03), (4, 0x0b)] {
@@ -76,6 +84,35 @@ fn sent_bytes_arrive_and_the_empty_interrupt_is_paced() {
     assert!(c.irq());
     c.out(Uart16550::RBR_THR, b'!');
     assert!(!c.irq(), "writing THR clears it");
+    c.bench.run_ns(&mut c.uart, CHARACTER_NS);
+    // 9600 baud.
+    for (reg, value) in [(3, 0x83), (0, 12), (3, 0x03), (0, b'?')] {
+        c.out(reg, value);
+    }
+    assert_eq!(c.uart.next_event(), Some(VmTime(3 * CHARACTER_NS)), "not slower than the fastest");
+}
+
+#[test]
+fn the_transmitter_is_empty_when_the_other_end_has_room_for_a_fifo() {
+    let mut c = Com::new();
+    c.out(Uart16550::IIR_FCR, 0x01);
+    c.wire.1.store(15, Ordering::Relaxed);
+    assert_eq!(c.read(Uart16550::LSR), 0);
+    c.out(Uart16550::IER, 0x02);
+    c.bench.run_ns(&mut c.uart, 10 * CHARACTER_NS);
+    assert_eq!((c.irq(), c.uart.next_event()), (false, None), "who wakes it is the other end");
+    c.out(Uart16550::RBR_THR, b'a');
+    c.bench.run_ns(&mut c.uart, 10 * CHARACTER_NS);
+    assert_eq!((c.irq(), c.wire.0.lock().expect("unshared").0.len()), (false, 1));
+    c.wire.1.store(16, Ordering::Relaxed);
+    c.bench.with(|cx| c.uart.advance(cx));
+    assert!(c.irq());
+    assert_eq!((c.read(Uart16550::IIR_FCR), c.read(Uart16550::LSR)), (0xc2, 0x60));
+    // Loopback goes nowhere.
+    c.wire.1.store(0, Ordering::Relaxed);
+    assert_eq!(c.read(Uart16550::LSR), 0);
+    c.out(Uart16550::MCR, 0x1b);
+    assert_eq!(c.read(Uart16550::LSR), 0x60);
 }
 
 #[test]

@@ -138,6 +138,7 @@ impl VirtioConsole {
     fn serve_port(&mut self, driver: &mut Driver<'_>, port: usize) {
         let (receive, transmit) = queues_of(port);
         while driver.is_notified(transmit)
+            && self.ends[port].peer.room() > 0
             && let Some(chain) = driver.next(transmit)
         {
             if chain.readable_len() > TRANSMIT_MAX {

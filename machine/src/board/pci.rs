@@ -173,6 +173,7 @@ pub(super) mod tests {
             unix_seconds: 0,
             com1: nobody(),
             debug_console: nobody(),
+            backlogs: Vec::new(),
             debug_exit: None,
             post_port: None,
             memory,

@@ -6,7 +6,7 @@ use std::{
     num::NonZeroU64,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -134,7 +134,7 @@ pub fn lockstep(
     });
     progress.finish();
     for output in [line.output(), debug.output()].into_iter().flatten() {
-        output.flush();
+        output.flush(None);
     }
     match outcome.map_err(failed)? {
         Outcome::Same(stop) => {
@@ -188,6 +188,10 @@ impl SerialPeer for Heard {
         if self.heard.load(Ordering::Relaxed) {
             self.peer.transmit(byte);
         }
+    }
+
+    fn backlog(&self) -> Option<Arc<AtomicUsize>> {
+        self.peer.backlog()
     }
 }
 

@@ -94,6 +94,32 @@ fn a_console_sends_and_receives() {
 }
 
 #[test]
+fn what_finds_no_room_stays_in_its_queue() {
+    /// Takes so many bytes, and what comes beyond them.
+    struct Narrow(Sent, usize);
+    impl SerialPeer for Narrow {
+        fn transmit(&mut self, byte: u8) {
+            self.0.lock().unwrap().push(byte);
+        }
+        fn room(&self) -> usize {
+            self.1.saturating_sub(self.0.lock().unwrap().len())
+        }
+    }
+    let sent = Sent::default();
+    let peer = Box::new(Narrow(sent.clone(), 4));
+    let device = VirtioConsole::new(vec![ConsolePort { name: String::new(), peer }]);
+    let mut rig = Rig::started(device, VERSION_1);
+    rig.put(0x8000, b"abcdef");
+    for at in [0x8000, 0x8003, 0x8000] {
+        rig.offer(1, &[Part::Out(at, 3)]);
+    }
+    rig.kick(1);
+    assert_eq!((rig.used(1).len(), take(&sent)), (2, "abcdef".into()));
+    rig.wake();
+    assert_eq!((rig.used(1).len(), take(&sent)), (1, "abc".into()), "without another notification");
+}
+
+#[test]
 fn the_size_is_in_the_configuration() {
     let (device, _) = console(&[""]);
     let mut rig = Rig::started(device, VERSION_1 | SIZE);
