@@ -178,12 +178,8 @@ impl Board {
         }
     }
 
-    /// RESET for all chips, then what firmware does to them, unless the guest is one.
-    pub(crate) fn reset(&self, memory: u64, is_firmware: bool) {
-        self.restart(memory, is_firmware, &[]);
-    }
-
-    fn restart(&self, memory: u64, is_firmware: bool, kept: &[Chip]) {
+    /// RESET for all chips but `kept`. After it, nobody accesses memory on a chip's behalf.
+    pub(crate) fn reset(&self, kept: &[Chip]) {
         self.with(self.clock.now(), 0, |state, cx| {
             state.touched = u64::MAX;
             for chip in Chip::all().filter(|chip| !kept.contains(chip)) {
@@ -191,7 +187,13 @@ impl Board {
                     device.reset(cx);
                 }
             }
-            self.settle(state, cx);
+        });
+    }
+
+    /// What firmware does to chips after their reset, unless the guest is one.
+    pub(crate) fn set_up(&self, memory: u64, is_firmware: bool) {
+        self.with(self.clock.now(), 0, |state, cx| {
+            state.touched = u64::MAX;
             if is_firmware {
                 state.chips.strap(memory);
             } else {
@@ -206,9 +208,10 @@ impl Board {
         self.control.forget_guest();
     }
 
-    /// As [`Board::reset`], for a machine that wakes: some chips have kept their state.
+    /// Reset and set-up of a machine that wakes: some chips have kept their state.
     pub(crate) fn wake(&self, memory: u64, is_firmware: bool) {
-        self.restart(memory, is_firmware, &Chips::AWAKE);
+        self.reset(&Chips::AWAKE);
+        self.set_up(memory, is_firmware);
         if is_firmware && let Some(pc) = self.lock().chips.pc_mut() {
             pc.rtc.set_woken();
         }

@@ -378,7 +378,7 @@ impl Machine {
             wall: Duration::ZERO,
             history: History::default(),
         };
-        machine.reset_chips();
+        machine.board.reset(&[]);
         machine.start()?;
         Ok(machine)
     }
@@ -517,7 +517,7 @@ impl Machine {
         self.resets += 1;
         self.engine.collect_dirty()?;
         // First the chips, so that no disk takes what it is to write out of memory that is cleared.
-        self.reset_chips();
+        self.board.reset(&[]);
         let flash = self.flash.as_ref().map(|flash| (flash, flash.bytes()));
         self.image.go_to(&RamImage::new(&self.ram), &self.ram);
         if let Some((flash, bytes)) = flash {
@@ -526,12 +526,9 @@ impl Machine {
         self.start()
     }
 
-    fn reset_chips(&self) {
-        self.board.reset(self.memory, self.boot.entry == Entry::Reset);
-    }
-
-    /// Loads the guest into memory that is cleared.
+    /// Loads the guest into memory that is cleared, behind chips that were reset.
     fn start(&mut self) -> Result<(), MachineError> {
+        self.board.set_up(self.memory, self.boot.entry == Entry::Reset);
         for (at, bytes) in &self.boot.segments {
             self.ram.program(*at, bytes)?;
         }

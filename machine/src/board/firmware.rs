@@ -98,7 +98,8 @@ mod tests {
         assert_eq!((told(&board), control()), (0x708, [0xff; 2]));
         board.load(&saved).expect("it was this board's");
         assert_eq!((told(&board), control()), (0xb008, [1, 0]));
-        board.reset(1 << 20, true);
+        board.reset(&[]);
+        board.set_up(1 << 20, true);
         assert_eq!((told(&board), control()), (0x608, [0xff; 2]));
     }
 }

@@ -189,7 +189,8 @@ pub(super) mod tests {
         let clock = ClockKind::Instructions;
         let board = Board::new(ram, Clock::new(clock), Arc::new(Random::new(clock, 1)), parts);
         // What a firmware does, the test does.
-        board.reset(1 << 20, true);
+        board.reset(&[]);
+        board.set_up(1 << 20, true);
         board
     }
 
@@ -234,7 +235,8 @@ pub(super) mod tests {
         board.wake_chip(Chip::Card(1));
         assert_eq!((input(&board, 0xd000), load(&board, 0xfebf_0000)), (0, [0x50; 2]));
         let saved = board.save();
-        board.reset(1 << 20, true);
+        board.reset(&[]);
+        board.set_up(1 << 20, true);
         assert_eq!(input(&board, 0xd003), 0xff);
         board.load(&saved).expect("it was this board's");
         assert_eq!(input(&board, 0xd003), 3);
@@ -243,7 +245,8 @@ pub(super) mod tests {
     #[test]
     fn a_guest_without_firmware_finds_functions_set_up() {
         let board = board();
-        board.reset(1 << 20, false);
+        board.reset(&[]);
+        board.set_up(1 << 20, false);
         let read = |device: u32, register: u32| {
             board.port_out(BY, 0xcf8, &(1 << 31 | device << 11 | register).to_le_bytes());
             let mut data = [0; 4];
@@ -313,7 +316,8 @@ pub(super) mod tests {
         assert_eq!(seen(&board, FIRST), Some(0x5a));
         board.load(&saved).expect("it was this board's");
         assert_eq!(seen(&board, FIRST), None);
-        board.reset(1 << 20, true);
+        board.reset(&[]);
+        board.set_up(1 << 20, true);
         assert_eq!(seen(&board, FIRST), Some(0x5a));
     }
 
@@ -343,7 +347,8 @@ pub(super) mod tests {
         // SMRAM, open; then a reset, and the map of a state that is loaded.
         configure(&board, 0, 0x70, 0x0042_0000);
         assert_eq!(seen(&board, 0xa_0000), Some(0));
-        board.reset(1 << 20, false);
+        board.reset(&[]);
+        board.set_up(1 << 20, false);
         assert_eq!((seen(&board, 0xa_0000), seen(&board, 0xc_0ffe)), (None, None));
         board.load(&saved).expect("it was this board's");
         board.mmio_write(BY, Gpa(0xc_0ffe), &[2]);
