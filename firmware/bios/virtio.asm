@@ -98,61 +98,91 @@ virtio_find:
 .name:
     db "virtio", 0
 
+; virtio_note: finds the structures of a function, unless they are those that were found the last
+; time: there are dozens of accesses to each request. In: BX. Clobbers nothing.
+virtio_note:
+    cmp [fs:Ebda.virtio_noted], bx
+    je .same
+    pushad
+    mov [fs:Ebda.virtio_noted], bx
+    mov dword [fs:Ebda.virtio_bars], -1
+    mov word [fs:Ebda.virtio_bars + 4], -1
+    xor di, di
+    mov cx, 48                      ; there cannot be more
+.next:
+    mov al, 0x09
+    call pci_capability
+    jc .done
+    call virtio_note_one
+    loop .next
+.done:
+    popad
+.same:
+    ret
+
+; virtio_note_one: notes a vendor capability; the first one of a kind counts. In: BX, DI. Clobbers
+; EAX, SI.
+virtio_note_one:
+    push di
+    add di, VIRTIO_CAP_KIND
+    call pci_read_byte
+    inc di                          ; VIRTIO_CAP_BAR
+    movzx si, al
+    cmp si, VIRTIO_WINDOW
+    ja .done
+    cmp byte [fs:Ebda.virtio_bars + si], -1
+    jne .done
+    call pci_read_byte
+    mov [fs:Ebda.virtio_bars + si], al
+    add di, VIRTIO_CAP_OFFSET - VIRTIO_CAP_BAR
+    call pci_read
+    shl si, 2
+    mov [fs:Ebda.virtio_at + si], eax
+    cmp si, VIRTIO_WINDOW * 4
+    je .window
+    cmp si, VIRTIO_NOTIFY * 4
+    jne .done
+    add di, VIRTIO_CAP_MORE - VIRTIO_CAP_OFFSET
+    call pci_read
+    mov [fs:Ebda.virtio_scale], eax
+.done:
+    pop di
+    ret
+.window:
+    pop di
+    mov [fs:Ebda.virtio_window], di
+    ret
+
 ; virtio_window: points the window at a register. In: BX, the function; AL, the structure's kind;
 ; ECX, the register's offset in it; DX, how many bytes. Out: DI, the window's data; carry set if
 ; there is no such structure. Clobbers EAX.
 virtio_window:
-    push ecx
+    call virtio_note
     push si
-    push dx
-    mov dh, al
-    xor di, di
-.structure:
-    mov al, 0x09
-    call pci_capability
-    jc .done
-    add di, VIRTIO_CAP_KIND
-    call pci_read_byte
-    sub di, VIRTIO_CAP_KIND
-    cmp al, dh
-    jne .structure
-    mov si, di
-    add di, VIRTIO_CAP_OFFSET
-    call pci_read
-    add ecx, eax
-    lea di, [si + VIRTIO_CAP_BAR]
-    call pci_read_byte
-    mov dh, al
-    xor di, di
-.window:
-    push ax
-    mov al, 0x09
-    call pci_capability
-    pop ax
-    jc .done
-    push ax
-    add di, VIRTIO_CAP_KIND
-    call pci_read_byte
-    sub di, VIRTIO_CAP_KIND
-    cmp al, VIRTIO_WINDOW
-    pop ax
-    jne .window
-    mov si, di
-    lea di, [si + VIRTIO_CAP_BAR]
-    mov al, dh
+    movzx si, al
+    mov al, [fs:Ebda.virtio_bars + si]
+    cmp al, -1
+    je .none
+    cmp byte [fs:Ebda.virtio_bars + VIRTIO_WINDOW], -1
+    je .none
+    mov di, [fs:Ebda.virtio_window]
+    add di, VIRTIO_CAP_BAR
     call pci_write_byte
-    lea di, [si + VIRTIO_CAP_OFFSET]
-    mov eax, ecx
+    shl si, 2
+    mov eax, [fs:Ebda.virtio_at + si]
+    add eax, ecx
+    add di, VIRTIO_CAP_OFFSET - VIRTIO_CAP_BAR
     call pci_write
-    lea di, [si + VIRTIO_CAP_LENGTH]
-    movzx eax, dl
+    movzx eax, dx
+    add di, VIRTIO_CAP_LENGTH - VIRTIO_CAP_OFFSET
     call pci_write
-    lea di, [si + VIRTIO_CAP_MORE]
-    clc
-.done:
-    pop dx
+    add di, VIRTIO_CAP_MORE - VIRTIO_CAP_LENGTH
     pop si
-    pop ecx
+    clc
+    ret
+.none:
+    pop si
+    stc
     ret
 
 ; virtio_read: Out: EAX, a doubleword of a structure. In: BX; AL; ECX. Clobbers DI, DX.
@@ -360,22 +390,11 @@ virtio_notify:
     mov cx, COMMON_NOTIFY_OFF
     call common_read_word
     movzx ecx, ax
-    xor di, di
-.capability:
-    mov al, 0x09
-    call pci_capability
-    jc .done
-    add di, VIRTIO_CAP_KIND
-    call pci_read_byte
-    sub di, VIRTIO_CAP_KIND
-    cmp al, VIRTIO_NOTIFY
-    jne .capability
-    add di, VIRTIO_CAP_MORE
-    call pci_read
-    imul ecx, eax
+    imul ecx, [fs:Ebda.virtio_scale]
     mov al, VIRTIO_NOTIFY
     mov dx, 2
     call virtio_window
+    jc .done
     xor ax, ax
     call pci_write_word
 .done:
