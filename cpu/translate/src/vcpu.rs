@@ -96,14 +96,43 @@ struct Known {
 struct Jumps {
     /// Its memory is the host's only where it is used.
     table: Box<[Jump]>,
-    /// The entries in use.
-    filled: Vec<u16>,
+    /// The entries in use: those of global pages, and others.
+    global: List,
+    local: List,
+}
+
+/// Numbers of entries, each once.
+struct List {
+    numbers: Vec<u16>,
+    /// A bit for each entry: it is among them.
+    has: Box<[u64]>,
+}
+
+impl Default for List {
+    fn default() -> Self {
+        Self { numbers: Vec::new(), has: vec![0; JUMPS / 64].into_boxed_slice() }
+    }
+}
+
+impl List {
+    fn add(&mut self, n: usize) {
+        if self.has[n / 64] >> (n % 64) & 1 == 0 {
+            self.has[n / 64] |= 1 << (n % 64);
+            self.numbers.push(n as u16);
+        }
+    }
+
+    fn take(&mut self) -> Option<usize> {
+        let n = usize::from(self.numbers.pop()?);
+        self.has[n / 64] &= !(1 << (n % 64));
+        Some(n)
+    }
 }
 
 impl Default for Jumps {
     fn default() -> Self {
         let table = vec![[0; 2]; JUMPS].into_boxed_slice();
-        let mut jumps = Self { table, filled: Vec::new() };
+        let mut jumps = Self { table, global: List::default(), local: List::default() };
         jumps.table[0][JUMP_IP] = nowhere(0);
         jumps
     }
@@ -115,11 +144,10 @@ impl Jumps {
         (known[JUMP_IP] == ip).then_some(known[JUMP_CODE] as usize)
     }
 
-    fn insert(&mut self, ip: u64, code: usize) {
+    /// `is_global`: what lies in global pages is known until those may be others.
+    fn insert(&mut self, ip: u64, code: usize, is_global: bool) {
         let n = jump_index(ip);
-        if self.table[n][JUMP_CODE] == 0 {
-            self.filled.push(n as u16);
-        }
+        if is_global { &mut self.global } else { &mut self.local }.add(n);
         self.table[n] = [ip, code as u64];
     }
 
@@ -133,8 +161,14 @@ impl Jumps {
     }
 
     fn clear(&mut self) {
-        while let Some(n) = self.filled.pop() {
-            let n = usize::from(n);
+        self.clear_local();
+        while let Some(n) = self.global.take() {
+            self.table[n] = [nowhere(n), 0];
+        }
+    }
+
+    fn clear_local(&mut self) {
+        while let Some(n) = self.local.take() {
             self.table[n] = [nowhere(n), 0];
         }
     }
@@ -153,8 +187,10 @@ pub(crate) struct Translator {
     /// For the host's FPU.
     fpu: Box<Room>,
     tuning: Tuning,
-    /// For what the jumps are right: the TLB's epoch, the cache's generation, the base of CS.
+    /// For what the jumps are right: the TLB's epoch for global pages, the cache's generation, the base
+    /// of CS; and for those that are not of global pages the TLB's epoch.
     known: (u32, u32, u64),
+    known_local: u32,
     /// The states that were looked for last; the first is the present one.
     states: [Known; 4],
     dirty_epoch: u32,
@@ -182,6 +218,7 @@ impl Translator {
             fpu: Box::default(),
             tuning,
             known: (0, 0, 0),
+            known_local: 0,
             states: Default::default(),
             dirty_epoch: 0,
             entered: 0,
@@ -202,8 +239,13 @@ impl Translator {
     /// Forgets jumps that may no longer be right.
     fn check_jumps(&mut self, core: &Core) {
         let base = if core.mode.is_64() { 0 } else { core.segments.seg[Seg::Cs as usize].base };
-        let now = (core.tlb.epoch(), self.cache.generation(), base);
-        if self.known != now {
+        let now = (core.tlb.global_epoch(), self.cache.generation(), base);
+        let local = std::mem::replace(&mut self.known_local, core.tlb.epoch());
+        if self.known == now {
+            if local != self.known_local {
+                self.states.iter_mut().for_each(|known| known.jumps.clear_local());
+            }
+        } else {
             for known in &mut self.states {
                 known.jumps.clear();
                 if self.known.1 != now.1 {
@@ -235,7 +277,8 @@ impl Translator {
             if core.cpl == 3 { trine_x86::Class::User } else { trine_x86::Class::Supervisor };
         let offset = core.tlb.fetches(class, lin).filter(|_| is_legal(core))?;
         let code = self.cache.find(core, key, offset)?;
-        self.states[0].jumps.insert(core.rip, code);
+        let is_global = core.tlb.fetches_globally(class, lin);
+        self.states[0].jumps.insert(core.rip, code, is_global);
         Some(code)
     }
 
@@ -422,7 +465,7 @@ impl Tier for Translator {
         if !present && self.change_state(state).is_none() {
             return false;
         }
-        self.states[0].jumps.insert(core.rip, code);
+        self.states[0].jumps.insert(core.rip, code, false);
         true
     }
 
@@ -482,13 +525,33 @@ mod tests {
         let mut jumps = Jumps::default();
         // Nothing is known there, as after a flush.
         jumps.forget(0x1000);
-        jumps.insert(0x1000, 1);
+        jumps.insert(0x1000, 1, false);
         assert_eq!(jumps.find(0x1000), Some(1));
         jumps.forget(0x1000);
         assert_eq!(jumps.find(0x1000), None);
-        jumps.insert(0x1000, 2);
-        assert_eq!((jumps.find(0x1000), jumps.filled.len()), (Some(2), 1));
+        jumps.insert(0x1000, 2, false);
+        assert_eq!((jumps.find(0x1000), jumps.local.numbers.len()), (Some(2), 1));
         jumps.clear();
         assert_eq!(jumps.find(0x1000), None);
+    }
+
+    #[test]
+    fn targets_in_global_pages_outlive_others() {
+        let mut jumps = Jumps::default();
+        jumps.insert(0x1000, 1, true);
+        jumps.insert(0x2000, 2, false);
+        // In the places of others.
+        jumps.insert(0x1000 + JUMPS as u64, 3, false);
+        jumps.insert(0x3000, 4, false);
+        jumps.insert(0x3000 + JUMPS as u64, 5, true);
+        jumps.insert(0x4000, 6, true);
+        jumps.clear_local();
+        let found = [0x1000, 0x2000, 0x1000 + JUMPS as u64, 0x4000].map(|ip| jumps.find(ip));
+        assert_eq!(found, [None, None, None, Some(6)]);
+        jumps.insert(0x3000 + JUMPS as u64, 5, true);
+        jumps.clear_local();
+        assert_eq!(jumps.find(0x3000 + JUMPS as u64), Some(5));
+        jumps.clear();
+        assert_eq!((jumps.find(0x4000), jumps.find(0x3000 + JUMPS as u64)), (None, None));
     }
 }

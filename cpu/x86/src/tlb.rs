@@ -155,6 +155,10 @@ pub struct Tlb {
     listed: [u64; ENTRIES * CLASSES / 64],
     /// Counts the occasions at which a translation may have become void.
     epoch: u32,
+    /// Counts those at which one of a global page with code may have.
+    global_epoch: u32,
+    /// The least aligned range (base, mask) that holds all such pages.
+    global_code: Option<(u64, u64)>,
     /// The host address of RAM's first byte.
     ram: u64,
 }
@@ -211,6 +215,8 @@ impl Tlb {
             filled: Vec::new(),
             listed: [0; ENTRIES * CLASSES / 64],
             epoch: 0,
+            global_epoch: 0,
+            global_code: None,
             ram,
         }
     }
@@ -249,12 +255,10 @@ impl Tlb {
             self.filled.push(n as u16);
         }
         if rights.shift > 12 {
-            let base = lin >> rights.shift << rights.shift;
-            let large = &mut self.large[class as usize % 3];
-            *large = Some(match *large {
-                None => (base, u64::MAX << rights.shift),
-                Some((old, mask)) => widen(old, mask & (u64::MAX << rights.shift), base),
-            });
+            widen_to(&mut self.large[class as usize % 3], lin, rights.shift);
+        }
+        if rights.global && rights.fetch {
+            widen_to(&mut self.global_code, lin, rights.shift.max(12));
         }
     }
 
@@ -265,14 +269,34 @@ impl Tlb {
         self.epoch
     }
 
+    /// Changes whenever a translation of a global page with code may have become void.
+    #[inline(always)]
+    #[must_use]
+    pub fn global_epoch(&self) -> u32 {
+        self.global_epoch
+    }
+
+    /// Whether the TLB lets `class` fetch instructions from the page of `lin`, and it is a global one.
+    #[must_use]
+    pub fn fetches_globally(&self, class: Class, lin: u64) -> bool {
+        let n = Self::index(class, lin);
+        self.fetch[n] == lin & !0xfff && self.global[n / 64] >> (n % 64) & 1 != 0
+    }
+
     fn begin_flush(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
         self.cursors.flush();
     }
 
+    fn flush_global_code(&mut self) {
+        self.global_epoch = self.global_epoch.wrapping_add(1);
+        self.global_code = None;
+    }
+
     /// Forgets everything.
     pub fn flush(&mut self) {
         self.begin_flush();
+        self.flush_global_code();
         for n in self.filled.drain(..).map(usize::from) {
             (self.entries[n], self.fetch[n]) = (EMPTY, NONE);
         }
@@ -326,6 +350,9 @@ impl Tlb {
     /// Forgets the page that holds `lin`, however large it was.
     pub fn flush_page(&mut self, lin: u64) {
         self.begin_flush();
+        if self.global_code.is_some_and(|(base, mask)| lin & mask == base) {
+            self.flush_global_code();
+        }
         for class in [Class::Supervisor, Class::SupervisorAc, Class::User] {
             if self.large[class as usize].is_some_and(|(base, mask)| lin & mask == base) {
                 self.entries[class as usize * ENTRIES..][..ENTRIES].fill(EMPTY);
@@ -360,6 +387,12 @@ fn widen(old: u64, mask: u64, base: u64) -> (u64, u64) {
     (old & mask, mask)
 }
 
+/// Widens a range so that it holds the page of `lin`, whose size is 2 to the power of `shift`.
+fn widen_to(range: &mut Option<(u64, u64)>, lin: u64, shift: u8) {
+    let (base, mask) = (lin >> shift << shift, u64::MAX << shift);
+    *range = Some(range.map_or((base, mask), |(old, wide)| widen(old, wide & mask, base)));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -392,6 +425,29 @@ mod tests {
         assert_eq!(tlb.entry(Class::Supervisor, 0xffff_8000_0020_3000).read, 0xffff_8000_0020_3000);
         tlb.flush_page(0xffff_8000_0020_9123);
         assert_eq!(tlb.entry(Class::Supervisor, 0xffff_8000_0020_3000).read, NONE);
+    }
+
+    #[test]
+    fn flushes_of_other_pages_leave_global_code_as_it_is() {
+        let mut tlb = Tlb::new(0);
+        let code = Rights { fetch: true, ..RW };
+        let kernel = 0xffff_ffff_8100_0000;
+        tlb.fill(Class::Supervisor, kernel, 0x3000, Rights { global: true, shift: 21, ..code });
+        tlb.fill(Class::User, 0x40_0000, 0x4000, code);
+        assert!(tlb.fetches_globally(Class::Supervisor, kernel + 5));
+        assert!(!tlb.fetches_globally(Class::User, 0x40_0000));
+        let before = tlb.global_epoch();
+        tlb.flush_local();
+        tlb.flush_page(0x40_0000);
+        assert_eq!(tlb.global_epoch(), before);
+        tlb.flush_page(kernel + 0x1f_f000);
+        assert_ne!(tlb.global_epoch(), before);
+        tlb.fill(Class::Supervisor, kernel, 0x3000, Rights { global: true, shift: 0, ..code });
+        let before = tlb.global_epoch();
+        tlb.flush_page(kernel + 0x1000);
+        assert_eq!(tlb.global_epoch(), before);
+        tlb.flush();
+        assert_ne!(tlb.global_epoch(), before);
     }
 
     #[test]
