@@ -86,12 +86,9 @@ impl Data {
     }
 
     /// Takes it out of the guest's memory, into `buffer`, if it lies there.
-    pub fn fetch(&mut self, mut buffer: Vec<u8>) {
+    pub fn fetch(&mut self, buffer: Vec<u8>) {
         if let Place::InGuest { ram, segments, len } = &self.0 {
-            buffer.resize(*len, 0);
-            let done = segment::read(segments.iter().copied(), ram, &mut buffer);
-            buffer[done..].fill(0);
-            self.0 = Place::Here(buffer);
+            self.0 = Place::Here(gather(ram, segments, *len, buffer));
         }
     }
 
@@ -101,9 +98,7 @@ impl Data {
         match &self.0 {
             Place::Here(bytes) => Cow::Borrowed(bytes),
             Place::InGuest { ram, segments, len } => {
-                let mut bytes = vec![0; *len];
-                segment::read(segments.iter().copied(), ram, &mut bytes);
-                Cow::Owned(bytes)
+                Cow::Owned(gather(ram, segments, *len, Vec::new()))
             }
         }
     }
@@ -116,6 +111,14 @@ impl Data {
             Place::InGuest { .. } => Vec::new(),
         }
     }
+}
+
+/// What lies in `segments`, in `buffer`.
+fn gather(ram: &Ram, segments: &[Segment], len: usize, mut buffer: Vec<u8>) -> Vec<u8> {
+    buffer.resize(len, 0);
+    let done = segment::read(segments.iter().copied(), ram, &mut buffer);
+    buffer[done..].fill(0);
+    buffer
 }
 
 impl From<Vec<u8>> for Data {

@@ -51,7 +51,7 @@ mod tests {
 
     use crate::{
         Board,
-        board::pci::tests::{BY, board, configure},
+        board::pci::tests::{BY, board, configure, restart},
     };
 
     /// A register of function 1:3.0, for [`configure`] with device 0.
@@ -98,8 +98,7 @@ mod tests {
         assert_eq!((told(&board), control()), (0x708, [0xff; 2]));
         board.load(&saved).expect("it was this board's");
         assert_eq!((told(&board), control()), (0xb008, [1, 0]));
-        board.reset(&[]);
-        board.set_up(1 << 20, true);
+        restart(&board, true);
         assert_eq!((told(&board), control()), (0x608, [0xff; 2]));
     }
 }

@@ -158,6 +158,12 @@ pub(super) mod tests {
         }
     }
 
+    /// RESET, for a firmware or for a guest that goes without.
+    pub(in crate::board) fn restart(board: &Board, is_firmware: bool) {
+        board.reset(&[]);
+        board.set_up(1 << 20, is_firmware);
+    }
+
     /// A board with a card in slots 2 and 3.
     pub(in crate::board) fn board() -> Board {
         board_with(pc::Memory::new(1 << 20), None)
@@ -189,8 +195,7 @@ pub(super) mod tests {
         let clock = ClockKind::Instructions;
         let board = Board::new(ram, Clock::new(clock), Arc::new(Random::new(clock, 1)), parts);
         // What a firmware does, the test does.
-        board.reset(&[]);
-        board.set_up(1 << 20, true);
+        restart(&board, true);
         board
     }
 
@@ -235,8 +240,7 @@ pub(super) mod tests {
         board.wake_chip(Chip::Card(1));
         assert_eq!((input(&board, 0xd000), load(&board, 0xfebf_0000)), (0, [0x50; 2]));
         let saved = board.save();
-        board.reset(&[]);
-        board.set_up(1 << 20, true);
+        restart(&board, true);
         assert_eq!(input(&board, 0xd003), 0xff);
         board.load(&saved).expect("it was this board's");
         assert_eq!(input(&board, 0xd003), 3);
@@ -245,8 +249,7 @@ pub(super) mod tests {
     #[test]
     fn a_guest_without_firmware_finds_functions_set_up() {
         let board = board();
-        board.reset(&[]);
-        board.set_up(1 << 20, false);
+        restart(&board, false);
         let read = |device: u32, register: u32| {
             board.port_out(BY, 0xcf8, &(1 << 31 | device << 11 | register).to_le_bytes());
             let mut data = [0; 4];
@@ -316,8 +319,7 @@ pub(super) mod tests {
         assert_eq!(seen(&board, FIRST), Some(0x5a));
         board.load(&saved).expect("it was this board's");
         assert_eq!(seen(&board, FIRST), None);
-        board.reset(&[]);
-        board.set_up(1 << 20, true);
+        restart(&board, true);
         assert_eq!(seen(&board, FIRST), Some(0x5a));
     }
 
@@ -347,8 +349,7 @@ pub(super) mod tests {
         // SMRAM, open; then a reset, and the map of a state that is loaded.
         configure(&board, 0, 0x70, 0x0042_0000);
         assert_eq!(seen(&board, 0xa_0000), Some(0));
-        board.reset(&[]);
-        board.set_up(1 << 20, false);
+        restart(&board, false);
         assert_eq!((seen(&board, 0xa_0000), seen(&board, 0xc_0ffe)), (None, None));
         board.load(&saved).expect("it was this board's");
         board.mmio_write(BY, Gpa(0xc_0ffe), &[2]);
